@@ -1,0 +1,1 @@
+"""The emulated cluster: everything that Kubernetes itself would run."""

@@ -1,0 +1,1 @@
+"""The control loops that keep the cluster's objects true."""

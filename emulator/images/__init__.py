@@ -1,0 +1,1 @@
+"""What an image name runs, without a registry."""

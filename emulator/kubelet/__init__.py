@@ -1,0 +1,1 @@
+"""Pods bound to a node become pods that run."""

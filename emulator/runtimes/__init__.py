@@ -1,0 +1,1 @@
+"""What runs pods: network namespaces, or an in-memory fake."""

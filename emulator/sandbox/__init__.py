@@ -1,0 +1,1 @@
+"""The namespaces that everything lives in, and the process that forks into them."""

@@ -1,0 +1,1 @@
+"""Where a packet went, and where it should have gone."""

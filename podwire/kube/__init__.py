@@ -1,0 +1,1 @@
+"""The vocabulary that all parts share: objects, client, informer, loop."""

@@ -1,0 +1,1 @@
+"""Service traffic on one node, in the role of kube-proxy."""
