@@ -1,0 +1,303 @@
+"""List, get, watch and write over HTTP: the only caller of the API server."""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Generic, Self
+
+import aiohttp
+import msgspec
+
+from podwire.errors import ApiError, Expired
+from podwire.kube.codec import decode, encode
+from podwire.kube.names import Key
+from podwire.kube.objects import Pod, Resource, T
+
+# A watch line holds one object; the API server refuses objects over 3 MiB (etcd's habit: 1.5 MiB).
+LONGEST_LINE = 4 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Listing(Generic[T]):
+    """The objects of a list and the revision to watch from."""
+
+    items: tuple[T, ...]
+    resource_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Event(Generic[T]):
+    """What a watch saw: *type* is ADDED, MODIFIED, DELETED or BOOKMARK."""
+
+    type: str
+    object: T
+
+
+class _ListMeta(msgspec.Struct, rename="camel"):
+    resource_version: str = ""
+
+
+class _List(msgspec.Struct):
+    items: list[msgspec.Raw] = []
+    metadata: _ListMeta = _ListMeta()
+
+
+class _WatchLine(msgspec.Struct):
+    type: str
+    object: msgspec.Raw
+
+
+class _Status(msgspec.Struct):
+    code: int = 0
+    reason: str = ""
+    message: str = ""
+
+
+_WATCH_LINE = msgspec.json.Decoder(_WatchLine)
+_JSON = {"Content-Type": "application/json"}
+
+
+class Client:
+    """One user's connection pool to one API server; use it as an async context manager.
+
+    Every method raises `podwire.errors.ApiError` (or the subclass that fits) for what the server
+    refuses, and `aiohttp.ClientError` or OSError when it cannot be reached.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        unix: Path | None = None,
+        tls: ssl.SSLContext | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        self.url = url.rstrip("/")
+        self._unix = unix
+        self.tls = tls
+        self._headers = dict(headers or {})
+        self._session: aiohttp.ClientSession | None = None
+
+    @classmethod
+    def unix(cls, path: Path | str, *, user: str) -> Self:
+        """Return a client over a Unix socket that speaks as *user* (a component's name)."""
+        return cls("http://podwire", unix=Path(path), headers={"X-Remote-User": user})
+
+    @classmethod
+    def tcp(
+        cls,
+        url: str,
+        *,
+        tls: ssl.SSLContext | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Self:
+        """Return a client over TCP; *tls* carries the CA and the client's certificate."""
+        return cls(url, tls=tls, headers=headers)
+
+    async def __aenter__(self) -> Self:
+        connector: aiohttp.BaseConnector
+        if self._unix:
+            connector = aiohttp.UnixConnector(str(self._unix), limit=0)
+        else:
+            connector = aiohttp.TCPConnector(ssl=self.tls if self.tls else True, limit=0)
+        self._session = aiohttp.ClientSession(
+            connector=connector,
+            headers=self._headers,
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=10),
+            read_bufsize=1 << 18,
+            skip_auto_headers=("Accept-Encoding",),
+        )
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    @property
+    def session(self) -> aiohttp.ClientSession:
+        """Return the open session, for streams (exec, capture) that are not objects."""
+        if self._session is None:
+            raise RuntimeError("the client is used outside its `async with`")
+        return self._session
+
+    async def list(
+        self, kind: type[T], *, namespace: str = "", labels: str = "", fields: str = ""
+    ) -> Listing[T]:
+        """Return all objects of *kind*; in one namespace if it is given."""
+        query = _query(labelSelector=labels, fieldSelector=fields)
+        body = await self._call("GET", collection(kind.RESOURCE, namespace), query=query)
+        listing = msgspec.json.decode(body, type=_List)
+        items = tuple(decode(kind, raw) for raw in listing.items)
+        return Listing(items, listing.metadata.resource_version)
+
+    async def watch(
+        self,
+        kind: type[T],
+        *,
+        since: str,
+        namespace: str = "",
+        labels: str = "",
+        fields: str = "",
+    ) -> AsyncIterator[Event[T]]:
+        """Yield what happens after revision *since* until the server ends the stream.
+
+        Raises Expired when *since* is older than the server remembers.
+        """
+        query = _query(
+            watch="true",
+            resourceVersion=since,
+            allowWatchBookmarks="true",
+            labelSelector=labels,
+            fieldSelector=fields,
+        )
+        url = self.url + collection(kind.RESOURCE, namespace)
+        async with self.session.get(url, params=query) as response:
+            if response.status != 200:
+                raise _error(response.status, await response.read())
+            async for line in _lines(response.content):
+                event = _WATCH_LINE.decode(line)
+                if event.type == "ERROR":
+                    status = msgspec.json.decode(event.object, type=_Status)
+                    if status.code == 410:
+                        raise Expired(410, "Expired", status.message)
+                    raise ApiError.of(status.code, status.reason, status.message)
+                yield Event(event.type, decode(kind, event.object))
+
+    async def get(self, kind: type[T], key: Key) -> T:
+        """Return one object; raises NotFound."""
+        return decode(kind, await self._call("GET", path_of(kind.RESOURCE, key)))
+
+    async def create(self, obj: T, *, dry_run: bool = False) -> T:
+        """Create *obj*; raises AlreadyExists, Invalid, Forbidden."""
+        body = await self._call(
+            "POST",
+            collection(obj.RESOURCE, obj.metadata.namespace),
+            encode(obj),
+            query={"dryRun": "All"} if dry_run else {},
+        )
+        return decode(type(obj), body)
+
+    async def create_raw(self, kind: type[T], namespace: str, obj: Mapping[str, Any]) -> T:
+        """Create an object given as plain JSON values, for fields that the views do not hold."""
+        body = msgspec.json.encode(obj)
+        return decode(kind, await self._call("POST", collection(kind.RESOURCE, namespace), body))
+
+    async def replace(self, obj: T) -> T:
+        """Write the whole of *obj*; raises Conflict when its resourceVersion is stale."""
+        path = path_of(obj.RESOURCE, Key(obj.metadata.namespace, obj.metadata.name))
+        return decode(type(obj), await self._call("PUT", path, encode(obj)))
+
+    async def replace_status(self, obj: T) -> T:
+        """Write the status of *obj*; raises Conflict when its resourceVersion is stale."""
+        path = path_of(obj.RESOURCE, Key(obj.metadata.namespace, obj.metadata.name)) + "/status"
+        return decode(type(obj), await self._call("PUT", path, encode(obj)))
+
+    async def patch(
+        self, kind: type[T], key: Key, merge_patch: Mapping[str, Any], *, subresource: str = ""
+    ) -> T:
+        """Apply a JSON merge patch (RFC 7386) to an object or to a subresource of it."""
+        body = await self._call(
+            "PATCH",
+            path_of(kind.RESOURCE, key) + (f"/{subresource}" if subresource else ""),
+            msgspec.json.encode(merge_patch),
+            headers={"Content-Type": "application/merge-patch+json"},
+        )
+        return decode(kind, body)
+
+    async def delete(
+        self,
+        kind: type[T],
+        key: Key,
+        *,
+        grace: int | None = None,
+        uid: str = "",
+        propagation: str = "Background",
+    ) -> None:
+        """Delete an object; *grace* in seconds, *uid* as a precondition."""
+        options: dict[str, Any] = {"propagationPolicy": propagation}
+        if grace is not None:
+            options["gracePeriodSeconds"] = grace
+        if uid:
+            options["preconditions"] = {"uid": uid}
+        await self._call("DELETE", path_of(kind.RESOURCE, key), msgspec.json.encode(options))
+
+    async def bind(self, pod: Key, node: str) -> None:
+        """Give *pod* to *node*, as a scheduler does."""
+        binding = {
+            "apiVersion": "v1",
+            "kind": "Binding",
+            "metadata": {"name": pod.name, "namespace": pod.namespace},
+            "target": {"apiVersion": "v1", "kind": "Node", "name": node},
+        }
+        body = msgspec.json.encode(binding)
+        await self._call("POST", path_of(Pod.RESOURCE, pod) + "/binding", body)
+
+    async def get_path(self, path: str) -> bytes:
+        """GET a path that is not an object, such as /healthz."""
+        return await self._call("GET", path)
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        *,
+        query: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] = _JSON,
+    ) -> bytes:
+        async with self.session.request(
+            method, self.url + path, params=query, data=body, headers=headers if body else None
+        ) as response:
+            answer = await response.read()
+            if response.status >= 400:
+                raise _error(response.status, answer)
+            return answer
+
+
+def collection(resource: Resource, namespace: str) -> str:
+    """Return the URL path of all objects of a kind, in *namespace* if it is given."""
+    inside = f"/namespaces/{namespace}" if namespace and resource.namespaced else ""
+    return f"{resource.prefix}{inside}/{resource.plural}"
+
+
+def path_of(resource: Resource, key: Key) -> str:
+    """Return the URL path of one object."""
+    return f"{collection(resource, key.namespace)}/{key.name}"
+
+
+def _query(**terms: str) -> dict[str, str]:
+    return {name: value for name, value in terms.items() if value}
+
+
+def _error(code: int, body: bytes) -> ApiError:
+    try:
+        status = msgspec.json.decode(body, type=_Status)
+    except msgspec.DecodeError:
+        return ApiError.of(code, "", body.decode(errors="replace").strip() or f"HTTP {code}")
+    return ApiError.of(status.code or code, status.reason, status.message)
+
+
+async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
+    # StreamReader.readline has a limit of its own that is too small for a big ConfigMap.
+    rest = bytearray()
+    while True:
+        chunk = await content.readany()
+        if not chunk:
+            return
+        rest += chunk
+        if len(rest) > LONGEST_LINE and b"\n" not in rest:
+            raise asyncio.LimitOverrunError("a watch line is too long", len(rest))
+        *lines, last = rest.split(b"\n")
+        rest = bytearray(last)
+        for line in lines:
+            if line.strip():
+                yield bytes(line)

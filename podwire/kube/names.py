@@ -1,0 +1,38 @@
+"""Keys and generated names."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+# Kubernetes leaves out vowels and look-alikes, so that no word and no mistake comes out
+# (apimachinery, util/rand).
+ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Key:
+    """Which object: *namespace* is empty for what belongs to no namespace."""
+
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}" if self.namespace else self.name
+
+
+class Dice(Protocol):
+    """What `random.Random` offers of use here."""
+
+    def choice(self, seq: str, /) -> str:
+        """Return one character of *seq*."""
+        ...
+
+
+def random_suffix(dice: Dice, length: int = 5) -> str:
+    """Return the letters that the API server appends to a generateName."""
+    return "".join(dice.choice(ALPHABET) for _ in range(length))
+
+
+def parse_key(text: str, default_namespace: str = "default") -> Key:
+    """Read NAMESPACE/NAME or NAME."""
+    namespace, slash, name = text.partition("/")
+    return Key(namespace, name) if slash else Key(default_namespace, text)

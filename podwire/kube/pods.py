@@ -1,0 +1,409 @@
+"""Typed views of Pod (v1)."""
+
+from typing import Any
+
+import msgspec
+
+from podwire.kube.meta import (
+    Condition,
+    IntOrString,
+    LabelSelectorRequirement,
+    Object,
+    Resource,
+    View,
+)
+
+
+class ContainerPort(View, frozen=True):
+    """A port that a container says it serves."""
+
+    container_port: int
+    name: str = ""
+    protocol: str = "TCP"
+    host_port: int = 0
+
+
+class ObjectFieldSelector(View, frozen=True):
+    """A field of the pod itself."""
+
+    field_path: str
+    api_version: str = ""
+
+
+class KeySelector(View, frozen=True):
+    """A key of a ConfigMap or Secret."""
+
+    key: str
+    name: str = ""
+    optional: bool | None = None
+
+
+class ResourceFieldSelector(View, frozen=True):
+    """A resource of a container."""
+
+    resource: str
+    container_name: str = ""
+    divisor: IntOrString = ""
+
+
+class EnvVarSource(View, frozen=True):
+    """Where an environment variable's value comes from; exactly one is set."""
+
+    field_ref: ObjectFieldSelector | None = None
+    config_map_key_ref: KeySelector | None = None
+    secret_key_ref: KeySelector | None = None
+    resource_field_ref: ResourceFieldSelector | None = None
+
+
+class EnvVar(View, frozen=True):
+    """An environment variable of a container."""
+
+    name: str
+    value: str = ""
+    value_from: EnvVarSource | None = None
+
+
+class LocalReference(View, frozen=True):
+    """The name of an object in the same namespace."""
+
+    name: str = ""
+    optional: bool | None = None
+
+
+class EnvFromSource(View, frozen=True):
+    """All keys of a ConfigMap or Secret as variables."""
+
+    prefix: str = ""
+    config_map_ref: LocalReference | None = None
+    secret_ref: LocalReference | None = None
+
+
+class VolumeMount(View, frozen=True):
+    """Where a volume appears in a container."""
+
+    name: str
+    mount_path: str
+    sub_path: str = ""
+    read_only: bool = False
+
+
+class HTTPHeader(View, frozen=True):
+    """A header that a probe sends."""
+
+    name: str
+    value: str = ""
+
+
+class HTTPGetAction(View, frozen=True):
+    """GET it: 200 to 399 is success."""
+
+    port: IntOrString
+    path: str = "/"
+    host: str = ""
+    scheme: str = "HTTP"
+    http_headers: tuple[HTTPHeader, ...] = ()
+
+
+class TCPSocketAction(View, frozen=True):
+    """Connect to it."""
+
+    port: IntOrString
+    host: str = ""
+
+
+class ExecAction(View, frozen=True):
+    """Run it in the container: status 0 is success."""
+
+    command: tuple[str, ...] = ()
+
+
+class Probe(View, frozen=True):
+    """How to ask a container how it is. Seconds, as in Kubernetes."""
+
+    http_get: HTTPGetAction | None = None
+    tcp_socket: TCPSocketAction | None = None
+    exec: ExecAction | None = None
+    grpc: dict[str, Any] | None = None
+    initial_delay_seconds: int = 0
+    timeout_seconds: int = 1
+    period_seconds: int = 10
+    success_threshold: int = 1
+    failure_threshold: int = 3
+
+
+class LifecycleHandler(View, frozen=True):
+    """What to do at a container's start or before its stop."""
+
+    exec: ExecAction | None = None
+    http_get: HTTPGetAction | None = None
+    tcp_socket: TCPSocketAction | None = None
+    sleep: dict[str, int] | None = None
+
+
+class Lifecycle(View, frozen=True):
+    """Hooks of a container."""
+
+    post_start: LifecycleHandler | None = None
+    pre_stop: LifecycleHandler | None = None
+
+
+class ResourceRequirements(View, frozen=True):
+    """Quantities as text."""
+
+    requests: dict[str, IntOrString] = {}
+    limits: dict[str, IntOrString] = {}
+
+
+class Container(View, frozen=True):
+    """A container of a pod."""
+
+    name: str
+    image: str = ""
+    image_pull_policy: str = ""
+    command: tuple[str, ...] = ()
+    args: tuple[str, ...] = ()
+    working_dir: str = ""
+    env: tuple[EnvVar, ...] = ()
+    env_from: tuple[EnvFromSource, ...] = ()
+    ports: tuple[ContainerPort, ...] = ()
+    volume_mounts: tuple[VolumeMount, ...] = ()
+    resources: ResourceRequirements = ResourceRequirements()
+    liveness_probe: Probe | None = None
+    readiness_probe: Probe | None = None
+    startup_probe: Probe | None = None
+    lifecycle: Lifecycle | None = None
+    restart_policy: str = ""
+    stdin: bool = False
+    tty: bool = False
+
+
+class KeyToPath(View, frozen=True):
+    """A key of a ConfigMap or Secret as a file."""
+
+    key: str
+    path: str
+    mode: int | None = None
+
+
+class ConfigMapVolumeSource(View, frozen=True):
+    """A ConfigMap as files."""
+
+    name: str = ""
+    items: tuple[KeyToPath, ...] = ()
+    default_mode: int = 0o644
+    optional: bool | None = None
+
+
+class SecretVolumeSource(View, frozen=True):
+    """A Secret as files."""
+
+    secret_name: str = ""
+    items: tuple[KeyToPath, ...] = ()
+    default_mode: int = 0o644
+    optional: bool | None = None
+
+
+class DownwardAPIFile(View, frozen=True):
+    """A field of the pod as a file."""
+
+    path: str
+    field_ref: ObjectFieldSelector | None = None
+    resource_field_ref: ResourceFieldSelector | None = None
+    mode: int | None = None
+
+
+class DownwardAPIVolumeSource(View, frozen=True):
+    """Fields of the pod as files."""
+
+    items: tuple[DownwardAPIFile, ...] = ()
+    default_mode: int = 0o644
+
+
+class HostPathVolumeSource(View, frozen=True):
+    """A path of the node."""
+
+    path: str
+    type: str = ""
+
+
+class Volume(View, frozen=True):
+    """A volume of a pod; sources that are not known here stay None and the kubelet says so."""
+
+    name: str
+    empty_dir: dict[str, Any] | None = None
+    config_map: ConfigMapVolumeSource | None = None
+    secret: SecretVolumeSource | None = None
+    downward_api: DownwardAPIVolumeSource | None = msgspec.field(default=None, name="downwardAPI")
+    host_path: HostPathVolumeSource | None = None
+    projected: dict[str, Any] | None = None
+
+
+class PodDNSConfigOption(View, frozen=True):
+    """One `options` word of resolv.conf."""
+
+    name: str
+    value: str | None = None
+
+
+class PodDNSConfig(View, frozen=True):
+    """What is merged into the pod's resolv.conf."""
+
+    nameservers: tuple[str, ...] = ()
+    searches: tuple[str, ...] = ()
+    options: tuple[PodDNSConfigOption, ...] = ()
+
+
+class HostAlias(View, frozen=True):
+    """A line of the pod's /etc/hosts."""
+
+    ip: str
+    hostnames: tuple[str, ...] = ()
+
+
+class Toleration(View, frozen=True):
+    """Which taint a pod bears."""
+
+    key: str = ""
+    operator: str = ""
+    value: str = ""
+    effect: str = ""
+    toleration_seconds: int | None = None
+
+
+class NodeSelectorTerm(View, frozen=True):
+    """Requirements that must all hold."""
+
+    match_expressions: tuple[LabelSelectorRequirement, ...] = ()
+    match_fields: tuple[LabelSelectorRequirement, ...] = ()
+
+
+class NodeSelector(View, frozen=True):
+    """Terms of which one must hold."""
+
+    node_selector_terms: tuple[NodeSelectorTerm, ...] = ()
+
+
+class NodeAffinity(View, frozen=True):
+    """Only the required half is read."""
+
+    required: NodeSelector | None = msgspec.field(
+        default=None, name="requiredDuringSchedulingIgnoredDuringExecution"
+    )
+
+
+class Affinity(View, frozen=True):
+    """Where a pod wants to be."""
+
+    node_affinity: NodeAffinity | None = None
+    pod_affinity: dict[str, Any] | None = None
+    pod_anti_affinity: dict[str, Any] | None = None
+
+
+class PodReadinessGate(View, frozen=True):
+    """A condition that must be True besides readiness."""
+
+    condition_type: str
+
+
+class PodSpec(View, frozen=True):
+    """What a pod is to run, and where."""
+
+    containers: tuple[Container, ...] = ()
+    init_containers: tuple[Container, ...] = ()
+    volumes: tuple[Volume, ...] = ()
+    node_name: str = ""
+    node_selector: dict[str, str] = {}
+    affinity: Affinity | None = None
+    tolerations: tuple[Toleration, ...] = ()
+    restart_policy: str = "Always"
+    termination_grace_period_seconds: int = 30
+    host_network: bool = False
+    hostname: str = ""
+    subdomain: str = ""
+    dns_policy: str = "ClusterFirst"
+    dns_config: PodDNSConfig | None = None
+    host_aliases: tuple[HostAlias, ...] = ()
+    service_account_name: str = ""
+    scheduler_name: str = "default-scheduler"
+    readiness_gates: tuple[PodReadinessGate, ...] = ()
+    scheduling_gates: tuple[dict[str, str], ...] = ()
+    priority: int | None = None
+    priority_class_name: str = ""
+    enable_service_links: bool = True
+
+
+class ContainerStateWaiting(View, frozen=True):
+    """Why a container does not run yet."""
+
+    reason: str = ""
+    message: str = ""
+
+
+class ContainerStateRunning(View, frozen=True):
+    """Since when it runs."""
+
+    started_at: str | None = None
+
+
+class ContainerStateTerminated(View, frozen=True):
+    """How it ended."""
+
+    exit_code: int = msgspec.field(default=0)
+    signal: int = 0
+    reason: str = ""
+    message: str = ""
+    started_at: str | None = None
+    finished_at: str | None = None
+    container_id: str = msgspec.field(default="", name="containerID")
+
+
+class ContainerState(View, frozen=True):
+    """Exactly one is set."""
+
+    waiting: ContainerStateWaiting | None = None
+    running: ContainerStateRunning | None = None
+    terminated: ContainerStateTerminated | None = None
+
+
+class ContainerStatus(View, frozen=True):
+    """What the kubelet says of a container."""
+
+    name: str
+    ready: bool = False
+    started: bool | None = None
+    restart_count: int = 0
+    image: str = ""
+    image_id: str = msgspec.field(default="", name="imageID")
+    container_id: str = msgspec.field(default="", name="containerID")
+    state: ContainerState = ContainerState()
+    last_state: ContainerState = ContainerState()
+
+
+class PodIP(View, frozen=True):
+    """One address of a pod."""
+
+    ip: str
+
+
+class PodStatus(View, frozen=True):
+    """What the kubelet says of a pod."""
+
+    phase: str = ""
+    conditions: tuple[Condition, ...] = ()
+    message: str = ""
+    reason: str = ""
+    host_ip: str = msgspec.field(default="", name="hostIP")
+    pod_ip: str = msgspec.field(default="", name="podIP")
+    pod_ips: tuple[PodIP, ...] = msgspec.field(default=(), name="podIPs")
+    start_time: str | None = None
+    container_statuses: tuple[ContainerStatus, ...] = ()
+    init_container_statuses: tuple[ContainerStatus, ...] = ()
+
+
+class Pod(Object, frozen=True):
+    """v1 Pod."""
+
+    RESOURCE = Resource(group="", version="v1", plural="pods", kind="Pod")
+
+    spec: PodSpec = PodSpec()
+    status: PodStatus = PodStatus()
