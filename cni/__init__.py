@@ -1,1 +1,1 @@
-"""A CNI plugin: pods get their interface, address and routes. Starts once per pod, so it imports nothing heavy."""
+"""A CNI plugin: pods get interface, address and routes. A process per pod: nothing heavy here."""

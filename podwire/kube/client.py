@@ -36,7 +36,7 @@ class Event(Generic[T]):
     object: T
 
 
-class _ListMeta(msgspec.Struct, rename="camel"):
+class _ListMeta(msgspec.Struct, rename="camel", frozen=True):
     resource_version: str = ""
 
 
@@ -191,9 +191,13 @@ class Client:
         body = msgspec.json.encode(obj)
         return decode(kind, await self._call("POST", collection(kind.RESOURCE, namespace), body))
 
-    async def replace(self, obj: T) -> T:
-        """Write the whole of *obj*; raises Conflict when its resourceVersion is stale."""
+    async def replace(self, obj: T, *, subresource: str = "") -> T:
+        """Write the whole of *obj*, or of a subresource of it.
+
+        Raises Conflict when its resourceVersion is stale.
+        """
         path = path_of(obj.RESOURCE, Key(obj.metadata.namespace, obj.metadata.name))
+        path += f"/{subresource}" if subresource else ""
         return decode(type(obj), await self._call("PUT", path, encode(obj)))
 
     async def replace_status(self, obj: T) -> T:
@@ -229,6 +233,11 @@ class Client:
         if uid:
             options["preconditions"] = {"uid": uid}
         await self._call("DELETE", path_of(kind.RESOURCE, key), msgspec.json.encode(options))
+
+    async def delete_all(self, resource: Resource, namespace: str) -> None:
+        """Delete all objects of a kind in *namespace*; those with a grace period go later."""
+        body = msgspec.json.encode({"propagationPolicy": "Background"})
+        await self._call("DELETE", collection(resource, namespace), body)
 
     async def bind(self, pod: Key, node: str) -> None:
         """Give *pod* to *node*, as a scheduler does."""

@@ -12,9 +12,10 @@ class NamespaceSpec(View, frozen=True):
 
 
 class NamespaceStatus(View, frozen=True):
-    """Active or Terminating."""
+    """Active or Terminating, and what holds the end up."""
 
     phase: str = ""
+    conditions: tuple[Condition, ...] = ()
 
 
 class Namespace(Object, frozen=True):

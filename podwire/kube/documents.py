@@ -62,6 +62,8 @@ def read(text: str, source: str) -> tuple[Document, ...]:
         place = Place(source, mark.line + 1, mark.column + 1) if mark else Place(source, 1, 1)
         context = f" ({error.context})" if error.context else ""
         raise place.error(f"broken YAML: {error.problem or 'unreadable'}{context}") from error
+    except RecursionError as error:
+        raise Place(source, 1, 1).error("broken YAML: an alias contains itself") from error
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         column = error.position - (text.rfind("\n", 0, error.position) + 1) + 1
@@ -72,9 +74,9 @@ def _documents(text: str, source: str) -> Iterator[Document]:
     loader = _KubernetesLoader(text)
     try:
         while loader.check_node():
-            node = loader.get_node()
+            node = cast("yaml.Node", loader.get_node())  # there is one: check_node said so
             _refuse_double_keys(node, source)
-            value = _with_text_keys(loader.construct_document(node))
+            value = _with_text_keys(cast("Any", loader).construct_document(node))
             if value is not None:
                 yield Document(value, source, node)
     finally:
@@ -87,7 +89,7 @@ def _with_text_keys(value: Any) -> Any:
         mapping = cast("dict[object, Any]", value)
         return {_json_key(key): _with_text_keys(item) for key, item in mapping.items()}
     if isinstance(value, list):
-        return [_with_text_keys(item) for item in cast("list[Any]", value)]
+        return [_with_text_keys(item) for item in cast("list[object]", value)]
     return value
 
 

@@ -100,7 +100,7 @@ class Reconciler:
 
     def _failed(self, key: Key, error: Exception) -> float:
         count = self._failures[key] = self._failures.get(key, 0) + 1
-        delay = min(FIRST_DELAY * 2 ** (count - 1), LAST_DELAY)
+        delay = min(FIRST_DELAY * 2.0 ** (count - 1), LAST_DELAY)
         if isinstance(error, Conflict):
             log.debug("%s %s: %s", self._name, key, error)
         elif isinstance(error, ApiError | aiohttp.ClientError | OSError):

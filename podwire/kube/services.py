@@ -162,6 +162,7 @@ class EndpointSlice(Object, frozen=True):
         group="discovery.k8s.io", version="v1", plural="endpointslices", kind="EndpointSlice"
     )
 
-    address_type: str = "IPv4"
+    # The API demands it in writing; a default of this form is not left out by omit_defaults.
+    address_type: str = msgspec.field(default_factory=lambda: "IPv4")
     endpoints: tuple[Endpoint, ...] | None = ()
     ports: tuple[EndpointPort, ...] | None = ()

@@ -76,6 +76,7 @@ class DeploymentStatus(View, frozen=True):
     ready_replicas: int = 0
     available_replicas: int = 0
     unavailable_replicas: int = 0
+    collision_count: int | None = None
     conditions: tuple[Condition, ...] = ()
 
 

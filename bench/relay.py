@@ -1,0 +1,309 @@
+"""Compares the proxy's TCP relay with HAProxy: same namespaces, same load, in turn.
+
+    .venv/bin/python bench/relay.py [--rounds N] [--seconds S] [--only bulk,keepalive,new]
+
+Makes three network namespaces of its own, client -- node -- backend, joined by veth pairs. On the
+node one of the two relays listens on a ClusterIP; wrk and iperf3 run in the client's namespace,
+nginx and iperf3 in the backend's. Each round measures both relays, one after the other, and prints
+their ratio; the last lines are the medians. Exit status 1 when a median misses its target.
+
+Needs haproxy, wrk, iperf3, nginx, ip, nsenter and unshare; works as root and as an ordinary user
+who may make user namespaces. Everything runs in a PID namespace that ends with this program, so
+nothing is left behind however it ends. HAProxy has one thread, TCP mode, splice both ways, and
+larger pipes than by default (that is faster here).
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Generator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+from pathlib import Path
+
+import uvloop
+
+from podwire.proxy.changes import between
+from podwire.proxy.endpoints import Backend
+from podwire.proxy.limits import raise_file_limit
+from podwire.proxy.listeners import Listeners
+from podwire.proxy.table import Frontend, PortName, Route, Target
+from podwire.proxy.tcp import Relay
+
+CLUSTER_IP = "10.96.0.80"
+NODE_IP = "10.0.2.1"
+BACKEND_IP = "10.0.2.2"
+WEB, BULK = 80, 5201
+PROGRAMS = ("haproxy", "wrk", "iperf3", "nginx", "ip", "nsenter", "unshare")
+CONNECTIONS = 64
+
+NGINX = """
+daemon off; user root; worker_processes 1; pid {folder}/nginx.pid; error_log stderr crit;
+events {{ worker_connections 8192; }}
+http {{
+  access_log off; keepalive_requests 1000000000; tcp_nodelay on;
+  client_body_temp_path {folder}/b; proxy_temp_path {folder}/p; fastcgi_temp_path {folder}/f;
+  uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;
+  server {{ listen {address}:{port} backlog=65535; return 200 "podwire\\n"; }}
+}}
+"""
+
+HAPROXY = """
+global
+  nbthread 1
+  maxconn 4000
+  tune.pipesize 524288
+defaults
+  mode tcp
+  option splice-auto
+  option splice-request
+  option splice-response
+  timeout connect 5s
+  timeout client 60s
+  timeout server 60s
+  backlog 65535
+listen web
+  bind {cluster_ip}:{web}
+  server one {backend}:{web}
+listen bulk
+  bind {cluster_ip}:{bulk}
+  server one {backend}:{bulk}
+"""
+
+SYSCTLS = {
+    "net/ipv4/ip_local_port_range": "1024 65535",
+    "net/ipv4/tcp_tw_reuse": "1",
+    "net/ipv4/ip_forward": "1",
+    "net/core/somaxconn": "65535",
+    "net/ipv4/tcp_max_syn_backlog": "65535",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What is measured: how, in which unit, and the ratio to HAProxy that we want."""
+
+    name: str
+    unit: str
+    target: float
+    measure: Callable[["Bench", str], float]
+
+
+class Bench:
+    """Three namespaces with a client, a node and a backend."""
+
+    def __init__(self, folder: Path, seconds: int) -> None:
+        self.folder = folder
+        self.seconds = seconds
+        self._spaces: dict[str, int] = {}
+
+    @contextmanager
+    def running(self, space: str, *command: str) -> Generator[subprocess.Popen[bytes], None, None]:
+        """Run *command* in *space* until the block is left."""
+        process = subprocess.Popen(self._in(space, command), stdout=subprocess.DEVNULL)
+        try:
+            yield process
+        finally:
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(5)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    def output(self, space: str, *command: str) -> str:
+        """Run *command* in *space* to its end and return what it printed."""
+        done = subprocess.run(self._in(space, command), check=False, capture_output=True, text=True)
+        if done.returncode:
+            raise SystemExit(f"{' '.join(command)}: {done.stdout}{done.stderr}")
+        return done.stdout
+
+    def build(self, stack: ExitStack) -> None:
+        """Make the namespaces, and start what serves in the backend's."""
+        for space in ("client", "node", "backend"):
+            holder = stack.enter_context(self._holder())
+            self._spaces[space] = holder.pid
+        self._wire("client", "10.0.1.2/24", "node", "10.0.1.1/24")
+        self._wire("backend", f"{BACKEND_IP}/24", "node", f"{NODE_IP}/24")
+        self.output("client", "ip", "route", "add", "default", "via", "10.0.1.1")
+        self.output("backend", "ip", "route", "add", "default", "via", NODE_IP)
+        self.output("node", "ip", "route", "add", "local", "10.96.0.0/12", "dev", "lo")
+        config = self.folder / "nginx.conf"
+        config.write_text(NGINX.format(folder=self.folder, address=BACKEND_IP, port=WEB))
+        stack.enter_context(
+            self.running("backend", "nginx", "-p", str(self.folder), "-c", str(config))
+        )
+        stack.enter_context(self.running("backend", "iperf3", "-s", "-p", str(BULK)))
+        self.answering("client", BACKEND_IP)
+
+    def answering(self, space: str, address: str) -> None:
+        """Wait until *address* serves the web page and the bulk sink; at most 10 seconds."""
+        probe = f"import socket; socket.create_connection(('{address}', {WEB}), 1).close()"
+        end = time.monotonic() + 10
+        while time.monotonic() < end:
+            command = self._in(space, (sys.executable, "-c", probe))
+            if subprocess.run(command, check=False, stderr=subprocess.DEVNULL).returncode == 0:
+                return
+        raise SystemExit(f"{address}:{WEB} does not answer")
+
+    def wrk(self, address: str, *options: str) -> float:
+        """Return the requests per second that wrk reports."""
+        text = self.output(
+            "client", "wrk", "-t", "1", "-c", str(CONNECTIONS), "-d", str(self.seconds), *options,
+            f"http://{address}/",
+        )  # fmt: skip
+        bad = re.search(r"Socket errors: .*|Non-2xx.*", text)
+        if bad:
+            say(f"    ({address}: {bad.group(0)})")
+        found = re.search(r"Requests/sec:\s+([\d.]+)", text)
+        return float(found.group(1)) if found else 0.0
+
+    def iperf(self, address: str) -> float:
+        """Return Gbit/s that arrived."""
+        text = self.output(
+            "client", "iperf3", "-c", address, "-p", str(BULK), "-t", str(self.seconds), "-J"
+        )
+        return float(json.loads(text)["end"]["sum_received"]["bits_per_second"]) / 1e9
+
+    def _in(self, space: str, command: Sequence[str]) -> list[str]:
+        return ["nsenter", "-t", str(self._spaces[space]), "-n", "--", *command]
+
+    @contextmanager
+    def _holder(self) -> Generator[subprocess.Popen[bytes], None, None]:
+        settings = " && ".join(f"echo '{v}' > /proc/sys/{name}" for name, v in SYSCTLS.items())
+        script = f"ip link set lo up && {settings} && echo ready && exec sleep infinity"
+        process = subprocess.Popen(["unshare", "-n", "sh", "-c", script], stdout=subprocess.PIPE)
+        try:
+            if not process.stdout or not process.stdout.readline():
+                raise SystemExit("cannot make a network namespace")
+            yield process
+        finally:
+            process.kill()
+            process.wait()
+            if process.stdout:
+                process.stdout.close()
+
+    def _wire(self, one: str, one_address: str, other: str, other_address: str) -> None:
+        self.output(
+            one, "ip", "link", "add", "eth0", "type", "veth", "peer", "name", f"to-{one}",
+            "netns", str(self._spaces[other]),
+        )  # fmt: skip
+        for space, device, address in (
+            (one, "eth0", one_address),
+            (other, f"to-{one}", other_address),
+        ):
+            self.output(space, "ip", "address", "add", address, "dev", device)
+            self.output(space, "ip", "link", "set", device, "up")
+
+
+LOADS = (
+    Load("bulk", "Gbit/s", 1.0, Bench.iperf),
+    Load("keepalive", "requests/s", 0.6, Bench.wrk),
+    Load("new", "connections/s", 0.5, lambda b, a: b.wrk(a, "-H", "Connection: close")),
+)
+
+
+def main() -> int:
+    """Run the comparison; the inner call of itself is in namespaces of its own."""
+    parser = argparse.ArgumentParser(description="Compare the proxy's TCP relay with HAProxy.")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=int, default=3, help="length of each measurement")
+    parser.add_argument("--only", default="bulk,keepalive,new", help="loads, comma-separated")
+    parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.serve:
+        uvloop.run(serve())
+        return 0
+    if not options.inside:
+        missing = [program for program in PROGRAMS if shutil.which(program) is None]
+        if missing:
+            say(f"bench/relay.py needs {', '.join(missing)}; run: apt-get install "
+                "haproxy wrk iperf3 nginx-light iproute2 util-linux")  # fmt: skip
+            return 69
+        user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
+        spaces = ["--net", "--pid", "--fork", "--kill-child", "--mount-proc"]
+        inner = [sys.executable, __file__, *sys.argv[1:], "--inside"]
+        return subprocess.run(["unshare", *user, *spaces, *inner], check=False).returncode
+    wanted = options.only.split(",")
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        bench = Bench(Path(folder), options.seconds)
+        bench.build(stack)
+        return compare(bench, [load for load in LOADS if load.name in wanted], options.rounds)
+
+
+def compare(bench: Bench, loads: Sequence[Load], rounds: int) -> int:
+    """Print both relays' numbers and ratios round by round; return the exit status."""
+    config = bench.folder / "haproxy.cfg"
+    config.write_text(HAPROXY.format(cluster_ip=CLUSTER_IP, backend=BACKEND_IP, web=WEB, bulk=BULK))
+    relays = {
+        "podwire": (sys.executable, __file__, "--serve"),
+        "haproxy": ("haproxy", "-db", "-q", "-f", str(config)),
+    }
+    for load in loads:
+        say(f"direct   {load.name:<10} {load.measure(bench, BACKEND_IP):>10,.1f} {load.unit}")
+    ratios: dict[str, list[float]] = {load.name: [] for load in loads}
+    for turn in range(rounds):
+        # Who comes first changes with the round, so that a machine that warms up favours nobody.
+        order = list(relays) if turn % 2 == 0 else list(reversed(relays))
+        seen: dict[tuple[str, str], float] = {}
+        for relay in order:
+            with bench.running("node", *relays[relay]):
+                bench.answering("client", CLUSTER_IP)
+                for load in loads:
+                    seen[relay, load.name] = load.measure(bench, CLUSTER_IP)
+        for load in loads:
+            ours, theirs = seen["podwire", load.name], seen["haproxy", load.name]
+            ratios[load.name].append(ours / theirs if theirs else 0.0)
+            say(
+                f"round {turn + 1}  {load.name:<10} podwire {ours:>10,.1f}  haproxy "
+                f"{theirs:>10,.1f} {load.unit:<14} ratio {ratios[load.name][-1]:.2f}"
+            )
+    missed = False
+    for load in loads:
+        median = statistics.median(ratios[load.name])
+        verdict = "ok" if median >= load.target else "MISSED"
+        missed |= median < load.target
+        say(f"median   {load.name:<10} ratio {median:.2f}   target {load.target:.2f}   {verdict}")
+    return 1 if missed else 0
+
+
+async def serve() -> None:
+    """Be the proxy: relay the two ports of the ClusterIP to the backend."""
+    loop = asyncio.get_running_loop()
+    relay = Relay(loop, limit=raise_file_limit() // 2)
+    listeners = Listeners(relay, chance=random.random)
+    table: dict[Frontend, Route] = {}
+    for port in (WEB, BULK):
+        target = Target("FORWARD", (Backend(IPv4Address(BACKEND_IP), port),))
+        frontend = Frontend(IPv4Address(CLUSTER_IP), port, "TCP")
+        table[frontend] = Route(PortName("bench", "web"), "ClusterIP", target, target)
+    failed = listeners.apply(between({}, table))
+    if failed:
+        raise SystemExit(f"cannot listen: {failed}")
+    stop = asyncio.Event()
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    await stop.wait()
+    listeners.close()
+    relay.close()
+
+
+def say(text: str) -> None:
+    """Print *text* now, also into a pipe."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,400 @@
+"""Pure: changes to links, addresses, routes and neighbours as values, and their rtnetlink bytes.
+
+Links are named, never numbered: whoever sends a change looks the number up. Namespaces are named by
+a label that the sender maps to an open file. The numbers below are the kernel's (linux/rtnetlink.h,
+linux/if_link.h, linux/neighbour.h); `man 7 rtnetlink` describes the messages.
+
+Values of this part are NamedTuples: the plugin starts once per pod, and a dataclass takes the
+interpreter six times as long to define.
+"""
+
+import struct
+from collections.abc import Callable
+from ipaddress import (
+    IPv4Address,
+    IPv4Interface,
+    IPv4Network,
+    IPv6Address,
+    IPv6Interface,
+    IPv6Network,
+)
+from typing import NamedTuple
+
+Address = IPv4Address | IPv6Address
+Interface = IPv4Interface | IPv6Interface
+Network = IPv4Network | IPv6Network
+
+CREATE, EXCLUSIVE, REPLACE, APPEND = 0x400, 0x200, 0x100, 0x800
+
+NEW_LINK, DELETE_LINK, GET_LINK = 16, 17, 18
+NEW_ADDRESS, DELETE_ADDRESS, GET_ADDRESS = 20, 21, 22
+NEW_ROUTE, DELETE_ROUTE, GET_ROUTE = 24, 25, 26
+NEW_NEIGHBOUR, DELETE_NEIGHBOUR, GET_NEIGHBOUR = 28, 29, 30
+
+AF_BRIDGE = 7
+FAMILY = {4: 2, 6: 10}
+IFF_UP = 1
+ONLINK = 4
+SCOPE_LINK, SCOPE_HOST = 253, 254
+TABLE_MAIN, TABLE_LOCAL = 254, 255
+UNICAST, LOCAL = 1, 2
+NUD_PERMANENT = 0x80
+NTF_SELF = 2
+
+
+class AddBridge(NamedTuple):
+    """A bridge, up, with a MAC of its own.
+
+    A bridge whose MAC was never set takes that of a port, and all zeroes when its last port goes.
+    """
+
+    name: str
+    mac: str
+    mtu: int = 0
+
+
+class AddVeth(NamedTuple):
+    """A pair: *name* here, *peer* in *peer_namespace*. Both are down: an end cannot come up alone.
+
+    An *mtu* of 0 leaves the kernel's default.
+    """
+
+    name: str
+    mac: str
+    peer: str
+    peer_mac: str
+    peer_namespace: str
+    mtu: int = 0
+
+
+class AddVxlan(NamedTuple):
+    """A VXLAN device that learns nothing: its neighbours and forwarding entries are given."""
+
+    name: str
+    mac: str
+    vni: int
+    local: IPv4Address
+    device: str
+    port: int
+    mtu: int
+
+
+class SetLink(NamedTuple):
+    """Changes of a link that exists. None, and an *mtu* of 0, leave a property as it is."""
+
+    name: str
+    up: bool | None = None
+    master: str | None = None
+    mac: str | None = None
+    mtu: int = 0
+    namespace: str | None = None
+    alias: str | None = None
+    rename: str | None = None
+
+
+class SetHairpin(NamedTuple):
+    """Whether a bridge sends a frame back through the port on which it came."""
+
+    name: str
+    on: bool
+
+
+class DeleteLink(NamedTuple):
+    """Removes a link; of a veth, both ends."""
+
+    name: str
+
+
+class AddAddress(NamedTuple):
+    """An address on a link. Repeating it changes nothing."""
+
+    link: str
+    address: Interface
+
+
+class DeleteAddress(NamedTuple):
+    """Takes an address off a link."""
+
+    link: str
+    address: Interface
+
+
+class AddRoute(NamedTuple):
+    """A route; one to the same destination with the same priority is replaced.
+
+    *local* makes every address of *destination* one of this machine (AnyIP). *onlink* says that the
+    gateway is reachable though no address of the link covers it. *mtu*, *advmss*, *priority* and
+    *table* of 0 leave the kernel's default; *scope* None is worked out as `ip route` does.
+    """
+
+    destination: Network
+    link: str
+    gateway: Address | None = None
+    onlink: bool = False
+    local: bool = False
+    mtu: int = 0
+    advmss: int = 0
+    priority: int = 0
+    table: int = 0
+    scope: int | None = None
+
+
+class DeleteRoute(NamedTuple):
+    """Removes the route to *destination* through *link*."""
+
+    destination: Network
+    link: str
+
+
+class AddNeighbour(NamedTuple):
+    """A permanent neighbour: *address* is at *mac*, without asking by ARP."""
+
+    link: str
+    address: Address
+    mac: str
+
+
+class AddForwarding(NamedTuple):
+    """A permanent forwarding entry of a VXLAN device: frames for *mac* go to the host *to*."""
+
+    link: str
+    mac: str
+    to: IPv4Address
+
+
+Change = (
+    AddBridge
+    | AddVeth
+    | AddVxlan
+    | SetLink
+    | SetHairpin
+    | DeleteLink
+    | AddAddress
+    | DeleteAddress
+    | AddRoute
+    | DeleteRoute
+    | AddNeighbour
+    | AddForwarding
+)
+
+Lookup = Callable[[str], int]
+
+
+class Message(NamedTuple):
+    """One netlink message without its header: kind, flags beyond REQUEST and ACK, and body."""
+
+    kind: int
+    flags: int
+    body: bytes
+
+
+def encode(change: Change, index_of: Lookup, namespace_of: Lookup) -> Message:
+    """Return *change* as a message.
+
+    *index_of* gives the number of a link by name, *namespace_of* an open file by label.
+    """
+    match change:
+        case AddBridge():
+            body = link_body(up=True) + _named(change.name, change.mac, change.mtu)
+            return Message(NEW_LINK, CREATE | EXCLUSIVE, body + _kind("bridge"))
+        case AddVeth():
+            peer = link_body() + _named(change.peer, change.peer_mac, change.mtu)
+            peer += attribute(_IFLA_NET_NS_FD, _u32(namespace_of(change.peer_namespace)))
+            body = link_body() + _named(change.name, change.mac, change.mtu)
+            body += _kind("veth", attribute(_VETH_INFO_PEER, peer))
+            return Message(NEW_LINK, CREATE | EXCLUSIVE, body)
+        case AddVxlan():
+            return Message(NEW_LINK, CREATE | EXCLUSIVE, _vxlan(change, index_of(change.device)))
+        case SetLink():
+            return Message(NEW_LINK, 0, _set_link(change, index_of, namespace_of))
+        case SetHairpin():
+            port = attribute(_IFLA_BRPORT_MODE, bytes([change.on]))
+            slave = attribute(_INFO_SLAVE_KIND, b"bridge\0") + attribute(_INFO_SLAVE_DATA, port)
+            body = link_body(index_of(change.name)) + attribute(_IFLA_LINKINFO, slave)
+            return Message(NEW_LINK, 0, body)
+        case DeleteLink():
+            return Message(DELETE_LINK, 0, link_body() + attribute(IFLA_IFNAME, _text(change.name)))
+        case AddAddress():
+            body = _address(change.address, index_of(change.link))
+            return Message(NEW_ADDRESS, CREATE | REPLACE, body)
+        case DeleteAddress():
+            return Message(DELETE_ADDRESS, 0, _address(change.address, index_of(change.link)))
+        case AddRoute():
+            return Message(NEW_ROUTE, CREATE | REPLACE, _route(change, index_of(change.link)))
+        case DeleteRoute():
+            destination = change.destination
+            body = _ROUTE.pack(FAMILY[destination.version], destination.prefixlen, 0, 0, 0, 0, 255)
+            body += struct.pack("=BI", 0, 0) + _destination(destination)
+            body += attribute(_RTA_OIF, _u32(index_of(change.link)))
+            return Message(DELETE_ROUTE, 0, body)
+        case AddNeighbour():
+            head = _NEIGHBOUR.pack(
+                FAMILY[change.address.version], index_of(change.link), NUD_PERMANENT, 0, 0
+            )
+            body = head + attribute(_NDA_DST, change.address.packed)
+            body += attribute(_NDA_LLADDR, mac_bytes(change.mac))
+            return Message(NEW_NEIGHBOUR, CREATE | REPLACE, body)
+        case AddForwarding():
+            head = _NEIGHBOUR.pack(AF_BRIDGE, index_of(change.link), NUD_PERMANENT, NTF_SELF, 0)
+            body = head + attribute(_NDA_DST, change.to.packed)
+            body += attribute(_NDA_LLADDR, mac_bytes(change.mac))
+            # Many hosts behind one MAC are allowed only for the all-zero MAC (flooding); of any
+            # other MAC the kernel keeps one host, so the entry of before is replaced.
+            how = APPEND if change.mac == "00:00:00:00:00:00" else REPLACE
+            return Message(NEW_NEIGHBOUR, CREATE | how, body)
+
+
+def describe(change: Change) -> str:
+    """Return *change* in the words of the ip command, for errors."""
+    match change:
+        case AddBridge():
+            return f"add bridge {change.name}"
+        case AddVeth():
+            return f"add veth {change.name} with peer {change.peer} in {change.peer_namespace}"
+        case AddVxlan():
+            return f"add vxlan {change.name} (id {change.vni}) on {change.device}"
+        case SetLink():
+            return f"set link {change.name}"
+        case SetHairpin():
+            return f"set hairpin of {change.name}"
+        case DeleteLink():
+            return f"delete link {change.name}"
+        case AddAddress():
+            return f"add address {change.address} to {change.link}"
+        case DeleteAddress():
+            return f"delete address {change.address} of {change.link}"
+        case AddRoute():
+            via = f" via {change.gateway}" if change.gateway else ""
+            return f"add route {change.destination}{via} dev {change.link}"
+        case DeleteRoute():
+            return f"delete route {change.destination} dev {change.link}"
+        case AddNeighbour():
+            return f"add neighbour {change.address} at {change.mac} dev {change.link}"
+        case AddForwarding():
+            return f"add forwarding of {change.mac} to {change.to} dev {change.link}"
+
+
+def attribute(kind: int, payload: bytes) -> bytes:
+    """Return one attribute: length, kind, payload, padded to four bytes."""
+    return struct.pack("=HH", 4 + len(payload), kind) + payload + bytes(-len(payload) % 4)
+
+
+def mac_bytes(mac: str) -> bytes:
+    """Return the six bytes of a MAC written as aa:bb:cc:dd:ee:ff."""
+    return bytes.fromhex(mac.replace(":", ""))
+
+
+def link_body(index: int = 0, *, up: bool | None = None, family: int = 0) -> bytes:
+    """Return the fixed part of a link message (struct ifinfomsg)."""
+    flags = IFF_UP if up else 0
+    change = 0 if up is None else IFF_UP
+    return struct.pack("=BxHiII", family, 0, index, flags, change)
+
+
+IFLA_IFNAME = 3
+_IFLA_ADDRESS, _IFLA_MTU, _IFLA_MASTER, _IFLA_LINKINFO, _IFLA_IFALIAS = 1, 4, 10, 18, 20
+_IFLA_NET_NS_FD = 28
+_INFO_KIND, _INFO_DATA, _INFO_SLAVE_KIND, _INFO_SLAVE_DATA = 1, 2, 4, 5
+_VETH_INFO_PEER = 1
+_VXLAN_ID, _VXLAN_LINK, _VXLAN_LOCAL, _VXLAN_LEARNING, _VXLAN_PORT = 1, 3, 4, 7, 15
+_IFLA_BRPORT_MODE = 4
+_IFA_ADDRESS, _IFA_LOCAL, _IFA_BROADCAST = 1, 2, 4
+_NO_DUPLICATE_DETECTION = 2
+_RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PRIORITY, _RTA_METRICS, _RTA_TABLE = 1, 4, 5, 6, 8, 15
+_RTAX_MTU, _RTAX_ADVMSS = 2, 8
+_RTPROT_STATIC = 4
+_NDA_DST, _NDA_LLADDR = 1, 2
+
+_ROUTE = struct.Struct("=BBBBBBB")
+_NEIGHBOUR = struct.Struct("=BxxxiHBB")
+
+
+def _u32(value: int) -> bytes:
+    return struct.pack("=I", value)
+
+
+def _text(text: str) -> bytes:
+    return text.encode() + b"\0"
+
+
+def _named(name: str, mac: str, mtu: int) -> bytes:
+    attributes = attribute(IFLA_IFNAME, _text(name)) + attribute(_IFLA_ADDRESS, mac_bytes(mac))
+    return attributes + (attribute(_IFLA_MTU, _u32(mtu)) if mtu else b"")
+
+
+def _kind(kind: str, data: bytes = b"") -> bytes:
+    info = attribute(_INFO_KIND, _text(kind))
+    return attribute(_IFLA_LINKINFO, info + (attribute(_INFO_DATA, data) if data else b""))
+
+
+def _vxlan(change: AddVxlan, device: int) -> bytes:
+    data = attribute(_VXLAN_ID, _u32(change.vni))
+    data += attribute(_VXLAN_LINK, _u32(device))
+    data += attribute(_VXLAN_LOCAL, change.local.packed)
+    data += attribute(_VXLAN_LEARNING, b"\0")
+    data += attribute(_VXLAN_PORT, struct.pack("!H", change.port))
+    body = link_body(up=True) + _named(change.name, change.mac, change.mtu)
+    return body + _kind("vxlan", data)
+
+
+def _set_link(change: SetLink, index_of: Lookup, namespace_of: Lookup) -> bytes:
+    body = link_body(index_of(change.name), up=change.up)
+    if change.rename is not None:
+        body += attribute(IFLA_IFNAME, _text(change.rename))
+    if change.mac is not None:
+        body += attribute(_IFLA_ADDRESS, mac_bytes(change.mac))
+    if change.mtu:
+        body += attribute(_IFLA_MTU, _u32(change.mtu))
+    if change.master is not None:
+        body += attribute(_IFLA_MASTER, _u32(index_of(change.master) if change.master else 0))
+    if change.alias is not None:
+        body += attribute(_IFLA_IFALIAS, change.alias.encode())
+    if change.namespace is not None:
+        body += attribute(_IFLA_NET_NS_FD, _u32(namespace_of(change.namespace)))
+    return body
+
+
+def _address(address: Interface, index: int) -> bytes:
+    prefix = address.network.prefixlen
+    # Nobody else has the address, so IPv6 need not ask around for two seconds before using it.
+    flags = _NO_DUPLICATE_DETECTION if address.version == 6 else 0
+    body = struct.pack("=BBBBI", FAMILY[address.version], prefix, flags, 0, index)
+    body += attribute(_IFA_LOCAL, address.ip.packed) + attribute(_IFA_ADDRESS, address.ip.packed)
+    if address.version == 4 and prefix < 31:
+        body += attribute(_IFA_BROADCAST, address.network.broadcast_address.packed)
+    return body
+
+
+def _destination(destination: Network) -> bytes:
+    if destination.prefixlen == 0:
+        return b""
+    return attribute(_RTA_DST, destination.network_address.packed)
+
+
+def _route(change: AddRoute, index: int) -> bytes:
+    table = change.table or (TABLE_LOCAL if change.local else TABLE_MAIN)
+    scope = change.scope
+    if scope is None:
+        scope = SCOPE_HOST if change.local else 0 if change.gateway else SCOPE_LINK
+    body = _ROUTE.pack(
+        FAMILY[change.destination.version],
+        change.destination.prefixlen,
+        0,
+        0,
+        table if table < 256 else 0,
+        _RTPROT_STATIC,
+        scope,
+    )
+    body += struct.pack("=BI", LOCAL if change.local else UNICAST, ONLINK if change.onlink else 0)
+    body += _destination(change.destination) + attribute(_RTA_OIF, _u32(index))
+    body += attribute(_RTA_TABLE, _u32(table))
+    if change.gateway is not None:
+        body += attribute(_RTA_GATEWAY, change.gateway.packed)
+    if change.priority:
+        body += attribute(_RTA_PRIORITY, _u32(change.priority))
+    metrics = b""
+    if change.mtu:
+        metrics += attribute(_RTAX_MTU, _u32(change.mtu))
+    if change.advmss:
+        metrics += attribute(_RTAX_ADVMSS, _u32(change.advmss))
+    return body + (attribute(_RTA_METRICS, metrics) if metrics else b"")

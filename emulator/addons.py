@@ -1,0 +1,124 @@
+"""Pure: the objects of kube-system that every cluster starts with: CoreDNS and kube-proxy.
+
+Shaped as kubeadm makes them, as far as it matters here; both are pods like any other.
+"""
+
+from ipaddress import IPv4Address
+from typing import Any
+
+Json = dict[str, Any]
+
+API_SOCKET = "/run/podwire/api.sock"
+NAMESPACE = "kube-system"
+
+# The components speak to the API server through its Unix socket, which only they get mounted.
+_API_VOLUME: Json = {"name": "api", "hostPath": {"path": API_SOCKET, "type": "Socket"}}
+_API_MOUNT: Json = {"name": "api", "mountPath": API_SOCKET}
+_EVERYWHERE: list[Json] = [{"operator": "Exists"}]
+
+
+def addons(dns_service: IPv4Address, domain: str) -> tuple[Json, ...]:
+    """Return the objects, in the order in which they should be created."""
+    return (_kube_proxy(), _dns_service(dns_service), _coredns(domain))
+
+
+def _kube_proxy() -> Json:
+    labels = {"k8s-app": "kube-proxy"}
+    container: Json = {
+        "name": "kube-proxy",
+        "image": "registry.k8s.io/kube-proxy:v1.32.0",
+        "args": [
+            "--node=$(NODE_NAME)",
+            "--node-address=$(HOST_IP)",
+            f"--api={API_SOCKET}",
+        ],
+        "env": [
+            {"name": "NODE_NAME", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}},
+            {"name": "HOST_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.hostIP"}}},
+        ],
+        "volumeMounts": [_API_MOUNT],
+    }
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "DaemonSet",
+        "metadata": {"name": "kube-proxy", "namespace": NAMESPACE, "labels": labels},
+        "spec": {
+            "selector": {"matchLabels": labels},
+            "template": {
+                "metadata": {"labels": labels},
+                "spec": {
+                    "hostNetwork": True,
+                    "priorityClassName": "system-node-critical",
+                    "tolerations": _EVERYWHERE,
+                    "terminationGracePeriodSeconds": 5,
+                    "containers": [container],
+                    "volumes": [_API_VOLUME],
+                },
+            },
+        },
+    }
+
+
+def _dns_service(address: IPv4Address) -> Json:
+    labels = {
+        "k8s-app": "kube-dns",
+        "kubernetes.io/cluster-service": "true",
+        "kubernetes.io/name": "CoreDNS",
+    }
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "kube-dns", "namespace": NAMESPACE, "labels": labels},
+        "spec": {
+            "clusterIP": str(address),
+            "selector": {"k8s-app": "kube-dns"},
+            "ports": [
+                {"name": "dns", "port": 53, "protocol": "UDP"},
+                {"name": "dns-tcp", "port": 53, "protocol": "TCP"},
+                {"name": "metrics", "port": 9153, "protocol": "TCP"},
+            ],
+        },
+    }
+
+
+def _coredns(domain: str) -> Json:
+    labels = {"k8s-app": "kube-dns"}
+    container: Json = {
+        "name": "coredns",
+        "image": "registry.k8s.io/coredns/coredns:v1.11.3",
+        "args": [f"--zone={domain}", f"--api={API_SOCKET}", "--lameduck=1"],
+        "ports": [
+            {"name": "dns", "containerPort": 53, "protocol": "UDP"},
+            {"name": "dns-tcp", "containerPort": 53, "protocol": "TCP"},
+            {"name": "metrics", "containerPort": 9153, "protocol": "TCP"},
+        ],
+        "readinessProbe": {"httpGet": {"path": "/ready", "port": 8181}},
+        "livenessProbe": {
+            "httpGet": {"path": "/health", "port": 8080},
+            "initialDelaySeconds": 60,
+            "timeoutSeconds": 5,
+            "failureThreshold": 5,
+        },
+        "volumeMounts": [_API_MOUNT],
+    }
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "coredns", "namespace": NAMESPACE, "labels": labels},
+        "spec": {
+            "replicas": 1,
+            "selector": {"matchLabels": labels},
+            "strategy": {"rollingUpdate": {"maxUnavailable": 1}},
+            "template": {
+                "metadata": {"labels": labels},
+                "spec": {
+                    "dnsPolicy": "Default",
+                    "priorityClassName": "system-cluster-critical",
+                    "tolerations": _EVERYWHERE,
+                    "terminationGracePeriodSeconds": 5,
+                    "containers": [container],
+                    "volumes": [_API_VOLUME],
+                },
+            },
+        },
+    }

@@ -1,0 +1,118 @@
+"""Pure: the documents that do not depend on the objects: version, health, discovery, OpenAPI."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from hashlib import sha512
+from typing import Any
+
+import msgspec
+
+from podwire.emulator.apiserver import discovery, openapi, resources
+
+Json = dict[str, Any]
+
+VERSION: Json = {
+    "major": "1",
+    "minor": "32",
+    "gitVersion": "v1.32.0+podwire",
+    "gitCommit": "",
+    "gitTreeState": "clean",
+    "buildDate": "2024-12-11T18:00:00Z",
+    "goVersion": "none",
+    "compiler": "cpython",
+    "platform": "linux/amd64",
+}
+"""What kubectl compares its own version with: a minor more than one away makes it warn."""
+
+OPEN_TO_ALL = ("/version", "/healthz", "/livez", "/readyz")
+"""Paths that need no identity."""
+
+_NO_CACHE = "no-cache, private"
+
+
+@dataclass(frozen=True, slots=True)
+class Fixed:
+    """A ready answer."""
+
+    body: bytes
+    content_type: str = "application/json"
+    code: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+def document(path: str, headers: Mapping[str, str]) -> Fixed | None:
+    """Return the document at *path*, or None if objects live there or below."""
+    steps = path.strip("/").split("/")
+    match steps:
+        case [""]:
+            return _json({"paths": _paths()})
+        case ["version"]:
+            return _json(VERSION)
+        case ["healthz" | "livez" | "readyz", *_]:
+            return Fixed(b"ok", "text/plain; charset=utf-8")
+        case ["api"]:
+            return _aggregated(headers, core=True)
+        case ["apis"]:
+            return _aggregated(headers, core=False)
+        case ["api", version]:
+            return _found(discovery.resource_list("", version))
+        case ["apis", group]:
+            found = discovery.group(group)
+            return _json(found) if found else not_here()
+        case ["apis", group, version]:
+            if group not in resources.groups():
+                return not_here()
+            return _found(discovery.resource_list(group, version))
+        case ["openapi", "v3"]:
+            return _json(openapi.index())
+        case ["openapi", "v3", *rest]:
+            return _openapi("/".join(rest))
+        case _:
+            return None
+
+
+def not_here() -> Fixed:
+    """Return the answer for a path outside of the API; plain text, as the real server's."""
+    return Fixed(b"404 page not found\n", "text/plain; charset=utf-8", 404)
+
+
+def _json(value: Json, **headers: str) -> Fixed:
+    return Fixed(msgspec.json.encode(value), headers=headers)
+
+
+def _found(value: Json | None) -> Fixed | None:
+    # None: an unknown version of a known group is a Status 404, which the caller words.
+    return None if value is None else _json(value)
+
+
+def _aggregated(headers: Mapping[str, str], *, core: bool) -> Fixed:
+    version = discovery.aggregated_version(headers.get("Accept", ""))
+    if version is None:
+        legacy = (
+            discovery.core_versions(headers.get("Host", "")) if core else discovery.group_list()
+        )
+        return Fixed(msgspec.json.encode(legacy), headers={"Vary": "Accept"})
+    body = msgspec.json.encode(discovery.aggregated(version, core=core))
+    tag = f'"{sha512(body).hexdigest().upper()}"'
+    more = {"ETag": tag, "Vary": "Accept", "Cache-Control": "public"}
+    if headers.get("If-None-Match") == tag:
+        return Fixed(b"", discovery.content_type(version), 304, more)
+    return Fixed(body, discovery.content_type(version), 200, more)
+
+
+def _openapi(name: str) -> Fixed:
+    body = openapi.document(name)
+    if body is None:
+        return not_here()
+    tag = f'"{openapi.document_hash(name)}"'
+    return Fixed(body, headers={"ETag": tag, "Cache-Control": "public, immutable"})
+
+
+def _paths() -> list[str]:
+    groups = [group for group in resources.groups() if group]
+    versions = [
+        f"/apis/{group}/{version}" for group in groups for version in resources.groups()[group]
+    ]
+    named = [f"/apis/{group}" for group in groups]
+    rest = ["/api", "/api/v1", "/apis", "/openapi/v3", *OPEN_TO_ALL]
+    return sorted([*rest, *named, *versions])

@@ -1,0 +1,114 @@
+"""Pure: what the server itself writes into an object: metadata, status, generation."""
+
+from typing import Any
+from uuid import UUID
+
+from podwire.emulator.apiserver.fields import struct
+from podwire.emulator.apiserver.request import Dice, Request
+from podwire.emulator.apiserver.resources import Resource
+from podwire.kube.clock import rfc3339
+
+Json = dict[str, Any]
+
+_SYSTEM_FIELDS = ("uid", "creationTimestamp", "generation", "deletionTimestamp")
+
+
+def prepare_new(obj: Json, request: Request, dice: Dice) -> None:
+    """Fill in what a new object gets from the server, and drop what only the server may say."""
+    resource = request.resource
+    meta = _metadata(obj)
+    for name in ("deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "managedFields"):
+        meta.pop(name, None)
+    meta["uid"] = str(UUID(int=dice.getrandbits(128), version=4))
+    meta["creationTimestamp"] = rfc3339(request.now)
+    if resource.generation:
+        meta["generation"] = 1
+    else:
+        meta.pop("generation", None)
+    if resource.namespaced:
+        meta["namespace"] = request.namespace
+    else:
+        meta.pop("namespace", None)
+    if resource.has("status") and not resource.status_on_create:
+        _drop_status(obj, resource)
+    if resource.kind == "Namespace":
+        # The namespace controller takes "kubernetes" away when the content is gone.
+        finalizers: list[str] = obj.setdefault("spec", {}).get("finalizers") or []
+        if "kubernetes" not in finalizers:
+            obj["spec"]["finalizers"] = [*finalizers, "kubernetes"]
+
+
+def prepare_update(obj: Json, old: Json, request: Request) -> None:
+    """Keep in *obj* what this kind of write may not change."""
+    resource, subresource = request.resource, request.subresource
+    meta, old_meta = _metadata(obj), _metadata(old)
+    for name in (*_SYSTEM_FIELDS, "deletionGracePeriodSeconds", "namespace", "name"):
+        _keep(meta, old_meta, name)
+    for name in ("selfLink", "managedFields"):
+        meta.pop(name, None)
+    if subresource == "status":
+        for name in ("spec", "data"):
+            _keep(obj, old, name)
+        _keep(meta, old_meta, "ownerReferences")
+        if resource.group == "apps":
+            _keep(meta, old_meta, "labels")
+    elif resource.has("status"):
+        _keep(obj, old, "status")
+    if resource.kind == "Namespace" and subresource != "finalize":
+        _keep_finalizers(obj, old)
+
+
+def count_generation(obj: Json, old: Json, resource: Resource) -> None:
+    """Add one to metadata.generation if anything outside metadata and status changed."""
+    if resource.generation and _wish(obj) != _wish(old):
+        obj["metadata"]["generation"] = int(old["metadata"].get("generation", 0)) + 1
+
+
+def mark_deleted(obj: Json, *, at: float, grace: int) -> None:
+    """Write that *obj* will be gone *grace* seconds after *at*."""
+    meta = obj["metadata"]
+    meta["deletionTimestamp"] = rfc3339(at + grace)
+    meta["deletionGracePeriodSeconds"] = grace
+    if meta.get("generation"):
+        meta["generation"] += 1
+
+
+def finished(obj: Json) -> bool:
+    """Tell whether an object that is being deleted has nothing left to wait for."""
+    meta = obj["metadata"]
+    waits = meta.get("finalizers") or meta.get("deletionGracePeriodSeconds")
+    if obj.get("kind") == "Namespace":
+        waits = waits or struct(obj, "spec").get("finalizers")
+    return bool(meta.get("deletionTimestamp")) and not waits
+
+
+def _metadata(obj: Json) -> Json:
+    meta: Json = obj.setdefault("metadata", {})
+    return meta
+
+
+def _wish(obj: Json) -> Json:
+    return {name: value for name, value in obj.items() if name not in ("metadata", "status")}
+
+
+def _keep(obj: Json, old: Json, name: str) -> None:
+    if name in old:
+        obj[name] = old[name]
+    else:
+        obj.pop(name, None)
+
+
+def _drop_status(obj: Json, resource: Resource) -> None:
+    obj.pop("status", None)
+    if resource.kind == "Pod":
+        obj["status"] = {"phase": "Pending"}
+    elif resource.kind == "Namespace":
+        obj["status"] = {"phase": "Active"}
+    elif resource.kind == "Service":
+        obj["status"] = {"loadBalancer": {}}
+
+
+def _keep_finalizers(obj: Json, old: Json) -> None:
+    finalizers = struct(old, "spec").get("finalizers")
+    if finalizers:
+        obj.setdefault("spec", {})["finalizers"] = finalizers

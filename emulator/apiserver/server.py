@@ -1,0 +1,53 @@
+"""The API server as a whole: what the control process starts."""
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from ipaddress import IPv4Address
+from pathlib import Path
+
+from podwire.emulator.apiserver import bootstrap, http
+from podwire.emulator.apiserver.agent import NodeAgent
+from podwire.emulator.apiserver.http import Authenticate, Front, Listener
+from podwire.emulator.apiserver.request import Api, Dice, Network
+from podwire.emulator.apiserver.store import Store
+from podwire.kube.clock import Clock
+
+
+class ApiServer:
+    """Kubernetes' API over *store*; *agent* runs what needs a node."""
+
+    def __init__(
+        self,
+        store: Store,
+        agent: NodeAgent,
+        clock: Clock,
+        dice: Dice,
+        *,
+        network: Network | None = None,
+        who: Authenticate = http.by_connection,
+    ) -> None:
+        self.api = Api(store, dice, network or Network())
+        self._agent = agent
+        self._clock = clock
+        self._who = who
+
+    def fill(self, address: IPv4Address, port: int) -> None:
+        """Create the namespaces and the Service that every cluster has, if they are missing.
+
+        Pods reach this server at *address* and *port*.
+        """
+        bootstrap.fill(self.api, now=self._clock.now(), address=address, port=port)
+
+    @asynccontextmanager
+    async def serve(
+        self, tls_sockets: Sequence[Listener] = (), unix_path: Path | None = None
+    ) -> AsyncGenerator[None]:
+        """Answer requests until the block ends.
+
+        Each of *tls_sockets* is bound already; its context asks for client certificates
+        (`ssl.CERT_OPTIONAL`, so that health checks need none). On the Unix socket the header
+        X-Remote-User is believed: only the cluster's own processes may reach *unix_path*.
+        """
+        front = Front(self.api, self._agent, self._clock, who=self._who)
+        async with http.listening(front, tls_sockets, unix_path):
+            yield

@@ -1,0 +1,214 @@
+"""Pure: create and replace, from a well-formed object to what is stored.
+
+Every write ends in `store_new` or `store_change`; so defaulting, allocation, validation,
+generation, no-op detection and the end of a deletion are written once.
+"""
+
+from typing import Any
+
+from podwire.emulator.apiserver import allocate, bodies, objects, statuses
+from podwire.emulator.apiserver.admit import FieldError, default, validate
+from podwire.emulator.apiserver.fields import items, struct
+from podwire.emulator.apiserver.request import Api, One, Request
+from podwire.emulator.apiserver.resources import Resource, storage_of
+from podwire.emulator.apiserver.store import Stored
+from podwire.kube.names import Key, random_suffix
+
+Json = dict[str, Any]
+
+_NAME_TRIES = 8
+_LONGEST_GENERATED_BASE = 63 - 5
+
+
+def create(api: Api, request: Request) -> One:
+    """POST on a collection."""
+    obj, warnings = bodies.as_object(request, bodies.read(request.body))
+    stored = store_new(api, request, obj)
+    return One(request.resource, stored, 201, warnings)
+
+
+def update(api: Api, request: Request) -> One:
+    """PUT on an object, or on its status or finalize subresource."""
+    resource = request.resource
+    obj, warnings = bodies.as_object(request, bodies.read(request.body))
+    name = obj["metadata"].get("name", "")
+    if name != request.name:
+        if not name:
+            raise statuses.bad_request("name must be provided")
+        raise statuses.bad_request(
+            f"the name of the object ({name}) does not match the name on the URL ({request.name})"
+        )
+    old = api.store.get(resource.collection, request.key)
+    if old is None:
+        if not resource.create_on_update or request.subresource:
+            raise statuses.not_found(resource, request.name)
+        return One(resource, store_new(api, request, obj), 201, warnings)
+    return One(resource, store_change(api, request, obj, old), 200, warnings)
+
+
+def store_new(api: Api, request: Request, obj: Json) -> Stored | Json:
+    """Store a new object, or with dryRun return what would be stored; raises Refused."""
+    resource = request.resource
+    meta = obj["metadata"]
+    if meta.pop("resourceVersion", ""):
+        raise statuses.refused(
+            500, "", "resourceVersion should not be set on objects to be created"
+        )
+    _check_namespace_of(request, meta)
+    _name(api, request, meta)
+    key = Key(request.namespace, meta["name"])
+    _check_namespace_accepts(api, request, key.name)
+    objects.prepare_new(obj, request, api.dice)
+    obj = _admitted(api, request, obj, None)
+    if api.store.get(resource.collection, key) is not None:
+        raise statuses.already_exists(resource, key.name)
+    if dry_run(request):
+        return obj
+    return api.store.put(resource.collection, key, obj)
+
+
+def store_change(api: Api, request: Request, obj: Json, old: Stored) -> Stored | Json:
+    """Replace *old* by *obj*; return the old state if nothing changes; raises Refused."""
+    resource = request.resource
+    meta, old_meta = obj["metadata"], old.object["metadata"]
+    _check_namespace_of(request, meta)
+    if meta.get("uid") and meta["uid"] != old_meta["uid"]:
+        raise statuses.conflict(
+            resource,
+            request.name,
+            "StorageError: invalid object, Code: 4, Key: "
+            f"/registry/{resource.collection}/{old.key}, ResourceVersion: 0, AdditionalErrorMsg: "
+            f"Precondition failed: UID in precondition: {meta['uid']}, "
+            f"UID in object meta: {old_meta['uid']}",
+        )
+    version = meta.get("resourceVersion", "")
+    if version and version != old_meta["resourceVersion"]:
+        raise statuses.conflict(resource, request.name)
+    if not version and not resource.unconditional_update and request.verb == "update":
+        problem = FieldError(
+            "metadata.resourceVersion",
+            "FieldValueInvalid",
+            "Invalid value: 0x0: must be specified for an update",
+        )
+        raise statuses.invalid(resource, request.name, [problem])
+    _check_finalizers(request, meta, old_meta)
+    objects.prepare_update(obj, old.object, request)
+    meta["resourceVersion"] = old_meta["resourceVersion"]
+    obj = _admitted(api, request, obj, old)
+    objects.count_generation(obj, old.object, resource)
+    return commit(api, request, obj, old)
+
+
+def commit(api: Api, request: Request, obj: Json, old: Stored) -> Stored | Json:
+    """Write what was decided: nothing, a new state, or the end of a deletion."""
+    if obj == old.object:
+        return old
+    if dry_run(request):
+        return obj
+    if objects.finished(obj):
+        api.store.remove(request.resource.collection, old.key, obj)
+        return obj
+    return api.store.put(request.resource.collection, old.key, obj)
+
+
+def dry_run(request: Request) -> bool:
+    """Tell whether nothing may be stored; raises Refused for a word other than All."""
+    asked = request.option("dryRun")
+    if asked not in ("", "All"):
+        raise statuses.bad_request(f'dryRun: Unsupported value: "{asked}": supported values: "All"')
+    return asked == "All"
+
+
+def _admitted(api: Api, request: Request, obj: Json, old: Stored | None) -> Json:
+    """Default, allocate, validate: in this order, which the real server has too."""
+    resource = storage_of(request.resource)
+    before = None if old is None else old.object
+    service = resource.collection == "services" and request.subresource == ""
+    if service and before is not None:
+        allocate.inherit(obj.setdefault("spec", {}), struct(before, "spec"))
+    obj = default(obj, resource)
+    problems: list[FieldError] = []
+    if service:
+        problems = _allocated(api, resource, obj, old)
+    problems = [*validate(obj, resource, before), *problems]
+    if problems:
+        raise statuses.invalid(request.resource, obj["metadata"]["name"], problems)
+    return obj
+
+
+def _allocated(api: Api, resource: Resource, obj: Json, old: Stored | None) -> list[FieldError]:
+    spec: Json = obj.setdefault("spec", {})
+    if old is not None:
+        allocate.drop_unused(spec, struct(old.object, "spec"))
+    held = allocate.taken(api.store.all(resource.collection), old)
+    return allocate.allocate(spec, held, api.network, api.dice)
+
+
+def _check_namespace_of(request: Request, meta: Json) -> None:
+    if not request.resource.namespaced:
+        return
+    named = meta.get("namespace") or request.namespace
+    if named != request.namespace:
+        raise statuses.bad_request(
+            f"the namespace of the provided object does not match the namespace sent on the "
+            f"request ({named} != {request.namespace})"
+        )
+    meta["namespace"] = named
+
+
+def _name(api: Api, request: Request, meta: Json) -> None:
+    if request.verb == "update":
+        meta["name"] = request.name
+    if meta.get("name"):
+        return
+    base: str = meta.get("generateName") or ""
+    if not base:
+        problem = FieldError(
+            "metadata.name",
+            "FieldValueRequired",
+            "Required value: name or generateName is required",
+        )
+        raise statuses.invalid(request.resource, "", [problem])
+    for _ in range(_NAME_TRIES):
+        meta["name"] = base[:_LONGEST_GENERATED_BASE] + random_suffix(api.dice)
+        key = Key(request.namespace, meta["name"])
+        if api.store.get(request.resource.collection, key) is None:
+            return
+
+
+def _check_namespace_accepts(api: Api, request: Request, name: str) -> None:
+    if not request.resource.namespaced:
+        return
+    namespace = api.store.get("namespaces", Key("", request.namespace))
+    if namespace is None:
+        raise statuses.namespace_not_found(request.namespace)
+    if namespace.object["metadata"].get("deletionTimestamp"):
+        message = f"namespace {request.namespace} is being terminated"
+        raise statuses.forbidden(
+            request.resource,
+            name,
+            f"unable to create new content in namespace {request.namespace} because it is being "
+            "terminated",
+            causes=[
+                {
+                    "reason": "NamespaceTerminating",
+                    "message": message,
+                    "field": "metadata.namespace",
+                }
+            ],
+        )
+
+
+def _check_finalizers(request: Request, meta: Json, old_meta: Json) -> None:
+    if not old_meta.get("deletionTimestamp"):
+        return
+    added = sorted(set(items(meta, "finalizers")) - set(items(old_meta, "finalizers")))
+    if added:
+        shown = ", ".join(f'"{finalizer}"' for finalizer in added)
+        problem = FieldError(
+            "metadata.finalizers",
+            "FieldValueForbidden",
+            "Forbidden: no new finalizers can be added if the object is being deleted, found new "
+            f"finalizers []string{{{shown}}}",
+        )
+        raise statuses.invalid(request.resource, request.name, [problem])

@@ -1,0 +1,223 @@
+"""A ClusterConfig from YAML in kind's shape, each field honoured or refused.
+
+Text in, a frozen value out. A field that Podwire cannot honour is an error with file, line and
+column, never ignored, so that a file which loads means what it says.
+"""
+
+from ipaddress import IPv4Address, IPv4Network
+from typing import Literal, cast
+
+from podwire.emulator.config import (
+    LOCALHOST,
+    MOST_NODES,
+    Backend,
+    ClusterConfig,
+    NodeConfig,
+    PortMapping,
+    checked_name,
+    is_label,
+)
+from podwire.errors import ConfigError
+from podwire.kube.documents import read
+from podwire.kube.fields import Fields
+
+API_VERSIONS = ("podwire.dev/v1alpha1", "kind.x-k8s.io/v1alpha4")
+PROXY_MODES = ("userspace",)
+
+
+def parse(text: str, source: str = "cluster.yaml") -> ClusterConfig:
+    """Return the cluster that *text* asks for; raises ConfigError with file, line and column."""
+    documents = read(text, source)
+    if len(documents) != 1:
+        raise ConfigError(
+            f"{source}: one document of kind Cluster is expected, not {len(documents)}\n"
+            f"  see examples/cluster.yaml for a whole one"
+        )
+    return _cluster(Fields(documents[0], ()))
+
+
+_REFUSED_AT_TOP = {
+    "kubeadmConfigPatches": "there is no kubeadm here",
+    "kubeadmConfigPatchesJSON6902": "there is no kubeadm here",
+    "containerdConfigPatches": "there is no containerd here",
+    "featureGates": "no feature can be switched yet; leave it out",
+    "runtimeConfig": "the API groups that are served are fixed",
+}
+_REFUSED_OF_NODES = {
+    "image": "nodes are network namespaces, not images",
+    "extraMounts": "nodes share the file system of this machine",
+    "kubeadmConfigPatches": "there is no kubeadm here",
+    "kubeadmConfigPatchesJSON6902": "there is no kubeadm here",
+}
+
+
+def _cluster(fields: Fields) -> ClusterConfig:
+    fields.only("kind", "apiVersion", "name", "nodes", "networking", refused=_REFUSED_AT_TOP)
+    fields.one_of("kind", "", ("Cluster",))
+    fields.one_of("apiVersion", "", API_VERSIONS)
+    default = ClusterConfig()
+    networking = fields.child("networking")
+    config = _networking(networking, default) if networking else default
+    nodes = _nodes(fields) if fields.has("nodes") else default.nodes
+    return _consistent(
+        fields,
+        ClusterConfig(
+            name=fields.parsed("name", default.name, _name),
+            nodes=nodes,
+            pod_subnet=config.pod_subnet,
+            service_subnet=config.service_subnet,
+            underlay=config.underlay,
+            outside=config.outside,
+            api_server_address=config.api_server_address,
+            api_server_port=config.api_server_port,
+            dns_domain=config.dns_domain,
+            backend=config.backend,
+        ),
+    )
+
+
+def _name(text: str) -> str:
+    try:
+        return checked_name(text)
+    except ConfigError as error:
+        raise ValueError(str(error)) from error
+
+
+def _nodes(fields: Fields) -> tuple[NodeConfig, ...]:
+    """Return the workers; a control-plane entry stands for the API server, which every cluster has.
+
+    Unlike in kind, the control plane runs no pods and so is no Node object; a file with that one
+    entry alone gets one node, so that pods can run as they would in kind.
+    """
+    nodes = list[NodeConfig]()
+    planes = list[Fields]()
+    for entry in fields.children("nodes"):
+        entry.only("role", "name", "labels", "extraPortMappings", refused=_REFUSED_OF_NODES)
+        role = entry.one_of("role", "worker", ("worker", "control-plane"))
+        if role == "control-plane":
+            planes.append(entry)
+            if len(planes) > 1:
+                raise entry.error("role", "a second control-plane node cannot be honoured")
+        else:
+            nodes.append(_node(entry, len(nodes) + 1))
+    if planes and nodes:
+        for key in ("labels", "extraPortMappings", "name"):
+            if planes[0].has(key):
+                raise planes[0].error(
+                    key,
+                    f"{planes[0].dotted(key)} cannot be honoured: the control plane is no node"
+                    " here\n  give it to a worker",
+                )
+    if planes and not nodes:
+        nodes.append(_node(planes[0], 1))
+    if not nodes:
+        raise fields.error("nodes", "nodes: at least one is needed")
+    if len(nodes) > MOST_NODES:
+        raise fields.error("nodes", f"nodes: {len(nodes)} are more than the {MOST_NODES} possible")
+    return tuple(nodes)
+
+
+def _node(fields: Fields, number: int) -> NodeConfig:
+    return NodeConfig(
+        name=fields.parsed("name", f"node-{number}", _node_name),
+        labels=fields.texts("labels"),
+        extra_port_mappings=tuple(
+            _port_mapping(entry) for entry in fields.children("extraPortMappings")
+        ),
+    )
+
+
+def _node_name(text: str) -> str:
+    if not is_label(text) or len(text) > 63:
+        raise ValueError(f"{text!r} is no DNS label (a-z, 0-9, '-')")
+    return text
+
+
+def _port_mapping(fields: Fields) -> PortMapping:
+    fields.only("containerPort", "hostPort", "listenAddress", "protocol")
+    port = fields.port("containerPort", 0)
+    if port == 0:
+        raise fields.error("containerPort", f"{fields.dotted('containerPort')}: a port is needed")
+    protocol = fields.one_of("protocol", "TCP", ("TCP", "UDP", "tcp", "udp")).upper()
+    return PortMapping(
+        container_port=port,
+        host_port=max(0, fields.whole("hostPort", 0)),  # kind writes -1 for "any free port"
+        listen_address=fields.parsed("listenAddress", LOCALHOST, IPv4Address),
+        protocol=cast('Literal["TCP", "UDP"]', protocol),
+    )
+
+
+def _networking(fields: Fields, default: ClusterConfig) -> ClusterConfig:
+    fields.only(
+        "ipFamily",
+        "podSubnet",
+        "serviceSubnet",
+        "underlay",
+        "outside",
+        "apiServerAddress",
+        "apiServerPort",
+        "dnsDomain",
+        "kubeProxyMode",
+        "disableDefaultCNI",
+        "backend",
+        refused={"dnsSearch": "pods get the search path that a kubelet writes"},
+    )
+    fields.one_of("ipFamily", "ipv4", ("ipv4",), " (the only family so far)")
+    fields.one_of("kubeProxyMode", "userspace", PROXY_MODES, " (the only mode so far)")
+    if fields.yes("disableDefaultCNI"):
+        raise fields.error(
+            "disableDefaultCNI",
+            "networking.disableDefaultCNI cannot be honoured: pods need the built-in plugin",
+        )
+    return ClusterConfig(
+        pod_subnet=fields.parsed("podSubnet", default.pod_subnet, IPv4Network),
+        service_subnet=fields.parsed("serviceSubnet", default.service_subnet, IPv4Network),
+        underlay=fields.parsed("underlay", default.underlay, IPv4Network),
+        outside=fields.parsed("outside", default.outside, IPv4Network),
+        api_server_address=fields.parsed(
+            "apiServerAddress", default.api_server_address, IPv4Address
+        ),
+        api_server_port=max(0, fields.whole("apiServerPort", 0)),
+        dns_domain=fields.parsed("dnsDomain", default.dns_domain, _domain),
+        backend=cast("Backend", fields.one_of("backend", default.backend, ("vxlan", "host-gw"))),
+    )
+
+
+def _domain(text: str) -> str:
+    if not all(is_label(label) for label in text.split(".")):
+        raise ValueError(f"{text!r} is no domain name")
+    return text
+
+
+def _consistent(fields: Fields, config: ClusterConfig) -> ClusterConfig:
+    """Return *config*; raises ConfigError if names repeat, networks overlap or do not suffice."""
+    names = [node.name for node in config.nodes]
+    for number, name in enumerate(names):
+        if name in names[:number]:
+            raise fields.error("nodes", f"nodes: two are named {name!r}")
+    networks = {
+        "podSubnet": config.pod_subnet,
+        "serviceSubnet": config.service_subnet,
+        "underlay": config.underlay,
+        "outside": config.outside,
+    }
+    at = fields.child("networking") or fields
+    seen = dict[str, IPv4Network]()
+    for key, network in networks.items():
+        for other, earlier in seen.items():
+            if network.overlaps(earlier):
+                place = key if at.has(key) else other
+                raise at.error(place, f"networking.{key} {network} overlaps {other} {earlier}")
+        seen[key] = network
+    if config.pod_subnet.prefixlen > 24 or 2 ** (24 - config.pod_subnet.prefixlen) <= len(names):
+        raise at.error(
+            "podSubnet",
+            f"networking.podSubnet {config.pod_subnet} has no /24 for each of {len(names)} nodes"
+            "\n  node N gets the N-th /24; the 0th stays unused",
+        )
+    if config.service_subnet.prefixlen > 24:
+        raise at.error(
+            "serviceSubnet",
+            f"networking.serviceSubnet {config.service_subnet} is smaller than a /24",
+        )
+    return config

@@ -1,0 +1,153 @@
+"""Services and pods -> EndpointSlices, within a few milliseconds of a pod's change.
+
+What the slices shall hold is decided in service_endpoints.py, how to get there in slicing.py.
+"""
+
+from podwire.emulator.controllers.context import ControllerContext
+from podwire.emulator.controllers.own_writes import OwnWrites
+from podwire.emulator.controllers.service_endpoints import (
+    ZONE,
+    endpoints_of,
+    families,
+    has_managed_endpoints,
+    is_headless,
+    leaves,
+    matters_to_endpoints,
+)
+from podwire.emulator.controllers.slice_writer import write_slices
+from podwire.emulator.controllers.slicing import slice_writes
+from podwire.emulator.controllers.trigger_times import TriggerTimes
+from podwire.kube.codec import key_of, owned_by
+from podwire.kube.index import Index
+from podwire.kube.names import Key
+from podwire.kube.objects import EndpointSlice, Node, ObjectMeta, Pod, Service
+from podwire.kube.reconcile import Reconciler
+from podwire.kube.selectors import from_labels
+
+SERVICE_NAME = "kubernetes.io/service-name"
+MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
+CONTROLLER = "endpointslice-controller.k8s.io"
+HEADLESS = "service.kubernetes.io/headless"
+
+# The first change is written at once; those that follow within this time are written together, in
+# seconds. A pod that leaves never waits: connections would still go to it.
+SPACING = 0.01
+
+
+class EndpointSlices:
+    """Keeps the slices of every Service that has a selector."""
+
+    def __init__(self, context: ControllerContext) -> None:
+        self._context = context
+        self._services = context.informers.of(Service)
+        self._nodes = context.informers.of(Node)
+        slices = context.informers.of(EndpointSlice)
+        pods = context.informers.of(Pod)
+        self._slices = Index(slices, _service_of)
+        self._pods = Index(pods, lambda p: [p.metadata.namespace])
+        self._by_namespace = Index(self._services, lambda s: [s.metadata.namespace])
+        self._own = OwnWrites(slices)
+        self._times = TriggerTimes()
+        self._last: dict[Key, float] = {}
+        self._loop = Reconciler(self.reconcile, name="endpointslice", concurrency=8)
+        self._services.subscribe(self._service_changed)
+        slices.subscribe(self._slice_changed)
+        pods.subscribe(self._pod_changed)
+        self._nodes.subscribe(self._node_changed)
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        await self._context.serve(self._loop.run)
+
+    async def reconcile(self, key: Key) -> float | None:
+        """Make the slices of one Service true."""
+        self._last[key] = self._context.clock.monotonic()
+        service = self._services.get(key)
+        if service is None:
+            # Its slices are the garbage collector's.
+            self._times.forget(key)
+            self._last.pop(key, None)
+            return None
+        if not has_managed_endpoints(service):
+            return None
+        selector = from_labels(service.spec.selector)
+        pods = [p for p in self._pods.get(key.namespace) if selector.matches(p.metadata.labels)]
+        wanted = endpoints_of(service, pods, lambda name: self._nodes.get(Key("", name)))
+        may_create = service.metadata.deletion_timestamp is None
+        writes = slice_writes(
+            wanted,
+            self._own.over(key, self._slices.get(key)),
+            families=families(service),
+            metadata=slice_metadata(service, self._times.annotation(service, pods)),
+            may_create=may_create and self._context.accepts_objects(key.namespace),
+        )
+        await write_slices(self._context.client, self._own, key, writes)
+        return None
+
+    def _service_changed(self, old: Service | None, new: Service | None) -> None:
+        changed = new or old
+        if changed is not None:
+            self._loop.add(key_of(changed))
+
+    def _slice_changed(self, old: EndpointSlice | None, new: EndpointSlice | None) -> None:
+        changed = new or old
+        if changed is None or not self._own.saw(old, new):
+            return
+        for key in _service_of(changed):
+            self._soon(key)
+
+    def _pod_changed(self, old: Pod | None, new: Pod | None) -> None:
+        if old is not None and new is not None and not matters_to_endpoints(old, new):
+            return
+        urgent = leaves(old, new)
+        for service in self._selecting(old, new):
+            if urgent:
+                self._loop.add(key_of(service))
+            else:
+                self._soon(key_of(service))
+
+    def _node_changed(self, old: Node | None, new: Node | None) -> None:
+        if old and new and old.metadata.labels.get(ZONE) == new.metadata.labels.get(ZONE):
+            return
+        for service in self._services.all():
+            self._soon(key_of(service))
+
+    def _selecting(self, *versions: Pod | None) -> list[Service]:
+        pods = [pod for pod in versions if pod is not None]
+        return [
+            service
+            for service in self._by_namespace.get(pods[0].metadata.namespace)
+            if has_managed_endpoints(service)
+            and any(service.spec.selector.items() <= pod.metadata.labels.items() for pod in pods)
+        ]
+
+    def _soon(self, key: Key) -> None:
+        due = self._last.get(key, float("-inf")) + SPACING
+        wait = due - self._context.clock.monotonic()
+        if wait > 0:
+            self._loop.add_after(key, wait)
+        else:
+            self._loop.add(key)
+
+
+def slice_metadata(service: Service, annotations: dict[str, str]) -> ObjectMeta:
+    """Return what every slice of *service* carries."""
+    labels = {**service.metadata.labels, SERVICE_NAME: service.metadata.name}
+    labels[MANAGED_BY] = CONTROLLER
+    labels.pop(HEADLESS, None)
+    if is_headless(service):
+        labels[HEADLESS] = ""
+    return ObjectMeta(
+        generate_name=f"{service.metadata.name}-",
+        namespace=service.metadata.namespace,
+        labels=labels,
+        annotations=annotations,
+        owner_references=(owned_by(service),),
+    )
+
+
+def _service_of(slice_: EndpointSlice) -> list[Key]:
+    labels = slice_.metadata.labels
+    if labels.get(MANAGED_BY) != CONTROLLER or SERVICE_NAME not in labels:
+        return []
+    return [Key(slice_.metadata.namespace, labels[SERVICE_NAME])]

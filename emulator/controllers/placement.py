@@ -1,0 +1,110 @@
+"""Pure: may this pod run on this node? The filters of the scheduler, in its order."""
+
+from collections.abc import Collection, Iterable
+
+from podwire.kube.objects import (
+    LabelSelectorRequirement,
+    LabelSelectorSpec,
+    Node,
+    NodeSelectorTerm,
+    Pod,
+    PodSpec,
+    Taint,
+    Toleration,
+)
+from podwire.kube.selectors import SelectorError, from_selector
+
+UNSCHEDULABLE = Taint(key="node.kubernetes.io/unschedulable", effect="NoSchedule")
+
+HostPort = tuple[str, int]
+
+
+def obstacle(spec: PodSpec, node: Node, taken: Collection[HostPort] = ()) -> str | None:
+    """Return why a pod cannot be placed on *node*, in the scheduler's words, or None if it can.
+
+    *taken* are the (protocol, host port) pairs that pods on the node hold.
+    """
+    if node.spec.unschedulable and not tolerates(spec.tolerations, UNSCHEDULABLE):
+        return "node(s) were unschedulable"
+    taint = untolerated(spec, node, ("NoSchedule", "NoExecute"))
+    if taint is not None:
+        return f"node(s) had untolerated taint {{{taint.key}: {taint.value}}}"
+    if not matches_node(spec, node):
+        return "node(s) didn't match Pod's node affinity/selector"
+    if any(port in taken for port in host_ports(spec)):
+        return "node(s) didn't have free ports for the requested pod ports"
+    return None
+
+
+def untolerated(spec: PodSpec, node: Node, effects: Collection[str]) -> Taint | None:
+    """Return the first taint with one of *effects* that the pod does not bear."""
+    return next(
+        (
+            taint
+            for taint in node.spec.taints
+            if taint.effect in effects and not tolerates(spec.tolerations, taint)
+        ),
+        None,
+    )
+
+
+def tolerates(tolerations: Iterable[Toleration], taint: Taint) -> bool:
+    """Tell whether one of *tolerations* bears *taint*; an empty key or effect bears all of them."""
+    return any(
+        (not t.effect or t.effect == taint.effect)
+        and (not t.key or t.key == taint.key)
+        and (t.operator == "Exists" or (t.operator in ("", "Equal") and t.value == taint.value))
+        for t in tolerations
+    )
+
+
+def matches_node(spec: PodSpec, node: Node) -> bool:
+    """Tell whether nodeSelector and the required node affinity allow *node*."""
+    labels = node.metadata.labels
+    if any(labels.get(key) != value for key, value in spec.node_selector.items()):
+        return False
+    affinity = spec.affinity.node_affinity if spec.affinity else None
+    if affinity is None or affinity.required is None:
+        return True
+    return any(_term_matches(term, node) for term in affinity.required.node_selector_terms)
+
+
+def host_ports(spec: PodSpec) -> frozenset[HostPort]:
+    """Return the ports of the node that the pod wants; on the host's network: all it names."""
+    return frozenset(
+        (port.protocol, number)
+        for container in spec.containers
+        for port in container.ports
+        if (number := port.container_port if spec.host_network else port.host_port)
+    )
+
+
+def target_node(pod: Pod) -> str:
+    """Return the node that a pod is bound to, or is made for by an affinity to one name."""
+    if pod.spec.node_name:
+        return pod.spec.node_name
+    affinity = pod.spec.affinity.node_affinity if pod.spec.affinity else None
+    if affinity is None or affinity.required is None:
+        return ""
+    for term in affinity.required.node_selector_terms:
+        for line in term.match_fields:
+            if line.key == "metadata.name" and line.operator == "In" and len(line.values) == 1:
+                return line.values[0]
+    return ""
+
+
+def _term_matches(term: NodeSelectorTerm, node: Node) -> bool:
+    # A term without any requirement matches nothing (v1.NodeSelectorTerm).
+    if not term.match_expressions and not term.match_fields:
+        return False
+    name = {"metadata.name": node.metadata.name}
+    return _all_match(term.match_expressions, node.metadata.labels) and _all_match(
+        term.match_fields, name
+    )
+
+
+def _all_match(lines: tuple[LabelSelectorRequirement, ...], labels: dict[str, str]) -> bool:
+    try:
+        return from_selector(LabelSelectorSpec(match_expressions=lines)).matches(labels)
+    except SelectorError:
+        return False

@@ -1,0 +1,59 @@
+"""Every controller of the cluster, in one list, on shared informers."""
+
+import asyncio
+import random
+from collections.abc import Sequence
+
+from podwire.emulator.controllers.context import Controller, ControllerContext
+from podwire.emulator.controllers.daemonsets import DaemonSets
+from podwire.emulator.controllers.deployments import Deployments
+from podwire.emulator.controllers.endpoints import EndpointsObjects
+from podwire.emulator.controllers.endpointslices import EndpointSlices
+from podwire.emulator.controllers.garbage import GarbageCollector
+from podwire.emulator.controllers.kubernetes import ApiAddress, KubernetesService
+from podwire.emulator.controllers.mirroring import EndpointSliceMirroring
+from podwire.emulator.controllers.namespaces import NamespaceDefaults, NamespaceEnds
+from podwire.emulator.controllers.nodes import OrphanedPods
+from podwire.emulator.controllers.replicasets import ReplicaSets
+from podwire.emulator.controllers.scheduler import Scheduler
+from podwire.kube.client import Client
+from podwire.kube.clock import Clock
+from podwire.kube.informers import Informers
+
+
+def controllers(
+    client: Client,
+    clock: Clock,
+    rng: random.Random,
+    *,
+    informers: Informers,
+    root_ca: str,
+    api: ApiAddress | None = None,
+) -> list[Controller]:
+    """Return the controllers; *root_ca* is the certificate that pods trust, as PEM.
+
+    They subscribe to *informers*, which somebody else runs, in the order of this list: slices come
+    first, because traffic follows them.
+    """
+    context = ControllerContext(client, informers, clock, rng)
+    return [
+        EndpointSlices(context),
+        Scheduler(context),
+        ReplicaSets(context),
+        Deployments(context),
+        DaemonSets(context),
+        EndpointsObjects(context),
+        EndpointSliceMirroring(context),
+        NamespaceDefaults(context, root_ca=root_ca),
+        NamespaceEnds(context),
+        GarbageCollector(context),
+        OrphanedPods(context),
+        KubernetesService(context, api or ApiAddress()),
+    ]
+
+
+async def run(started: Sequence[Controller]) -> None:
+    """Run controllers until cancelled."""
+    async with asyncio.TaskGroup() as tasks:
+        for controller in started:
+            tasks.create_task(controller.run(), name=type(controller).__name__)

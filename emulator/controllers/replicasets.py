@@ -1,0 +1,177 @@
+"""ReplicaSets -> pods: as many as wanted, made and deleted in slow-start batches.
+
+Pure decisions are in victims.py, ownership.py and replicaset_status.py.
+"""
+
+from typing import Any
+
+from podwire.emulator.controllers.batches import in_batches, together
+from podwire.emulator.controllers.claims import settle
+from podwire.emulator.controllers.context import ControllerContext
+from podwire.emulator.controllers.expectations import Expectations
+from podwire.emulator.controllers.ownership import claim, controller_of, controller_uid
+from podwire.emulator.controllers.patches import status_patch
+from podwire.emulator.controllers.pod_templates import generated_name, pod_of
+from podwire.emulator.controllers.podstate import available_in, is_active
+from podwire.emulator.controllers.replicaset_status import replica_set_status
+from podwire.emulator.controllers.victims import victims
+from podwire.errors import ApiError, NotFound
+from podwire.kube.codec import key_of
+from podwire.kube.index import Index
+from podwire.kube.names import Key
+from podwire.kube.objects import Pod, ReplicaSet
+from podwire.kube.reconcile import Reconciler
+from podwire.kube.selectors import from_selector
+
+# Kubernetes' BurstReplicas: so many pods one pass makes or deletes at most.
+BURST = 500
+
+
+class ReplicaSets:
+    """Keeps the number of pods of every ReplicaSet."""
+
+    def __init__(self, context: ControllerContext) -> None:
+        self._context = context
+        self._client = context.client
+        self._sets = context.informers.of(ReplicaSet)
+        self._events = context.recorder("replicaset-controller")
+        self._expectations = Expectations(context.clock)
+        self._loop = Reconciler(self.reconcile, name="replicaset", concurrency=8)
+        pods = context.informers.of(Pod)
+        # Under "" are the orphans of the namespace.
+        self._pods = Index(pods, lambda p: [(p.metadata.namespace, controller_uid(p))])
+        self._siblings = Index(self._sets, lambda r: [(r.metadata.namespace, controller_uid(r))])
+        self._by_namespace = Index(self._sets, lambda r: [r.metadata.namespace])
+        self._sets.subscribe(self._set_changed)
+        pods.subscribe(self._pod_changed)
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        await self._context.serve(self._loop.run, self._events.run)
+
+    async def reconcile(self, key: Key) -> float | None:
+        """Make the pods of one ReplicaSet as many as wanted; return when to look again, seconds."""
+        replica_set = self._sets.get(key)
+        if replica_set is None:
+            return None
+        pods = await self._claimed(replica_set)
+        active = tuple(pod for pod in pods if is_active(pod))
+        errors: tuple[ApiError, ...] = ()
+        waiting = self._expectations.missing(key)
+        if waiting is None and replica_set.metadata.deletion_timestamp is None:
+            errors = await self._manage(replica_set, active)
+        await self._write_status(replica_set, active, errors)
+        if errors:
+            raise errors[0]
+        return _sooner(waiting, self._next_available(replica_set, active))
+
+    def _set_changed(self, old: ReplicaSet | None, new: ReplicaSet | None) -> None:
+        changed = new or old
+        if changed is not None:
+            self._loop.add(key_of(changed))
+
+    def _pod_changed(self, old: Pod | None, new: Pod | None) -> None:
+        self._expectations.saw(old, new)
+        for pod in (old, new):
+            owner = controller_of(pod) if pod else None
+            if pod and owner and owner.kind == "ReplicaSet":
+                self._loop.add(Key(pod.metadata.namespace, owner.name))
+        if new is not None and controller_of(new) is None:
+            for replica_set in self._by_namespace.get(new.metadata.namespace):
+                if from_selector(replica_set.spec.selector).matches(new.metadata.labels):
+                    self._loop.add(key_of(replica_set))
+
+    async def _claimed(self, replica_set: ReplicaSet) -> tuple[Pod, ...]:
+        namespace = replica_set.metadata.namespace
+        candidates = self._pods.get((namespace, replica_set.metadata.uid)) + tuple(
+            pod for pod in self._pods.get((namespace, "")) if is_active(pod)
+        )
+        claims = claim(replica_set, from_selector(replica_set.spec.selector), candidates)
+        return await settle(self._client, replica_set, claims)
+
+    async def _manage(
+        self, replica_set: ReplicaSet, active: tuple[Pod, ...]
+    ) -> tuple[ApiError, ...]:
+        missing = replica_set.spec.replicas - len(active)
+        if missing > 0 and self._context.accepts_objects(replica_set.metadata.namespace):
+            names = [
+                Key(
+                    replica_set.metadata.namespace,
+                    generated_name(replica_set.metadata.name, self._context.rng),
+                )
+                for _ in range(min(missing, BURST))
+            ]
+            return await in_batches(names, lambda name: self._create(replica_set, name))
+        if missing < 0:
+            chosen = victims(
+                active,
+                min(-missing, BURST),
+                related=self._related(replica_set),
+                now=self._context.clock.now(),
+            )
+            owner = key_of(replica_set)
+            for pod in chosen:  # all of them before the first await: no pass may see a part
+                self._expectations.delete(owner, pod.metadata.uid)
+            return await together(chosen, lambda pod: self._delete(replica_set, pod))
+        return ()
+
+    def _related(self, replica_set: ReplicaSet) -> tuple[Pod, ...]:
+        namespace = replica_set.metadata.namespace
+        deployment = controller_uid(replica_set)
+        siblings = self._siblings.get((namespace, deployment)) if deployment else (replica_set,)
+        return tuple(pod for s in siblings for pod in self._pods.get((namespace, s.metadata.uid)))
+
+    async def _create(self, replica_set: ReplicaSet, name: Key) -> None:
+        self._expectations.create(key_of(replica_set), name)
+        pod = pod_of(replica_set, replica_set.spec.template, name.name)
+        try:
+            await self._client.create_raw(Pod, name.namespace, pod)
+        except BaseException as error:
+            self._expectations.forget(name)
+            if isinstance(error, ApiError):
+                self._events.event(
+                    replica_set, "Warning", "FailedCreate", f"Error creating: {error.message}"
+                )
+            raise
+        self._events.event(replica_set, "Normal", "SuccessfulCreate", f"Created pod: {name.name}")
+
+    async def _delete(self, replica_set: ReplicaSet, pod: Pod) -> None:
+        try:
+            await self._client.delete(Pod, key_of(pod), uid=pod.metadata.uid)
+        except NotFound:
+            self._expectations.forget(pod.metadata.uid)
+            return
+        except BaseException as error:
+            self._expectations.forget(pod.metadata.uid)
+            if isinstance(error, ApiError):
+                self._events.event(
+                    replica_set, "Warning", "FailedDelete", f"Error deleting: {error.message}"
+                )
+            raise
+        self._events.event(
+            replica_set, "Normal", "SuccessfulDelete", f"Deleted pod: {pod.metadata.name}"
+        )
+
+    async def _write_status(
+        self, replica_set: ReplicaSet, active: tuple[Pod, ...], errors: tuple[ApiError, ...]
+    ) -> None:
+        status = replica_set_status(
+            replica_set, active, errors[0].message if errors else "", now=self._context.clock.now()
+        )
+        if status == replica_set.status:
+            return
+        patch: dict[str, Any] = status_patch(status, always=("replicas",))
+        try:
+            await self._client.patch(ReplicaSet, key_of(replica_set), patch, subresource="status")
+        except NotFound:
+            return
+
+    def _next_available(self, replica_set: ReplicaSet, active: tuple[Pod, ...]) -> float | None:
+        seconds = replica_set.spec.min_ready_seconds
+        now = self._context.clock.now()
+        waits = [available_in(pod, seconds, now=now) for pod in active]
+        return min((wait for wait in waits if wait), default=None)
+
+
+def _sooner(a: float | None, b: float | None) -> float | None:
+    return min((seconds for seconds in (a, b) if seconds is not None), default=None)

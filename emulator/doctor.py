@@ -1,0 +1,255 @@
+"""Pure: what a machine must offer for a cluster, and the exact command that mends each lack.
+
+`evaluate` judges a Facts value; machine_facts.py gathers one. `up` judges the same facts, less
+those that take long to gather, and says the same words.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from podwire.errors import MachineError
+
+OLDEST_KERNEL = (5, 12)  # mount_setattr makes the read-only view of the host's files
+OLDEST_PYTHON = (3, 11)
+
+Status = Literal["ok", "lacking", "optional"]
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What was found out about a machine; None is "not looked at" or "this kernel has no such"."""
+
+    system: str = "Linux"
+    kernel: tuple[int, int] = (6, 1)
+    python: tuple[int, int] = (3, 11)
+    distribution: tuple[str, ...] = ()  # ID and ID_LIKE of /etc/os-release
+    user: int = 1000
+    in_container: bool = False
+    max_user_namespaces: int | None = None
+    unprivileged_userns_clone: int | None = None
+    apparmor_restrict_userns: int | None = None
+    # Step of the trial -> "" for done, or the kernel's words. Steps not reached are absent.
+    trial: Mapping[str, str] = field(default_factory=dict[str, str])
+    tun: bool = True
+    # Program -> whether it is on the PATH; empty: not looked at.
+    programs: Mapping[str, bool] = field(default_factory=dict[str, bool])
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was checked. *fix* is a command for a shell, or empty if there is none."""
+
+    name: str
+    status: Status
+    detail: str
+    fix: str = ""
+
+
+def evaluate(facts: Facts) -> tuple[Finding, ...]:
+    """Return the findings, in the order in which a user should mend them."""
+    if facts.system != "Linux":
+        return (
+            Finding(
+                "system",
+                "lacking",
+                f"this is {facts.system}; network namespaces are Linux",
+                "use a Linux machine, virtual machine (lima, colima, WSL 2) or CI runner",
+            ),
+        )
+    return (
+        _version("kernel", facts.kernel, OLDEST_KERNEL, "upgrade the kernel to 5.12 or newer"),
+        _version("python", facts.python, OLDEST_PYTHON, "uv python install 3.12"),
+        *_namespaces(facts),
+        *_links(facts),
+        *_devices(facts),
+        *_programs(facts),
+    )
+
+
+def lacking(findings: Sequence[Finding]) -> tuple[Finding, ...]:
+    """Return the findings that keep a cluster from starting."""
+    return tuple(finding for finding in findings if finding.status == "lacking")
+
+
+def error_for(findings: Sequence[Finding]) -> MachineError | None:
+    """Return the error (exit status 69) that says every lack and how to mend it, or None."""
+    lines = [
+        f"{finding.name}: {finding.detail}" + (f"\n  {finding.fix}" if finding.fix else "")
+        for finding in lacking(findings)
+    ]
+    if not lines:
+        return None
+    return MachineError("\n".join(["this machine lacks what a cluster needs:", *lines]))
+
+
+def _version(name: str, present: tuple[int, int], oldest: tuple[int, int], fix: str) -> Finding:
+    shown = ".".join(map(str, present))
+    if present >= oldest:
+        return Finding(name, "ok", shown)
+    needed = ".".join(map(str, oldest))
+    return Finding(name, "lacking", f"{shown} is older than {needed}", fix)
+
+
+def _namespaces(facts: Facts) -> tuple[Finding, ...]:
+    trial = facts.trial.get("namespaces")
+    if trial == "":
+        how = "as root" if facts.user == 0 else "without root"
+        return (Finding("namespaces", "ok", f"user, network, mount and process namespaces, {how}"),)
+    if trial is None:
+        return (Finding("namespaces", "lacking", "the trial did not run", "run as another user"),)
+    # The trial is the judge; the switches only explain why it failed, the likeliest first.
+    if facts.max_user_namespaces == 0:
+        return (
+            Finding(
+                "namespaces",
+                "lacking",
+                "user namespaces are switched off (user.max_user_namespaces = 0)",
+                "sudo sysctl -w user.max_user_namespaces=10000",
+            ),
+        )
+    if facts.unprivileged_userns_clone == 0:
+        return (
+            Finding(
+                "namespaces",
+                "lacking",
+                "user namespaces are kept for root (kernel.unprivileged_userns_clone = 0)",
+                "sudo sysctl -w kernel.unprivileged_userns_clone=1",
+            ),
+        )
+    if facts.apparmor_restrict_userns:
+        return (
+            Finding(
+                "namespaces",
+                "lacking",
+                "AppArmor takes the rights away inside user namespaces"
+                " (kernel.apparmor_restrict_unprivileged_userns = 1)",
+                "sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0",
+            ),
+        )
+    if facts.in_container:
+        return (
+            Finding(
+                "namespaces",
+                "lacking",
+                f"this container may not make namespaces ({trial})",
+                "docker run --privileged ...   # or: --security-opt seccomp=unconfined"
+                " --security-opt apparmor=unconfined --security-opt systempaths=unconfined",
+            ),
+        )
+    fix = "" if facts.user == 0 else "sudo podwire up   # root needs no user namespace"
+    return (Finding("namespaces", "lacking", f"the kernel refuses namespaces ({trial})", fix),)
+
+
+_LINKS = {
+    "proc": ("/proc inside a sandbox", ""),
+    "veth": ("veth pairs", "veth"),
+    "bridge": ("bridges", "bridge"),
+    "vxlan": ("VXLAN devices", "vxlan"),
+    "forwarding": ("ip_forward inside a sandbox", ""),
+}
+
+
+def _links(facts: Facts) -> tuple[Finding, ...]:
+    findings = list[Finding]()
+    for step, (words, module) in _LINKS.items():
+        result = facts.trial.get(step)
+        if result is None:
+            continue
+        if result == "":
+            findings.append(Finding(step, "ok", words))
+        elif module:
+            fix = f"sudo modprobe {module}"
+            if "debian" in facts.distribution or "ubuntu" in facts.distribution:
+                fix += "   # cloud kernel without it: sudo apt-get install linux-image-amd64"
+            findings.append(Finding(step, "lacking", f"no {words} ({result})", fix))
+        else:
+            fix = (
+                "docker run --security-opt systempaths=unconfined ..."
+                if facts.in_container
+                else "sudo podwire up   # as root; or mount /proc and /proc/sys writable"
+            )
+            findings.append(Finding(step, "lacking", f"no {words} ({result})", fix))
+    overlay = facts.trial.get("overlay")
+    if overlay is not None:
+        findings.append(
+            Finding("overlay", "ok", "overlay file systems")
+            if overlay == ""
+            else Finding(
+                "overlay",
+                "optional",
+                f"no overlay file systems ({overlay})",
+                "sudo modprobe overlay",
+            )
+        )
+    return tuple(findings)
+
+
+def _devices(facts: Facts) -> tuple[Finding, ...]:
+    if facts.tun:
+        return (Finding("tun", "ok", "/dev/net/tun"),)
+    return (Finding("tun", "optional", "no /dev/net/tun", "sudo modprobe tun"),)
+
+
+# Program -> (what for, package per distribution).
+_PROGRAMS: Mapping[str, tuple[str, Mapping[str, str]]] = {
+    "kubectl": ("the usual client", {"debian": "kubernetes-client", "alpine": "kubectl"}),
+    "curl": ("requests in pods", {"": "curl"}),
+    "dig": (
+        "DNS questions in pods",
+        {"debian": "dnsutils", "fedora": "bind-utils", "arch": "bind"},
+    ),
+    "tshark": ("reading captures", {"": "wireshark-cli", "debian": "tshark", "alpine": "tshark"}),
+    "uv": ("a quick set-up", {}),
+}
+
+# A package manager per distribution family.
+_INSTALL = {
+    "debian": "sudo apt-get install -y",
+    "ubuntu": "sudo apt-get install -y",
+    "fedora": "sudo dnf install -y",
+    "rhel": "sudo dnf install -y",
+    "centos": "sudo dnf install -y",
+    "arch": "sudo pacman -S --noconfirm",
+    "alpine": "sudo apk add",
+    "suse": "sudo zypper install -y",
+    "opensuse": "sudo zypper install -y",
+}
+
+
+def _programs(facts: Facts) -> tuple[Finding, ...]:
+    if not facts.programs:
+        return ()
+    findings = [_packet_filter(facts)]
+    for program, (purpose, packages) in _PROGRAMS.items():
+        if facts.programs.get(program):
+            findings.append(Finding(program, "ok", f"{program}: {purpose}"))
+        else:
+            fix = _install(facts, packages) or _ELSEWHERE.get(program, f"install {program}")
+            findings.append(Finding(program, "optional", f"no {program} ({purpose})", fix))
+    return tuple(findings)
+
+
+_ELSEWHERE = {
+    "kubectl": "see https://kubernetes.io/docs/tasks/tools/ (1.32 or newer)",
+    "uv": "curl -LsSf https://astral.sh/uv/install.sh | sh",
+}
+
+
+def _packet_filter(facts: Facts) -> Finding:
+    present = [name for name in ("nft", "iptables") if facts.programs.get(name)]
+    if present:
+        return Finding("packet filter", "ok", " and ".join(present))
+    fix = _install(facts, {"": "nftables"}) or "install nftables"
+    return Finding("packet filter", "lacking", "neither nft nor iptables", fix)
+
+
+def _install(facts: Facts, packages: Mapping[str, str]) -> str:
+    for family in facts.distribution:
+        package = packages.get(family) or packages.get(_COUSINS.get(family, "")) or packages.get("")
+        if family in _INSTALL and package:
+            return f"{_INSTALL[family]} {package}"
+    return ""
+
+
+_COUSINS = {"ubuntu": "debian", "rhel": "fedora", "centos": "fedora"}

@@ -1,0 +1,195 @@
+"""Pure: what an image name runs, without a registry.
+
+The real program where this machine has it, else a built-in stand-in that says so. A stand-in listens
+on its image's usual port, not on what containerPort says: a wrong port stays wrong.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+# SIGQUIT lets nginx finish what it serves; it is the STOPSIGNAL of the official image.
+_SIGTERM, _SIGQUIT = 15, 3
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """What runs for an image: *entrypoint* and *command* as in a Dockerfile.
+
+    An entrypoint that begins with `builtin:` is a program of podwire's own. *files* are put into the
+    container's root (path to content).
+    """
+
+    name: str
+    says: str
+    entrypoint: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
+    environ: Mapping[str, str] = field(default_factory=dict[str, str])
+    files: Mapping[str, str] = field(default_factory=dict[str, str])
+    directories: tuple[str, ...] = ()
+    stop_signal: int = _SIGTERM
+
+
+class ImageError(Exception):
+    """No such image here; the message says how to add it."""
+
+
+NGINX_CONF = """\
+user root;
+worker_processes 1;
+daemon off;
+error_log /dev/stderr notice;
+pid /run/nginx.pid;
+events { worker_connections 1024; }
+http {
+    types { text/html html htm; text/css css; application/javascript js; application/json json; }
+    default_type text/plain;
+    access_log /dev/stdout;
+    client_body_temp_path /tmp/client_temp;
+    proxy_temp_path /tmp/proxy_temp;
+    fastcgi_temp_path /tmp/fastcgi_temp;
+    uwsgi_temp_path /tmp/uwsgi_temp;
+    scgi_temp_path /tmp/scgi_temp;
+    sendfile on;
+    keepalive_timeout 65;
+    include /etc/nginx/conf.d/*.conf;
+}
+"""
+NGINX_DEFAULT = """\
+server {
+    listen 80;
+    server_name localhost;
+    location / {
+        root /usr/share/nginx/html;
+        index index.html index.htm;
+    }
+}
+"""
+_SHELLS = (
+    "busybox", "alpine", "debian", "ubuntu", "fedora", "bash", "buildpack-deps", "centos",
+    "nicolaka/netshoot", "wbitt/network-multitool", "praqma/network-multitool",
+    "registry.k8s.io/e2e-test-images/busybox", "registry.k8s.io/e2e-test-images/jessie-dnsutils",
+    "tutum/dnsutils", "curlimages/curl", "curl/curl", "alpine/curl", "radial/busyboxplus",
+)  # fmt: skip
+_ECHOES = (
+    "podwire/echo", "ealen/echo-server-tcp", "istio/tcp-echo-server", "alpine/socat", "venilnoronha/tcp-echo-server",
+)  # fmt: skip
+_WEBS = {
+    "podwire/web": 80, "httpd": 80, "traefik/whoami": 80, "containous/whoami": 80, "caddy": 80,
+    "hashicorp/http-echo": 5678, "paulbouwer/hello-kubernetes": 8080,
+    "gcr.io/google-samples/hello-app": 8080, "us-docker.pkg.dev/google-samples/containers/gke/hello-app": 8080,
+    "registry.k8s.io/echoserver": 8080, "gcr.io/google_containers/echoserver": 8080,
+    "registry.k8s.io/e2e-test-images/echoserver": 8080, "registry.k8s.io/serve_hostname": 9376,
+    "nginxdemos/hello": 80, "mendhak/http-https-echo": 8080, "ealen/echo-server": 80,
+    "kennethreitz/httpbin": 80, "stefanprodan/podinfo": 9898, "ghcr.io/stefanprodan/podinfo": 9898,
+}  # fmt: skip
+
+
+def normalise(image: str) -> str:
+    """Return the repository of an image reference: no tag, no digest, no Docker Hub prefix."""
+    name = image.partition("@")[0]
+    head, slash, tail = name.rpartition("/")
+    name = head + slash + tail.partition(":")[0]
+    return re.sub(
+        r"^(docker\.io/library/|index\.docker\.io/library/|docker\.io/|library/)", "", name
+    )
+
+
+def resolve(
+    image: str,
+    additions: Mapping[str, Sequence[str]],
+    find: Callable[[str], str | None],
+) -> Image:
+    """Return what *image* runs; *find* looks a program up on this machine.
+
+    *additions* are the user's: name to command. Raises ImageError for a name that nobody knows.
+    """
+    name = normalise(image)
+    for known in (image, name):
+        if known in additions:
+            command = tuple(additions[known])
+            return Image(image, f"command {command[0]} (added)", entrypoint=command)
+    found = _known(image, name, find)
+    if found is None:
+        raise ImageError(
+            f'no image "{image}" here, and podwire pulls none; say what it runs: '
+            f"podwire images add {name} -- COMMAND..."
+        )
+    return found
+
+
+def names() -> list[tuple[str, str]]:
+    """Return every image name of the catalogue and what it runs."""
+    rows = [
+        (name, image.says)
+        for name in _all_names()
+        if (image := _known(name, name, lambda program: program)) is not None
+    ]
+    return sorted(rows)
+
+
+def _all_names() -> list[str]:
+    return ["nginx", "registry.k8s.io/pause", "registry.k8s.io/coredns/coredns",
+            "registry.k8s.io/kube-proxy", "registry.k8s.io/e2e-test-images/agnhost",
+            *_SHELLS, *_ECHOES, *_WEBS]  # fmt: skip
+
+
+def _known(image: str, name: str, find: Callable[[str], str | None]) -> Image | None:
+    if name in ("nginx", "nginxinc/nginx-unprivileged", "registry.k8s.io/nginx"):
+        return _nginx(image, 8080 if "unprivileged" in name else 80, find)
+    if name in _SHELLS:
+        shell = "bash" if name in ("bash", "debian", "ubuntu") and find("bash") else "sh"
+        return Image(image, f"this machine's {shell} and programs", command=(shell,))
+    if name in _WEBS:
+        return _web(image, _WEBS[name])
+    if name in _ECHOES:
+        return Image(
+            image,
+            "built-in echo server, TCP and UDP port 7",
+            entrypoint=("builtin:echo",),
+            command=("--port", "7"),
+        )
+    if name == "registry.k8s.io/e2e-test-images/agnhost":
+        return Image(image, "built-in stand-in for agnhost pause and netexec",
+                     entrypoint=("builtin:agnhost",), command=("pause",))  # fmt: skip
+    if name == "registry.k8s.io/pause":
+        return Image(image, "built-in pause", entrypoint=("builtin:pause",))
+    if name in ("registry.k8s.io/coredns/coredns", "coredns/coredns"):
+        return Image(image, "built-in cluster DNS (dnslib)", entrypoint=("builtin:dns",))
+    if name == "registry.k8s.io/kube-proxy":
+        return Image(image, "built-in service proxy (asyncio)", entrypoint=("builtin:proxy",))
+    return None
+
+
+def _nginx(image: str, port: int, find: Callable[[str], str | None]) -> Image:
+    program = find("nginx")
+    if program is None:
+        stand_in = _web(image, port)
+        return Image(
+            image,
+            f"built-in web server on port {port} (this machine has no nginx)",
+            entrypoint=stand_in.entrypoint,
+            command=stand_in.command,
+        )
+    return Image(
+        image,
+        f"this machine's {program}",
+        entrypoint=(program,),
+        files={
+            "/etc/nginx/nginx.conf": NGINX_CONF,
+            "/etc/nginx/conf.d/default.conf": NGINX_DEFAULT.replace("80", str(port)),
+        },
+        directories=("/var/log/nginx", "/var/lib/nginx", "/var/cache/nginx"),
+        stop_signal=_SIGQUIT,
+    )
+
+
+def _web(image: str, port: int) -> Image:
+    return Image(
+        image,
+        f"built-in web server on port {port}",
+        entrypoint=("builtin:web",),
+        command=("--port", str(port)),
+    )

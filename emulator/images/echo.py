@@ -1,0 +1,53 @@
+"""The built-in echo server (RFC 862): TCP and UDP on one port."""
+
+import argparse
+import asyncio
+import signal
+from collections.abc import Mapping, Sequence
+
+import uvloop
+
+
+def main(argv: Sequence[str], _environ: Mapping[str, str]) -> int:
+    """Serve until SIGTERM; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="echo", description="the built-in echo server")
+    parser.add_argument("--port", type=int, default=7)
+    options = parser.parse_args(argv)
+    uvloop.run(_serve(options.port))
+    return 0
+
+
+class _Datagrams(asyncio.DatagramProtocol):
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        assert isinstance(self._transport, asyncio.DatagramTransport)
+        self._transport.sendto(data, addr)
+
+
+async def _echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    try:
+        while data := await reader.read(1 << 16):
+            writer.write(data)
+            await writer.drain()
+        writer.write_eof()
+    except OSError:
+        return
+    finally:
+        writer.close()
+
+
+async def _serve(port: int) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    server = await asyncio.start_server(_echo, "0.0.0.0", port)
+    transport, _protocol = await loop.create_datagram_endpoint(
+        _Datagrams, local_addr=("0.0.0.0", port)
+    )
+    print(f"built-in echo server on TCP and UDP port {port}", flush=True)
+    await stop.wait()
+    server.close()
+    transport.close()

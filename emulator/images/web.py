@@ -1,0 +1,89 @@
+"""The built-in web server: answers with the name and address of its pod, and drains when told to stop.
+
+The stand-in for nginx and for the many images that say who they are. On SIGTERM it goes on accepting
+for a moment, because the proxies of other nodes hear of the end a little later than the pod, closes
+each connection after its answer, and ends when none is left.
+"""
+
+import argparse
+import asyncio
+import os
+import signal
+import socket
+from collections.abc import Mapping, Sequence
+
+import uvloop
+from aiohttp import web
+
+# Proxies stop within milliseconds; a busy machine may take longer. Seconds.
+STILL_ACCEPTING = 0.3
+LONGEST_DRAIN = 5.0
+
+
+def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
+    """Serve until SIGTERM; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="web", description="the built-in web server")
+    parser.add_argument("--port", type=int, default=80)
+    parser.add_argument("--text", default="", help="the whole answer, instead of who I am")
+    # hashicorp/http-echo is called with -text=... and -listen=:PORT.
+    parser.add_argument("-text", dest="text", help=argparse.SUPPRESS)
+    parser.add_argument("-listen", dest="listen", default="", help=argparse.SUPPRESS)
+    options = parser.parse_args(argv)
+    port = int(options.listen.rpartition(":")[2]) if options.listen else options.port
+    uvloop.run(_serve(port, options.text, environ))
+    return 0
+
+
+def who_am_i(request: web.Request) -> str:
+    """Return the answer's text: one `Name: value` line each, as whoami servers do."""
+    transport = request.transport
+    sockname = transport.get_extra_info("sockname") if transport else None
+    peername = transport.get_extra_info("peername") if transport else None
+    lines = [
+        f"Hostname: {socket.gethostname()}",
+        f"Address: {sockname[0] if sockname else '?'}",
+        f"Client: {peername[0]}:{peername[1]}" if peername else "Client: ?",
+        f"Request: {request.method} {request.path_qs}",
+        f"Host: {request.headers.get('Host', '')}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+async def _serve(port: int, text: str, environ: Mapping[str, str]) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+        loop.add_signal_handler(number, stop.set)
+
+    async def answer(request: web.Request) -> web.Response:
+        await request.read()
+        status = _status_wanted(request)
+        response = web.Response(text=f"{text}\n" if text else who_am_i(request), status=status)
+        response.headers["Server"] = "podwire"
+        if stop.is_set():
+            response.force_close()
+        print(f'{request.remote} "{request.method} {request.path_qs}" {status}', flush=True)
+        return response
+
+    app = web.Application(client_max_size=1 << 30)
+    app.router.add_route("*", "/{tail:.*}", answer)
+    runner = web.AppRunner(app, access_log=None, keepalive_timeout=75, shutdown_timeout=1)
+    await runner.setup()
+    site = web.TCPSite(runner, "0.0.0.0", port, backlog=1024)
+    await site.start()
+    print(f"built-in web server on port {port}, pid {os.getpid()}", flush=True)
+    await stop.wait()
+    await asyncio.sleep(STILL_ACCEPTING)
+    ends = loop.time() + LONGEST_DRAIN
+    while runner.server is not None and runner.server.connections and loop.time() < ends:
+        await asyncio.sleep(0.02)
+    await runner.cleanup()
+
+
+def _status_wanted(request: web.Request) -> int:
+    """`/status/503` answers 503, as httpbin does: for tests of what clients make of it."""
+    parts = request.path.split("/")
+    if len(parts) == 3 and parts[1] == "status" and parts[2].isdigit():
+        code = int(parts[2])
+        return code if 200 <= code <= 599 else 400
+    return 200

@@ -1,0 +1,150 @@
+"""What everything on one node shares: the runtime, copies of objects, the clock, the catalogue."""
+
+import asyncio
+import base64
+import shutil
+from collections.abc import Mapping
+from ipaddress import IPv4Address
+from pathlib import Path
+
+import msgspec
+
+from podwire.emulator.images.catalogue import PATH, Image, resolve
+from podwire.emulator.kubelet.environment import decoded, service_variables
+from podwire.emulator.kubelet.resolver import Resolver
+from podwire.emulator.runtimes.runtime import Runtime
+from podwire.kube.client import Client
+from podwire.kube.clock import Clock, rfc3339
+from podwire.kube.events import EventRecorder
+from podwire.kube.informers import Informers
+from podwire.kube.names import Key
+from podwire.kube.objects import ConfigMap, Pod, Secret, Service
+
+# `podwire images add` writes here: name of the image -> its command, as a shell would split it.
+IMAGES = Key("kube-system", "podwire-images")
+
+
+class NodeContext:
+    """One node's surroundings; nothing here decides anything."""
+
+    def __init__(
+        self,
+        name: str,
+        address: IPv4Address,
+        *,
+        netns: Path,
+        pods: Path,
+        runtime: Runtime,
+        client: Client,
+        informers: Informers,
+        recorder: EventRecorder,
+        clock: Clock,
+        resolver: Resolver,
+        cluster_dns: str,
+        domain: str,
+    ) -> None:
+        self.name = name
+        self.address = address
+        self.netns = netns
+        self.runtime = runtime
+        self.client = client
+        self.clock = clock
+        self.resolver = resolver
+        self.cluster_dns = cluster_dns
+        self.domain = domain
+        self.pods = informers.of(Pod)
+        self._pods_directory = pods
+        self._recorder = recorder
+        self._services = informers.of(Service)
+        self._config_maps = informers.of(ConfigMap)
+        self._secrets = informers.of(Secret)
+        self._new_images = asyncio.Event()
+        self._config_maps.subscribe(self._config_map_changed)
+
+    def directory_of(self, uid: str) -> Path:
+        """Return where the files of a pod are."""
+        return self._pods_directory / uid
+
+    async def record_events(self) -> None:
+        """Write events until cancelled."""
+        await self._recorder.run()
+
+    def event(self, pod: Pod, type_: str, reason: str, message: str) -> None:
+        """Record an event about *pod*."""
+        self._recorder.event(pod, type_, reason, message)
+
+    def now(self) -> str:
+        """Return the time as statuses hold it."""
+        return rfc3339(self.clock.now())
+
+    def now_nano(self) -> str:
+        """Return the time as log lines hold it: RFC 3339 with nine decimals."""
+        moment = self.clock.now()
+        return f"{rfc3339(moment)[:-1]}.{int(moment % 1 * 1e9):09d}Z"
+
+    def hostname(self, pod: Pod) -> str:
+        """Return what `hostname` says in a pod: 63 characters at most."""
+        if pod.spec.host_network:
+            return self.name
+        return (pod.spec.hostname or pod.metadata.name)[:63].rstrip("-.")
+
+    def image(self, name: str) -> Image:
+        """Return what an image runs; raises ImageError."""
+        return resolve(name, self.added_images(), lambda program: shutil.which(program, path=PATH))
+
+    def added_images(self) -> Mapping[str, tuple[str, ...]]:
+        """Return the images that the user added."""
+        found = self._config_maps.get(IMAGES)
+        return {} if found is None else images_in(found)
+
+    async def images_changed(self, limit: float) -> None:
+        """Wait until the user's images change, *limit* seconds at most."""
+        try:
+            async with asyncio.timeout(limit):
+                await self._new_images.wait()
+        except TimeoutError:
+            return
+
+    def config_map(self, namespace: str, name: str) -> ConfigMap | None:
+        """Return a ConfigMap, or None."""
+        return self._config_maps.get(Key(namespace, name))
+
+    def secret(self, namespace: str, name: str) -> Secret | None:
+        """Return a Secret, or None."""
+        return self._secrets.get(Key(namespace, name))
+
+    def secret_values(self, namespace: str, name: str) -> dict[str, str] | None:
+        """Return a Secret's decoded values, or None."""
+        return decoded(self.secret(namespace, name), base64.b64decode)
+
+    def service_variables(self, pod: Pod) -> dict[str, str]:
+        """Return the variables that name Services in *pod*."""
+        return service_variables(
+            self._services.all(), pod.metadata.namespace, links=pod.spec.enable_service_links
+        )
+
+    def _config_map_changed(self, old: ConfigMap | None, new: ConfigMap | None) -> None:
+        changed = new or old
+        if changed is not None and changed.metadata.name == IMAGES.name:
+            self._new_images.set()
+            self._new_images = asyncio.Event()
+
+
+def images_in(config_map: ConfigMap) -> Mapping[str, tuple[str, ...]]:
+    """Return the images that a ConfigMap adds.
+
+    Image names hold characters that a key may not, so each value is JSON: {"image", "command"}.
+    """
+    images: dict[str, tuple[str, ...]] = {}
+    for text in config_map.data.values():
+        try:
+            entry = msgspec.json.decode(text, type=_Addition)
+        except msgspec.DecodeError:
+            continue
+        images[entry.image] = tuple(entry.command)
+    return images
+
+
+class _Addition(msgspec.Struct):
+    image: str
+    command: list[str]

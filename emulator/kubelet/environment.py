@@ -1,0 +1,190 @@
+"""Pure: a container's environment variables, arguments and their $(VAR) references."""
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from podwire.kube.objects import (
+    ConfigMap,
+    Container,
+    EnvVar,
+    ObjectFieldSelector,
+    Pod,
+    Secret,
+    Service,
+)
+
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_REFERENCE = re.compile(r"\$\$|\$\(([A-Za-z_.-][A-Za-z0-9_.-]*)\)")
+
+
+class MissingSourceError(Exception):
+    """A variable refers to something that is not there; the message is the kubelet's."""
+
+
+def expand(text: str, variables: Mapping[str, str]) -> str:
+    """Replace $(NAME) by its value; unknown names stay as they are, $$ is a dollar sign."""
+
+    def value(match: re.Match[str]) -> str:
+        if match[0] == "$$":
+            return "$"
+        return variables.get(match[1], match[0])
+
+    return _REFERENCE.sub(value, text)
+
+
+def command_line(
+    container: Container,
+    entrypoint: Sequence[str],
+    command: Sequence[str],
+    variables: Mapping[str, str],
+) -> tuple[str, ...]:
+    """Return what runs: `command` replaces the image's entrypoint, `args` its command."""
+    if container.command:
+        words = (*container.command, *container.args)
+    else:
+        words = (*entrypoint, *(container.args or command))
+    return tuple(expand(word, variables) for word in words)
+
+
+def service_variables(
+    services: Iterable[Service], namespace: str, *, links: bool
+) -> dict[str, str]:
+    """Return the variables that name the Services of *namespace*, and always `kubernetes`.
+
+    See Kubernetes' docs, "Discovering services": {NAME}_SERVICE_HOST and the Docker link variables.
+    """
+    variables: dict[str, str] = {}
+    for service in sorted(services, key=lambda s: s.metadata.name):
+        meta, spec = service.metadata, service.spec
+        is_master = meta.namespace == "default" and meta.name == "kubernetes"
+        if not spec.ports or spec.cluster_ip in ("", "None"):
+            continue
+        if not is_master and not (links and meta.namespace == namespace):
+            continue
+        prefix = meta.name.upper().replace("-", "_")
+        variables[f"{prefix}_SERVICE_HOST"] = spec.cluster_ip
+        variables[f"{prefix}_SERVICE_PORT"] = str(spec.ports[0].port)
+        for port in spec.ports:
+            if port.name:
+                name = port.name.upper().replace("-", "_")
+                variables[f"{prefix}_SERVICE_PORT_{name}"] = str(port.port)
+            protocol = port.protocol
+            link = f"{prefix}_PORT_{port.port}_{protocol}"
+            url = f"{protocol.lower()}://{spec.cluster_ip}:{port.port}"
+            variables.setdefault(f"{prefix}_PORT", url)
+            variables[link] = url
+            variables[f"{link}_PROTO"] = protocol.lower()
+            variables[f"{link}_PORT"] = str(port.port)
+            variables[f"{link}_ADDR"] = spec.cluster_ip
+    return variables
+
+
+def environment(
+    pod: Pod,
+    container: Container,
+    *,
+    base: Mapping[str, str],
+    config_map: Callable[[str], ConfigMap | None],
+    secret: Callable[[str], Mapping[str, str] | None],
+) -> dict[str, str]:
+    """Return the variables of *container*: *base*, envFrom, then env in order.
+
+    *secret* returns decoded values. Raises MissingSourceError for a missing, not optional source.
+    """
+    variables = dict(base)
+    for source in container.env_from:
+        for reference, kind, find in (
+            (source.config_map_ref, "configmap", lambda n: _data(config_map(n))),
+            (source.secret_ref, "secret", secret),
+        ):
+            if reference is None:
+                continue
+            values = find(reference.name)
+            if values is None and not reference.optional:
+                raise MissingSourceError(f'{kind} "{reference.name}" not found')
+            variables.update({source.prefix + k: v for k, v in (values or {}).items()})
+    for variable in container.env:
+        value = _value(pod, container, variable, variables, config_map, secret)
+        if value is not None:
+            variables[variable.name] = value
+    return variables
+
+
+def _data(found: ConfigMap | None) -> Mapping[str, str] | None:
+    return None if found is None else found.data
+
+
+def _value(
+    pod: Pod,
+    container: Container,
+    variable: EnvVar,
+    variables: Mapping[str, str],
+    config_map: Callable[[str], ConfigMap | None],
+    secret: Callable[[str], Mapping[str, str] | None],
+) -> str | None:
+    source = variable.value_from
+    if source is None:
+        return expand(variable.value, variables)
+    if source.field_ref is not None:
+        return field_of(pod, source.field_ref)
+    if source.resource_field_ref is not None:
+        wanted = source.resource_field_ref.resource
+        kind, _, name = wanted.partition(".")
+        table = container.resources.limits if kind == "limits" else container.resources.requests
+        return str(table.get(name, "0"))
+    for selector, kind, values in (
+        (source.config_map_key_ref, "configmap", lambda n: _data(config_map(n))),
+        (source.secret_key_ref, "secret", secret),
+    ):
+        if selector is None:
+            continue
+        found = values(selector.name)
+        if found is not None and selector.key in found:
+            return found[selector.key]
+        if selector.optional:
+            return None
+        if found is None:
+            raise MissingSourceError(f'{kind} "{selector.name}" not found')
+        kinds = {"configmap": "ConfigMap", "secret": "Secret"}
+        raise MissingSourceError(
+            f"couldn't find key {selector.key} in {kinds[kind]} "
+            f"{pod.metadata.namespace}/{selector.name}"
+        )
+    return ""
+
+
+def field_of(pod: Pod, selector: ObjectFieldSelector) -> str:
+    """Return a field of the pod as the downward API writes it; raises MissingSourceError."""
+    path = selector.field_path
+    meta, spec, status = pod.metadata, pod.spec, pod.status
+    plain = {
+        "metadata.name": meta.name,
+        "metadata.namespace": meta.namespace,
+        "metadata.uid": meta.uid,
+        "metadata.labels": _listed(meta.labels),
+        "metadata.annotations": _listed(meta.annotations),
+        "spec.nodeName": spec.node_name,
+        "spec.serviceAccountName": spec.service_account_name,
+        "status.podIP": status.pod_ip,
+        "status.podIPs": ",".join(ip.ip for ip in status.pod_ips),
+        "status.hostIP": status.host_ip,
+        "status.hostIPs": status.host_ip,
+    }
+    if path in plain:
+        return plain[path]
+    match = re.fullmatch(r"metadata\.(labels|annotations)\['([^']+)'\]", path)
+    if match:
+        table = meta.labels if match[1] == "labels" else meta.annotations
+        return table.get(match[2], "")
+    raise MissingSourceError(f"unsupported fieldPath: {path}")
+
+
+def _listed(table: Mapping[str, str]) -> str:
+    return "\n".join(f'{key}="{value}"' for key, value in sorted(table.items()))
+
+
+def decoded(found: Secret | None, decode: Callable[[str], bytes]) -> dict[str, str] | None:
+    """Return a Secret's values as text; *decode* undoes base64."""
+    if found is None:
+        return None
+    return {key: decode(value).decode(errors="replace") for key, value in found.data.items()}

@@ -1,0 +1,114 @@
+"""Pure: a pod's resolv.conf and hosts file, as the kubelet writes them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from podwire.kube.objects import PodSpec
+
+# Limits of Kubernetes 1.28 and later.
+MOST_NAMESERVERS = 3
+MOST_SEARCHES = 32
+LONGEST_SEARCH_LINE = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class Resolver:
+    """The contents of a resolv.conf."""
+
+    nameservers: tuple[str, ...] = ()
+    searches: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+
+    def text(self) -> str:
+        """Return the file."""
+        lines = [f"nameserver {address}" for address in self.nameservers]
+        if self.searches:
+            lines.append("search " + " ".join(self.searches))
+        if self.options:
+            lines.append("options " + " ".join(self.options))
+        return "\n".join(lines) + "\n"
+
+
+def parse(text: str) -> Resolver:
+    """Read a resolv.conf: nameservers add up, the last search and options lines win."""
+    nameservers: list[str] = []
+    searches: Sequence[str] = ()
+    options: Sequence[str] = ()
+    for line in text.splitlines():
+        words = line.split()
+        if not words or words[0].startswith("#"):
+            continue
+        if words[0] == "nameserver" and len(words) > 1:
+            nameservers.append(words[1])
+        elif words[0] == "search":
+            searches = [w if w == "." else w.removesuffix(".") for w in words[1:]]
+        elif words[0] == "options":
+            options = words[1:]
+    return Resolver(tuple(nameservers), tuple(searches), tuple(options))
+
+
+def resolver_of(
+    spec: PodSpec, namespace: str, *, node: Resolver, cluster_dns: str, domain: str
+) -> tuple[Resolver, tuple[str, ...]]:
+    """Return a pod's resolver, and what had to be left out of it (for a Warning event)."""
+    policy = spec.dns_policy
+    if policy == "ClusterFirst" and spec.host_network:
+        policy = "Default"
+    if policy in ("ClusterFirst", "ClusterFirstWithHostNet"):
+        searches = (f"{namespace}.svc.{domain}", f"svc.{domain}", domain, *node.searches)
+        base = Resolver((cluster_dns,), searches, ("ndots:5",))
+    elif policy == "None":
+        base = Resolver()
+    else:
+        base = node
+    return _limited(_merged(base, spec))
+
+
+def hosts(spec: PodSpec, *, address: str, hostname: str, domain: str, namespace: str) -> str:
+    """Return a pod's /etc/hosts."""
+    names = hostname
+    if spec.subdomain:
+        names = f"{hostname}.{spec.subdomain}.{namespace}.svc.{domain}\t{hostname}"
+    lines = [
+        "# Kubernetes-managed hosts file.",
+        "127.0.0.1\tlocalhost",
+        "::1\tlocalhost ip6-localhost ip6-loopback",
+        f"{address}\t{names}",
+    ]
+    if spec.host_aliases:
+        lines += ["", "# Entries added by HostAliases."]
+        lines += ["\t".join([alias.ip, *alias.hostnames]) for alias in spec.host_aliases]
+    return "\n".join(lines) + "\n"
+
+
+def _merged(base: Resolver, spec: PodSpec) -> Resolver:
+    extra = spec.dns_config
+    if extra is None:
+        return base
+    options = {option.partition(":")[0]: option for option in base.options}
+    for option in extra.options:
+        options[option.name] = f"{option.name}:{option.value}" if option.value else option.name
+    return Resolver(
+        tuple(dict.fromkeys((*base.nameservers, *extra.nameservers))),
+        tuple(dict.fromkeys((*base.searches, *extra.searches))),
+        tuple(options.values()),
+    )
+
+
+def _limited(wanted: Resolver) -> tuple[Resolver, tuple[str, ...]]:
+    omitted: list[str] = []
+    nameservers = wanted.nameservers[:MOST_NAMESERVERS]
+    if nameservers != wanted.nameservers:
+        omitted.append(
+            "Nameserver limits were exceeded, some nameservers have been omitted, "
+            f"the applied nameserver line is: {' '.join(nameservers)}"
+        )
+    searches = [s for s in wanted.searches if len(s) <= 253][:MOST_SEARCHES]
+    while len(" ".join(searches)) > LONGEST_SEARCH_LINE:
+        searches.pop()
+    if tuple(searches) != wanted.searches:
+        omitted.append(
+            "Search Line limits were exceeded, some search paths have been omitted, "
+            f"the applied search line is: {' '.join(searches)}"
+        )
+    return Resolver(nameservers, tuple(searches), wanted.options), tuple(omitted)

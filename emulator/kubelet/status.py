@@ -1,0 +1,207 @@
+"""Pure: a pod's status from the state of its containers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from msgspec.structs import replace
+
+from podwire.kube.objects import Condition, Pod, PodIP
+
+State = Literal["waiting", "running", "terminated"]
+
+
+@dataclass(slots=True)
+class ContainerRecord:
+    """What is known of one container; times are RFC 3339 text."""
+
+    name: str
+    image: str
+    state: State = "waiting"
+    reason: str = "ContainerCreating"
+    message: str = ""
+    container_id: str = ""
+    started_at: str = ""
+    finished_at: str = ""
+    exit_code: int = 0
+    restarts: int = 0
+    ready: bool = False
+    started: bool = False
+    last: dict[str, Any] = field(default_factory=dict[str, Any])
+
+    def status(self) -> dict[str, Any]:
+        """Return the ContainerStatus as it is written."""
+        written: dict[str, Any] = {
+            "name": self.name,
+            "image": self.image,
+            "imageID": self.image if self.container_id else "",
+            "ready": self.ready,
+            "started": self.started,
+            "restartCount": self.restarts,
+            "state": self.state_written(),
+            "lastState": {"terminated": self.last} if self.last else {},
+        }
+        if self.container_id:
+            written["containerID"] = self.container_id
+        return written
+
+    def state_written(self) -> dict[str, Any]:
+        """Return the ContainerState as it is written."""
+        if self.state == "running":
+            return {"running": {"startedAt": self.started_at}}
+        if self.state == "terminated":
+            return {"terminated": self.terminated()}
+        waiting = {"reason": self.reason}
+        if self.message:
+            waiting["message"] = self.message
+        return {"waiting": waiting}
+
+    def terminated(self) -> dict[str, Any]:
+        """Return the terminated state as it is written."""
+        ended: dict[str, Any] = {
+            "exitCode": self.exit_code,
+            "reason": self.reason,
+            "startedAt": self.started_at or None,
+            "finishedAt": self.finished_at,
+            "containerID": self.container_id,
+        }
+        if self.message:
+            ended["message"] = self.message
+        return ended
+
+
+def phase_of(
+    init: Sequence[ContainerRecord], containers: Sequence[ContainerRecord], restart_policy: str
+) -> str:
+    """Return the pod's phase (Kubernetes docs, "Pod Lifecycle")."""
+    if any(c.state == "terminated" and c.exit_code for c in init) and restart_policy == "Never":
+        return "Failed"
+    if not all(c.state == "terminated" and c.exit_code == 0 for c in init):
+        return "Pending"
+    if all(c.state == "waiting" and not c.last for c in containers):
+        return "Pending"
+    if restart_policy != "Always" and all(c.state == "terminated" for c in containers):
+        if all(c.exit_code == 0 for c in containers):
+            return "Succeeded"
+        if restart_policy == "Never":
+            return "Failed"
+    return "Running"
+
+
+def status_of(
+    pod: Pod,
+    init: Sequence[ContainerRecord],
+    containers: Sequence[ContainerRecord],
+    *,
+    host_ip: str,
+    pod_ip: str,
+    start_time: str,
+    now: str,
+    failed: tuple[str, str] | None = None,
+) -> dict[str, Any]:
+    """Return the PodStatus as a merge patch; *failed* is (reason, message) of a pod given up."""
+    phase = phase_of(init, containers, pod.spec.restart_policy)
+    if failed is not None:
+        phase = "Failed"
+    status: dict[str, Any] = {
+        "phase": phase,
+        "hostIP": host_ip,
+        "hostIPs": [{"ip": host_ip}],
+        "startTime": start_time,
+        "conditions": _conditions(pod, init, containers, phase, now, networked=bool(pod_ip)),
+        "containerStatuses": [c.status() for c in containers],
+        "initContainerStatuses": [c.status() for c in init] or None,
+        "qosClass": "BestEffort" if _best_effort(pod) else "Burstable",
+    }
+    if failed is not None:
+        status["reason"], status["message"] = failed
+    if pod_ip:
+        status["podIP"] = pod_ip
+        status["podIPs"] = [{"ip": pod_ip}]
+    return status
+
+
+def with_addresses(pod: Pod, pod_ip: str, host_ip: str) -> Pod:
+    """Return *pod* with the addresses that its status will have."""
+    status = replace(pod.status, pod_ip=pod_ip, pod_ips=(PodIP(ip=pod_ip),), host_ip=host_ip)
+    return replace(pod, status=status)
+
+
+def _best_effort(pod: Pod) -> bool:
+    return not any(
+        c.resources.requests or c.resources.limits
+        for c in (*pod.spec.containers, *pod.spec.init_containers)
+    )
+
+
+def _conditions(
+    pod: Pod,
+    init: Sequence[ContainerRecord],
+    containers: Sequence[ContainerRecord],
+    phase: str,
+    now: str,
+    *,
+    networked: bool,
+) -> list[dict[str, Any]]:
+    initialised = all(c.state == "terminated" and c.exit_code == 0 for c in init)
+    unready = [c.name for c in containers if not c.ready]
+    over = phase in ("Succeeded", "Failed")
+    if phase == "Succeeded":
+        containers_ready = ("False", "PodCompleted", "")
+    elif phase == "Failed":
+        containers_ready = ("False", "PodFailed", "")
+    elif unready:
+        message = f"containers with unready status: [{' '.join(unready)}]"
+        containers_ready = ("False", "ContainersNotReady", message)
+    else:
+        containers_ready = ("True", "", "")
+    ready = containers_ready
+    if ready[0] == "True":
+        lacking = [
+            gate.condition_type
+            for gate in pod.spec.readiness_gates
+            if not any(
+                c.type == gate.condition_type and c.status == "True" for c in pod.status.conditions
+            )
+        ]
+        if lacking:
+            ready = ("False", "ReadinessGatesNotReady", f"readiness gates are not ready: {lacking}")
+    if initialised:
+        init_condition = ("True", "PodCompleted" if phase == "Succeeded" and init else "", "")
+    else:
+        waiting = [c.name for c in init if not (c.state == "terminated" and c.exit_code == 0)]
+        message = f"containers with incomplete status: [{' '.join(waiting)}]"
+        init_condition = ("False", "ContainersNotInitialized", message)
+    wanted = {
+        "PodReadyToStartContainers": ("True" if networked and not over else "False", "", ""),
+        "Initialized": init_condition,
+        "Ready": ready,
+        "ContainersReady": containers_ready,
+        "PodScheduled": ("True", "", ""),
+    }
+    present = {condition.type: condition for condition in pod.status.conditions}
+    ours = [_condition(kind, *value, present.get(kind), now) for kind, value in wanted.items()]
+    others = [
+        _condition(c.type, c.status, c.reason, c.message, c, now)
+        for c in pod.status.conditions
+        if c.type not in wanted
+    ]
+    return ours + others
+
+
+def _condition(
+    kind: str, status: str, reason: str, message: str, present: Condition | None, now: str
+) -> dict[str, Any]:
+    changed = present is None or present.status != status
+    since = now if changed else present.last_transition_time  # type: ignore[union-attr]
+    condition: dict[str, Any] = {
+        "type": kind,
+        "status": status,
+        "lastProbeTime": None,
+        "lastTransitionTime": since,
+    }
+    if reason:
+        condition["reason"] = reason
+    if message:
+        condition["message"] = message
+    return condition

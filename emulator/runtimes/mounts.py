@@ -1,0 +1,146 @@
+"""Pure: the root file system of a container, as an ordered list of mounts.
+
+A container sees the host's files read-only, with /tmp, /var and /run of its own, and its volumes. The
+new root is a tmpfs that holds a bind mount of each top-level directory of the host, so a mount path
+like /data needs no directory on the host; deeper missing mount points are made in an overlay.
+"""
+
+import posixpath
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from podwire.emulator.sandbox import paths
+from podwire.emulator.sandbox.messages import Mount
+
+ROOT = str(paths.ROOT)
+# Where overlays keep what is written: on a tmpfs inside the container's own mount namespace.
+_SCRATCH = str(paths.BASE / "scratch")
+_FRESH = ("tmp", "var", "run")
+_VAR = ("cache", "lib", "lock", "log", "spool", "tmp", "www")
+
+
+@dataclass(frozen=True, slots=True)
+class HostRoot:
+    """The host's top-level directory: directories, and symbolic links with their targets."""
+
+    directories: tuple[str, ...]
+    links: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Bind:
+    """A file or directory *source* shown at *path* of the container."""
+
+    path: str
+    source: str
+    is_directory: bool
+    read_only: bool = False
+
+
+def root_file_system(
+    host: HostRoot,
+    binds: Sequence[Bind],
+    directories: Iterable[str],
+    kept: Mapping[str, str],
+    exists: Callable[[str], bool],
+) -> tuple[Mount, ...]:
+    """Return the mounts that make a container's root.
+
+    *kept* maps paths below the fresh directories to where the host's content is still reachable;
+    *exists* tells whether the host has a path.
+    """
+    tops = {_top(bind.path) for bind in binds} | {_top(path) for path in directories}
+    new_tops = tops - set(host.directories) - set(host.links) - set(_FRESH) - {"proc", "sys", ""}
+    steps = [
+        Mount("private", "/"),
+        Mount("tmpfs", ROOT, "mode=755"),
+        *_top_level(host),
+        *(Mount("directory", f"{ROOT}/{top}") for top in sorted(new_tops)),
+        Mount("read-only", ROOT),
+        *(Mount("tmpfs", f"{ROOT}/{top}", "mode=755") for top in sorted(new_tops)),
+        *_fresh(host),
+        Mount("proc", f"{ROOT}/proc"),
+        *(Mount("directory", ROOT + path) for path in sorted(kept)),
+        *(Mount("bind", ROOT + path, source) for path, source in sorted(kept.items())),
+    ]
+    steps += _mount_points([*binds, *(Bind(path, "", True) for path in directories)], host, exists)
+    # Shallow before deep, or a parent would hide its child.
+    for bind in sorted(binds, key=lambda b: b.path.count("/")):
+        steps.append(Mount("bind", ROOT + bind.path, bind.source))
+        if bind.read_only:
+            steps.append(Mount("read-only", ROOT + bind.path))
+    steps.append(Mount("pivot", ROOT))
+    return tuple(steps)
+
+
+def _top(path: str) -> str:
+    return path.strip("/").partition("/")[0]
+
+
+def _top_level(host: HostRoot) -> list[Mount]:
+    steps: list[Mount] = []
+    for name in host.directories:
+        steps.append(Mount("directory", f"{ROOT}/{name}"))
+        if name not in (*_FRESH, "proc"):
+            steps.append(Mount("bind", f"{ROOT}/{name}", f"/{name}"))
+    for name in ("proc", *_FRESH):
+        if name not in host.directories:
+            steps.append(Mount("directory", f"{ROOT}/{name}"))
+    steps += [
+        Mount("link", f"{ROOT}/{name}", target)
+        for name, target in host.links.items()
+        if name not in _FRESH
+    ]
+    return steps
+
+
+def _fresh(host: HostRoot) -> list[Mount]:
+    steps = [
+        Mount("tmpfs", f"{ROOT}/tmp", "mode=1777"),
+        Mount("tmpfs", f"{ROOT}/var", "mode=755"),
+        Mount("tmpfs", f"{ROOT}/run", "mode=755"),
+        *(Mount("directory", f"{ROOT}/var/{name}") for name in _VAR),
+        Mount("link", f"{ROOT}/var/run", "/run"),
+    ]
+    if "dev" in host.directories:
+        steps.append(Mount("tmpfs", f"{ROOT}/dev/shm", "mode=1777"))
+    return steps
+
+
+def _mount_points(
+    binds: Sequence[Bind], host: HostRoot, exists: Callable[[str], bool]
+) -> list[Mount]:
+    steps: list[Mount] = []
+    overlaid: dict[str, str] = {}
+    for bind in sorted(binds, key=lambda b: b.path.count("/")):
+        kind = "directory" if bind.is_directory else "file"
+        top = _top(bind.path)
+        if top in host.directories and top not in _FRESH and not exists(bind.path):
+            ancestor = posixpath.dirname(bind.path)
+            while not exists(ancestor):
+                ancestor = posixpath.dirname(ancestor)
+            if not any(_inside(ancestor, known) for known in overlaid):
+                steps += _overlay(ancestor, len(overlaid))
+                overlaid[ancestor] = ""
+        elif top in host.directories and top not in _FRESH:
+            continue
+        steps.append(Mount(kind, ROOT + bind.path))
+    return steps
+
+
+def _inside(path: str, directory: str) -> bool:
+    return path == directory or path.startswith(directory + "/")
+
+
+def _overlay(directory: str, number: int) -> list[Mount]:
+    scratch = f"{_SCRATCH}/{number}"
+    options = f"lowerdir={directory},upperdir={scratch}/upper,workdir={scratch}/work,userxattr"
+    made = (
+        [Mount("directory", _SCRATCH), Mount("tmpfs", _SCRATCH, "mode=700")] if not number else []
+    )
+    return [
+        *made,
+        Mount("directory", f"{scratch}/upper"),
+        Mount("directory", f"{scratch}/work"),
+        Mount("overlay", ROOT + directory, options),
+    ]

@@ -1,0 +1,101 @@
+"""The Protocol of a runtime: how the kubelet makes pods and containers exist, whatever they are."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address
+from typing import Protocol
+
+from podwire.emulator.runtimes.mounts import Bind
+
+
+class RuntimeFailure(Exception):
+    """The runtime could not do it; *reason* is the CamelCase word for the event."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class PodRequest:
+    """What a runtime must know to make a pod's shared namespaces and its network."""
+
+    namespace: str
+    name: str
+    uid: str
+    hostname: str
+    host_network: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerRequest:
+    """A container to start. *argv* of a built-in begins with `builtin:NAME`."""
+
+    name: str
+    argv: tuple[str, ...]
+    environ: Mapping[str, str]
+    directory: str = "/"
+    binds: Sequence[Bind] = ()
+    directories: Sequence[str] = ()
+    tty: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Streams:
+    """Descriptors for a process's standard streams; -1 is /dev/null. The caller closes them."""
+
+    stdin: int = -1
+    stdout: int = -1
+    stderr: int = -1
+
+
+class RunningProcess(Protocol):
+    """A process in a container."""
+
+    async def wait(self) -> int:
+        """Return the exit status, or 128 + the signal that ended it."""
+        ...
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal; one that is gone gets none."""
+        ...
+
+    def close(self) -> None:
+        """Give back what the handle holds; the process goes on."""
+        ...
+
+
+@dataclass(slots=True)
+class PodSandbox:
+    """A pod's shared namespaces, and its address in the cluster."""
+
+    request: PodRequest
+    id: str
+    address: IPv4Address
+    # Of the netns runtime: the descriptors of net, UTS and IPC, and where net is mounted.
+    fds: list[int] = field(default_factory=list[int])
+    netns: str = ""
+
+
+class Runtime(Protocol):
+    """Makes pods on one node. Removing what is gone is success."""
+
+    async def create(self, request: PodRequest) -> PodSandbox:
+        """Make the pod's namespaces and network; raises RuntimeFailure and leaves nothing."""
+        ...
+
+    async def start(
+        self, sandbox: PodSandbox, request: ContainerRequest, streams: Streams
+    ) -> RunningProcess:
+        """Start a container; raises RuntimeFailure."""
+        ...
+
+    async def execute(
+        self, container: RunningProcess, request: ContainerRequest, streams: Streams
+    ) -> RunningProcess:
+        """Run a command inside a running container; raises RuntimeFailure."""
+        ...
+
+    async def remove(self, sandbox: PodSandbox) -> None:
+        """Release the pod's address and namespaces."""
+        ...

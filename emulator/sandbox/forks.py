@@ -1,0 +1,244 @@
+"""The fork server's client, on asyncio: ask for namespaces and processes, hear of their end."""
+
+import asyncio
+import os
+import signal
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+
+from podwire.emulator.sandbox.messages import (
+    LARGEST,
+    Answer,
+    Fork,
+    Mount,
+    Namespaces,
+    Reply,
+    Request,
+    Unmount,
+)
+from podwire.errors import InternalError
+
+_DECODER = msgspec.json.Decoder(Reply)
+_ENCODER = msgspec.json.Encoder()
+
+
+class StartError(Exception):
+    """A process could not start; the message is the kernel's, *status* what a shell would say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """What to run: a built-in by name, or a program of the host by *argv*."""
+
+    argv: tuple[str, ...]
+    environ: Mapping[str, str] = field(default_factory=dict[str, str])
+    builtin: str = ""
+    directory: str = "/"
+    tty: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where to run it: descriptors of namespaces (-1: the sandbox's own), or a container to join.
+
+    *contain* gives the process PID and mount namespaces of its own, with *mounts* made in them.
+    """
+
+    net: int = -1
+    uts: int = -1
+    ipc: int = -1
+    join: int = -1
+    contain: bool = False
+    mounts: tuple[Mount, ...] = ()
+
+
+class Process:
+    """A process that was forked; *pid* as the sandbox sees it. Close it when done."""
+
+    def __init__(self, pid: int, pidfd: int, ended: "asyncio.Future[int]") -> None:
+        self.pid = pid
+        self.pidfd = pidfd
+        self._ended = ended
+
+    async def wait(self) -> int:
+        """Return the exit status, or 128 + the signal that ended it."""
+        return await asyncio.shield(self._ended)
+
+    @property
+    def running(self) -> bool:
+        """Tell whether it has not ended yet."""
+        return not self._ended.done()
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal; none is sent to a process that is gone."""
+        if self.running and self.pidfd >= 0:
+            try:
+                signal.pidfd_send_signal(self.pidfd, number)
+            except ProcessLookupError:
+                return
+
+    def close(self) -> None:
+        """Give the descriptor back; the process goes on."""
+        if self.pidfd >= 0:
+            os.close(self.pidfd)
+            self.pidfd = -1
+
+
+class Forks:
+    """One client of the fork server; start it with `run` in a task."""
+
+    def __init__(self, channel: socket.socket) -> None:
+        self._channel = channel
+        self._channel.setblocking(False)
+        self._answers: dict[int, asyncio.Future[tuple[Answer, list[int]]]] = {}
+        self._ends: dict[int, asyncio.Future[int]] = {}
+        self._started: dict[int, asyncio.Future[int]] = {}
+        self._next = 0
+        self._room = asyncio.Event()
+        self._sending = asyncio.Lock()
+
+    def start(self) -> None:
+        """Listen for answers; call it in the loop."""
+        asyncio.get_running_loop().add_reader(self._channel, self._read)
+
+    async def namespaces(self, hostname: str, path: str = "") -> list[int]:
+        """Make network (bind-mounted at *path*; none if empty), UTS and IPC namespaces."""
+        _answer, fds = await self._ask(Namespaces(self._id(), hostname, path), [])
+        return fds
+
+    async def remove_namespace(self, path: str) -> None:
+        """Remove the bind mount at *path*."""
+        await self._ask(Unmount(self._id(), path), [])
+
+    async def fork(
+        self,
+        program: Program,
+        place: Place,
+        *,
+        stdin: int = -1,
+        stdout: int = -1,
+        stderr: int = -1,
+    ) -> Process:
+        """Start *program* in *place* with these descriptors; raises StartError if it cannot start."""
+        report, reported = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        fds: list[int] = []
+
+        def put(fd: int) -> int:
+            if fd < 0:
+                return -1
+            fds.append(fd)
+            return len(fds) - 1
+
+        try:
+            request = Fork(
+                id=self._id(),
+                argv=program.argv,
+                environ=dict(program.environ),
+                fd_status=put(reported),
+                builtin=program.builtin,
+                directory=program.directory,
+                fd_stdin=put(stdin),
+                fd_stdout=put(stdout),
+                fd_stderr=put(stderr),
+                tty=program.tty,
+                fd_net=put(place.net),
+                fd_uts=put(place.uts),
+                fd_ipc=put(place.ipc),
+                fd_join=put(place.join),
+                contain=place.contain,
+                mounts=place.mounts,
+            )
+            answer, made = await self._ask(request, fds)
+        except BaseException:
+            os.close(report)
+            raise
+        finally:
+            os.close(reported)
+        process = Process(answer.pid, made[0], self._started.pop(answer.pid))
+        problem = await _read_all(report)
+        if problem:
+            await process.wait()
+            process.close()
+            raise StartError(problem.decode(errors="replace"))
+        return process
+
+    def _id(self) -> int:
+        self._next += 1
+        return self._next
+
+    async def _ask(self, request: Request, fds: Sequence[int]) -> tuple[Answer, list[int]]:
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[tuple[Answer, list[int]]] = loop.create_future()
+        self._answers[request.id] = future
+        packet = _ENCODER.encode(request)
+        if len(packet) > LARGEST:
+            raise StartError("argument list too long")
+        async with self._sending:
+            while True:
+                try:
+                    socket.send_fds(self._channel, [packet], list(fds))
+                    break
+                except BlockingIOError:
+                    self._room.clear()
+                    loop.add_writer(self._channel, self._writable)
+                    await self._room.wait()
+        answer, made = await future
+        if answer.error:
+            raise StartError(answer.error)
+        return answer, made
+
+    def _writable(self) -> None:
+        asyncio.get_running_loop().remove_writer(self._channel)
+        self._room.set()
+
+    def _read(self) -> None:
+        while True:
+            try:
+                packet, fds, _flags, _address = socket.recv_fds(
+                    self._channel, LARGEST, 64, socket.MSG_CMSG_CLOEXEC
+                )
+            except BlockingIOError:
+                return
+            if not packet:
+                raise InternalError("the fork server is gone")
+            reply = _DECODER.decode(packet)
+            if isinstance(reply, Answer):
+                waiting = self._answers.pop(reply.id)
+                if reply.pid:
+                    # The end may be read before the caller of fork() runs again.
+                    ended = asyncio.get_running_loop().create_future()
+                    self._started[reply.pid] = self._ends[reply.pid] = ended
+                if waiting.cancelled():
+                    for fd in fds:
+                        os.close(fd)
+                else:
+                    waiting.set_result((reply, list(fds)))
+            else:
+                end = self._ends.pop(reply.pid, None)
+                if end is not None and not end.done():
+                    end.set_result(reply.status)
+
+
+async def _read_all(fd: int) -> bytes:
+    """Read *fd* to its end and close it."""
+    loop = asyncio.get_running_loop()
+    ready = asyncio.Event()
+    parts: list[bytes] = []
+    loop.add_reader(fd, ready.set)
+    try:
+        while True:
+            try:
+                part = os.read(fd, 4096)
+            except BlockingIOError:
+                ready.clear()
+                await ready.wait()
+                continue
+            if not part:
+                return b"".join(parts)
+            parts.append(part)
+    finally:
+        loop.remove_reader(fd)
+        os.close(fd)

@@ -1,0 +1,79 @@
+"""Enters new namespaces and forks their first process, the supervisor; ends when that ends.
+
+The kernel removes every interface, mount and process of the sandbox when its first process ends,
+however it ends.
+"""
+
+import os
+import signal
+import socket
+from typing import NoReturn
+
+from podwire import linux
+from podwire.emulator.config import ClusterConfig
+from podwire.emulator.sandbox.progress import Progress
+
+_ALL_BUT_USER = (
+    linux.CLONE_NEWNS
+    | linux.CLONE_NEWUTS
+    | linux.CLONE_NEWIPC
+    | linux.CLONE_NEWPID
+    | linux.CLONE_NEWNET
+)
+
+
+def keep(config: ClusterConfig, api: socket.socket, link: socket.socket) -> NoReturn:
+    """Start the supervisor in new namespaces and wait for its end."""
+    status = 70
+    try:
+        linux.set_process_name("podwire-keeper")
+        anchor = os.getppid()
+        try:
+            enter_namespaces()
+        except OSError as error:
+            Progress(link).failed(
+                f"this machine does not let us make namespaces: {error}\n"
+                "  see what is missing and the command that helps: podwire doctor",
+                69,
+            )
+            os._exit(69)
+        linux.die_with_parent()
+        if os.getppid() != anchor:
+            os._exit(70)
+        supervisor = os.fork()
+        if supervisor == 0:
+            from podwire.emulator.sandbox.supervisor import supervise  # noqa: PLC0415
+
+            supervise(config, api, link)
+        api.close()
+        link.close()
+        signal.signal(signal.SIGTERM, lambda _n, _f: os.kill(supervisor, signal.SIGKILL))
+        _pid, wait_status = os.waitpid(supervisor, 0)
+        status = os.waitstatus_to_exitcode(wait_status) & 0x7F
+    finally:
+        os._exit(status)
+
+
+def enter_namespaces() -> None:
+    """Move this process into namespaces of its own, as root there; raises OSError.
+
+    Root of the machine needs no user namespace; everybody else, and root without CAP_SYS_ADMIN,
+    becomes root in a new one, where only that one user exists.
+    """
+    uid, gid = os.getuid(), os.getgid()
+    if uid == 0:
+        try:
+            linux.unshare(_ALL_BUT_USER)
+        except PermissionError:
+            pass
+        else:
+            return
+    linux.unshare(_ALL_BUT_USER | linux.CLONE_NEWUSER)
+    for name, text in (
+        ("uid_map", f"0 {uid} 1"),
+        # An unprivileged user may map groups only when nobody can drop them (user_namespaces(7)).
+        ("setgroups", "deny"),
+        ("gid_map", f"0 {gid} 1"),
+    ):
+        with open(f"/proc/self/{name}", "w", encoding="ascii") as file:
+            file.write(text)

@@ -1,0 +1,27 @@
+"""Where things are inside the sandbox. All of it is on a tmpfs that goes with the sandbox."""
+
+import sys
+from pathlib import Path
+
+# Named network namespaces: `ip netns exec node-1 ...` works inside.
+NETNS = Path("/run/netns")
+BASE = Path("/run/podwire")
+API_SOCKET = BASE / "api.sock"
+CAPTURE_SOCKET = BASE / "capture.sock"
+# Per pod: volumes, resolv.conf, hosts, logs.
+PODS = BASE / "pods"
+# Where a container's new root is put together, in its own mount namespace.
+ROOT = BASE / "root"
+# Directories of the host that lie below what pods get fresh.
+KEEP = BASE / "keep"
+CNI_CONFIG = BASE / "cni" / "net.d"
+CNI_STATE = BASE / "cni" / "state"
+
+# What a pod gets empty and writable; everything else is the host's, read-only.
+FRESH = (Path("/tmp"), Path("/var"), Path("/run"))
+
+
+def hidden_directories() -> list[Path]:
+    """Return the directories of the host that pods need and that lie below FRESH."""
+    needed = {Path(sys.prefix), Path(sys.base_prefix), Path(__file__).resolve().parents[2]}
+    return sorted(d for d in needed if any(d.is_relative_to(fresh) for fresh in FRESH))

@@ -1,0 +1,134 @@
+"""PID 1 of the sandbox: makes its file system and network, starts the control plane, then forks.
+
+The network is built by a child while the libraries load: two cores are there, and the time from
+`podwire up` to the first answer is what users feel.
+"""
+
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+from podwire import linux
+from podwire.emulator.config import ClusterConfig
+from podwire.emulator.sandbox import paths
+from podwire.emulator.sandbox.progress import Progress
+from podwire.errors import PodwireError
+
+
+def supervise(config: ClusterConfig, api: socket.socket, link: socket.socket) -> NoReturn:
+    """Be PID 1 until something that the cluster cannot live without ends."""
+    progress = Progress(link)
+    try:
+        linux.die_with_parent()
+        if os.getppid() != 0:
+            # In a new PID namespace the parent is outside and shows as 0 while it lives.
+            os._exit(70)
+        linux.set_process_name("podwire-init")
+        # What a terminal or a user sends to the whole group is for `podwire`, not for the cluster.
+        for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+        _make_file_system()
+        network = _in_child(lambda: _build_network(config), "the network of the cluster")
+        began = time.monotonic()
+        # Loaded once, here: everything else in the sandbox is a fork of this process.
+        from podwire.emulator.cluster import control_plane  # noqa: PLC0415
+        from podwire.emulator.images.builtins import BUILTINS  # noqa: PLC0415
+        from podwire.emulator.sandbox.forkserver import ForkServer  # noqa: PLC0415
+
+        progress.step(f"libraries loaded in {time.monotonic() - began:.2f} s")
+        network()
+        progress.step(f"network of {len(config.nodes)} nodes made")
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        for end in (ours, theirs):
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+        control = os.fork()
+        if control == 0:
+            ours.close()
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            control_plane(config, theirs, api, progress)
+            os._exit(0)
+        theirs.close()
+        api.close()
+        link.close()
+        essential = {control: "the control plane"}
+        ForkServer(ours, BUILTINS).run(essential, _last_words)
+    except PodwireError as error:
+        progress.failed(str(error), error.exit_status)
+    except OSError as error:
+        progress.failed(f"{error}\n  see what this machine lacks: podwire doctor", 69)
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+        progress.failed("podwire failed while it started; this is its own fault")
+    finally:
+        os._exit(70)
+
+
+def _last_words(what: str) -> None:
+    print(f"{what} ended, and with it the cluster", file=sys.stderr)
+
+
+def _make_file_system() -> None:
+    linux.mount("none", "/", flags=linux.MS_REC | linux.MS_PRIVATE)
+    linux.mount("proc", "/proc", "proc", linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC)
+    kept = paths.hidden_directories()
+    held = [(directory, os.open(directory, os.O_PATH | os.O_CLOEXEC)) for directory in kept]
+    linux.mount("tmpfs", "/run", "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, "mode=755")
+    for directory in (
+        paths.NETNS,
+        paths.PODS,
+        paths.KEEP,
+        paths.CNI_CONFIG,
+        paths.CNI_STATE,
+        paths.ROOT,
+    ):
+        directory.mkdir(parents=True)
+    # Programs that pods run may lie below what pods get fresh (/tmp, /var, /run): our own Python
+    # in a virtual environment in /tmp, for one. Keep a way in.
+    for number, (directory, fd) in enumerate(held):
+        keep = paths.KEEP / str(number)
+        keep.mkdir()
+        linux.mount(f"/proc/self/fd/{fd}", keep, flags=linux.MS_BIND | linux.MS_REC)
+        os.close(fd)
+        if directory.is_relative_to("/run"):
+            directory.mkdir(parents=True, exist_ok=True)
+            linux.mount(str(keep), directory, flags=linux.MS_BIND | linux.MS_REC)
+
+
+def _build_network(config: ClusterConfig) -> None:
+    from podwire.emulator.network import build  # noqa: PLC0415 - in the child, beside the imports
+    from podwire.emulator.topology import topology  # noqa: PLC0415
+
+    build(topology(config), Path(paths.NETNS))
+
+
+def _in_child(work: Callable[[], None], what: str) -> Callable[[], None]:
+    """Run *work* in a forked child at once; the function returned waits for it."""
+    said, say = os.pipe2(os.O_CLOEXEC)
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            work()
+            status = 0
+        except (PodwireError, OSError) as error:
+            os.write(say, str(error).encode())
+        except BaseException:
+            sys.excepthook(*sys.exc_info())
+        finally:
+            os._exit(status)
+    os.close(say)
+
+    def finish() -> None:
+        with open(said, "rb") as file:
+            problem = file.read().decode()
+        _pid, status = os.waitpid(child, 0)
+        if status:
+            raise PodwireError(f"{what} could not be made: {problem or 'see the log'}")
+
+    return finish

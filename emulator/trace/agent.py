@@ -1,0 +1,295 @@
+"""The capture agent: a program that records frames of many namespaces and streams them as pcapng.
+
+It listens on a Unix socket. A caller sends one JSON line (see `Order`); the answer begins when
+every socket is armed, so its first byte is the signal to start what shall be captured. After
+the line "stop" what is still on its way is read, the counters follow, and the stream ends. An
+answer that begins with "{" is an error. Each caller is served by a child process of its own.
+"""
+
+import contextlib
+import gc
+import json
+import os
+import select
+import signal
+import socket
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from podwire.emulator.trace import pcapng
+from podwire.emulator.trace.ring import (
+    RETIRE_MS,
+    Device,
+    Instruction,
+    RawFrame,
+    Ring,
+    open_socket,
+)
+
+SOCKET_PATH = "/run/podwire/capture.sock"
+
+_HOLD_NS = 4 * RETIRE_MS * 1_000_000  # rings report late; frames wait so long to be put in order
+_SETTLED_AFTER = 4 * RETIRE_MS / 1000  # seconds without a frame that mean: nothing is in flight
+_SETTLE_LIMIT = 1.0
+_MOST_BUFFERED = 64 << 20  # bytes kept for a slow caller; after that the rings fill and drop
+_RING_BUDGET = 64 << 20
+_LONGEST_ORDER = 4 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A namespace to capture in, and the name under which its frames appear."""
+
+    where: str
+    netns: str
+    comment: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a caller wants: points, bytes kept of each frame, and a BPF program or none."""
+
+    points: tuple[Point, ...]
+    snaplen: int = pcapng.DEFAULT_SNAPLEN
+    filter: tuple[Instruction, ...] = ()
+
+    def line(self) -> bytes:
+        """Return the request as the agent reads it."""
+        points = [{"where": p.where, "netns": p.netns, "comment": p.comment} for p in self.points]
+        fields = {"points": points, "snaplen": self.snaplen, "filter": self.filter or None}
+        return json.dumps(fields).encode() + b"\n"
+
+    @staticmethod
+    def parse(line: bytes) -> "Order":
+        """Read a request; raises ValueError if it makes no sense."""
+        try:
+            fields: dict[str, Any] = json.loads(line)
+            points = tuple(
+                Point(str(p["where"]), str(p["netns"]), str(p.get("comment") or ""))
+                for p in fields["points"]
+            )
+            program = tuple(
+                (int(code), int(jt), int(jf), int(k))
+                for code, jt, jf, k in fields.get("filter") or ()
+            )
+            snaplen = int(fields.get("snaplen") or pcapng.DEFAULT_SNAPLEN)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"broken capture request: {error!r}") from error
+        return Order(points, max(1, min(snaplen, pcapng.DEFAULT_SNAPLEN)), program)
+
+
+def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
+    """Serve captures on the Unix socket argv[0] (default SOCKET_PATH) until terminated."""
+    path = Path(argv[0] if argv else SOCKET_PATH)
+    with contextlib.suppress(FileNotFoundError):
+        path.unlink()
+    server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    server.bind(str(path))
+    server.listen(16)
+    # Children are not waited for: the kernel forgets them.
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    gc.freeze()
+    while True:
+        connection, _ = server.accept()
+        if os.fork() == 0:
+            server.close()
+            os._exit(_serve(connection))
+        connection.close()
+
+
+def _serve(connection: socket.socket) -> int:
+    try:
+        _capture(connection)
+    except (BrokenPipeError, ConnectionResetError):
+        return 0  # the caller has left
+    except (OSError, ValueError) as error:
+        with contextlib.suppress(OSError):
+            connection.setblocking(True)  # noqa: FBT003 - the standard library's signature
+            connection.sendall(json.dumps({"error": str(error)}).encode() + b"\n")
+        return 1
+    return 0
+
+
+def _capture(connection: socket.socket) -> None:
+    order = Order.parse(_line(connection))
+    session = _Session(order)
+    outbox = bytearray(session.head())
+    connection.setblocking(False)  # noqa: FBT003 - the standard library's signature
+    poll = select.poll()
+    for ring in session.rings:
+        poll.register(ring.fileno(), select.POLLIN)
+    stopping = False
+    while not stopping or outbox:
+        if len(outbox) >= _MOST_BUFFERED:
+            select.select([], [connection], [])  # let the rings fill, and count what they drop
+        poll.register(connection, select.POLLIN | (select.POLLOUT if outbox else 0))
+        # Frames on hold become due without an event.
+        events = dict(poll.poll(RETIRE_MS if session.holds else None))
+        if connection.fileno() in events and not stopping and _told_to_stop(connection):
+            stopping = True
+            session.settle()
+            outbox += session.tail()
+            for ring in session.rings:
+                poll.unregister(ring.fileno())
+        elif not stopping and len(outbox) < _MOST_BUFFERED:
+            outbox += session.pending(time.time_ns() - _HOLD_NS)
+        _send(connection, outbox)
+
+
+def _line(connection: socket.socket) -> bytes:
+    received = bytearray()
+    while not received.endswith(b"\n"):
+        chunk = connection.recv(65536)
+        if not chunk or len(received) > _LONGEST_ORDER:
+            raise ValueError("a capture request is one line of JSON")
+        received += chunk
+    return bytes(received)
+
+
+def _told_to_stop(connection: socket.socket) -> bool:
+    """Return whether the caller said stop, or will say nothing more (it half-closed)."""
+    try:
+        word = connection.recv(64)
+    except BlockingIOError:
+        return False
+    return not word or b"stop" in word
+
+
+def _send(connection: socket.socket, outbox: bytearray) -> None:
+    """Send what the caller takes now and remove it from *outbox*."""
+    with contextlib.suppress(BlockingIOError):
+        while outbox:
+            with memoryview(outbox) as view:
+                sent = connection.send(view[: 1 << 20])
+            del outbox[:sent]
+
+
+class _Session:
+    """The rings of one capture and the numbers of their interfaces in the file."""
+
+    def __init__(self, order: Order) -> None:
+        self._points: list[Point] = []
+        self._missing: list[str] = []
+        self._snaplen = order.snaplen
+        self._interfaces: list[pcapng.Interface] = []
+        self._numbers: dict[tuple[int, int], int] = {}
+        self._counts: list[int] = []
+        self._held: list[tuple[int, int, RawFrame]] = []
+        self._settled = bytearray()
+        opened: list[tuple[socket.socket, tuple[Device, ...]]] = []
+        for point in order.points:
+            try:
+                opened.append(open_socket(point.netns))
+            except OSError as error:
+                # A pod may end while we come: the file says so, the rest is captured.
+                self._missing.append(f"not captured: {point.where}: {error.strerror}")
+                continue
+            self._points.append(point)
+        size = min(8 << 20, _RING_BUDGET // max(1, len(opened)))
+
+        def arm(sock: socket.socket) -> Ring:
+            return Ring(sock, size=size, snaplen=order.snaplen, program=order.filter)
+
+        with ThreadPoolExecutor(max_workers=64) as threads:
+            self.rings = list(threads.map(arm, (sock for sock, _ in opened)))
+        for ring, (_, devices) in enumerate(opened):
+            for device in devices:
+                self._number(ring, device)
+
+    @property
+    def holds(self) -> bool:
+        """Return whether frames wait to be put in order."""
+        return bool(self._held)
+
+    def head(self) -> bytes:
+        """Return the section header and all interfaces known so far."""
+        section = pcapng.section_block(application="podwire capture", comments=self._missing)
+        return section + b"".join(map(pcapng.interface_block, self._interfaces))
+
+    def pending(self, until_ns: int) -> bytes:
+        """Read the rings; return, in order, the frames that are older than *until_ns*."""
+        parts: list[bytes] = []
+        held = self._held
+        for index, ring in enumerate(self.rings):
+            for frame in ring.read():
+                number = self._numbers.get((index, frame.device))
+                if number is None:
+                    number, block = self._appeared(index, frame.device)
+                    parts.append(block)
+                self._counts[number] += 1
+                held.append((frame.time_ns, number, frame))
+        held.sort(key=_time)
+        due = len(held)
+        while due and held[due - 1][0] > until_ns:
+            due -= 1
+        for time_ns, number, frame in held[:due]:
+            flags = pcapng.packet_flags(
+                outgoing=frame.outgoing, checksum_ready=frame.checksum_ready
+            )
+            parts.append(pcapng.raw_packet_block(number, time_ns, frame.data, frame.length, flags))
+        del held[:due]
+        return b"".join(parts)
+
+    def settle(self) -> None:
+        """Wait until no ring has had a frame for a moment, or the limit is over."""
+        limit = time.monotonic() + _SETTLE_LIMIT
+        quiet_since = time.monotonic()
+        poll = select.poll()
+        for ring in self.rings:
+            poll.register(ring.fileno(), select.POLLIN)
+        while time.monotonic() < min(limit, quiet_since + _SETTLED_AFTER):
+            if poll.poll(RETIRE_MS):
+                self._settled += self.pending(0)
+                quiet_since = time.monotonic()
+
+    def tail(self) -> bytes:
+        """Return all remaining frames and the counters."""
+        parts = [bytes(self._settled), self.pending(time.time_ns() + 10**12)]
+        now = time.time_ns()
+        for index, ring in enumerate(self.rings):
+            ring.count()
+            lost = ring.dropped
+            for (owner, _), number in self._numbers.items():
+                if owner != index:
+                    continue
+                where = self._points[index].where
+                comment = f"the kernel counts drops for all of {where} together" if lost else ""
+                counters = pcapng.Statistics(number, self._counts[number] + lost, lost, comment)
+                parts.append(pcapng.statistics_block(counters, now))
+                lost = 0
+        return b"".join(parts)
+
+    def _appeared(self, ring: int, index: int) -> tuple[int, bytes]:
+        device = self.rings[ring].device(index)
+        if device is None:
+            device = Device(index, f"if{index}", pcapng.LINKTYPE_ETHERNET)
+        number = self._number(ring, device)
+        return number, pcapng.interface_block(self._interfaces[number])
+
+    def _number(self, ring: int, device: Device) -> int:
+        point = self._points[ring]
+        number = self._numbers[ring, device.index] = len(self._interfaces)
+        self._counts.append(0)
+        self._interfaces.append(
+            pcapng.Interface(
+                name=f"{point.where} {device.name}",
+                description=point.comment,
+                snaplen=self._snaplen,
+                linktype=device.linktype,
+                comment="checksums may be unfinished here: senders leave them to the hardware",
+            )
+        )
+        return number
+
+
+def _time(held: tuple[int, int, RawFrame]) -> int:
+    return held[0]
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:], os.environ))

@@ -1,0 +1,93 @@
+"""Pure: a request with everything about it but the packets, and where it must be captured."""
+
+from dataclasses import dataclass
+from ipaddress import AddressValueError, IPv4Address
+
+from podwire.emulator.trace import resolve
+from podwire.emulator.trace.expect import places_of, route
+from podwire.emulator.trace.request import Command, Request
+from podwire.emulator.trace.snapshot import EXTERNAL, ROUTER, Location, Snapshot, key
+from podwire.emulator.trace.wiring import Wiring
+
+
+@dataclass(frozen=True, slots=True)
+class ClientReport:
+    """What the client program said: never proof, but it tells its own flow from others.
+
+    *local_port* and *status* are 0 if it did not say; *error* is its message if it failed.
+    """
+
+    exit_code: int = 0
+    local_port: int = 0
+    status: int = 0
+    timed_out: bool = False
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """Everything about a request but the packets."""
+
+    snapshot: Snapshot
+    wiring: Wiring
+    source: Location
+    request: Request
+    report: ClientReport
+
+
+def points(case: Case) -> tuple[str, ...]:
+    """Return the places that must be captured so that the request can be judged.
+
+    All nodes are among them: a packet that goes astray shall be seen where it went.
+    """
+    snapshot, wiring, source = case.snapshot, case.wiring, case.source
+    routes = [route(snapshot, wiring, source, wiring.dns, 53, "UDP")]
+    request = case.request
+    names = [n.metadata.name for n in snapshot.nodes]
+    found = dict.fromkeys([source.where, *names])
+    if isinstance(request, Command):
+        found.update(dict.fromkeys(key(p) for p in snapshot.pods if not p.spec.host_network))
+    else:
+        for address in expected_addresses(case, request.host):
+            routes.append(route(snapshot, wiring, source, address, request.port, request.protocol))
+    for item in routes:
+        service = snapshot.service(item.relay.service) if item.relay else None
+        for pod in snapshot.selected(service) if service else ():
+            if not pod.spec.host_network:
+                found[key(pod)] = None
+    found.update(dict.fromkeys(places_of(routes)))
+    found.update(dict.fromkeys((EXTERNAL, ROUTER)))
+    return tuple(found)
+
+
+def expected_addresses(case: Case, host: str) -> list[IPv4Address]:
+    """Return the addresses that the objects give for *host*, a name or an address."""
+    address = literal(host)
+    if address is not None:
+        return [address]
+    for name in candidates_of(case, host):
+        answer = resolve.answer(case.snapshot, name, case.wiring)
+        if answer.addresses:
+            return sorted(answer.addresses)
+    return []
+
+
+def said(case: Case) -> str:
+    """Return the client's own words, to be put behind a reason."""
+    return f": {case.report.error}" if case.report.error else ""
+
+
+def candidates_of(case: Case, host: str) -> tuple[str, ...]:
+    """Return the names that the client asks in turn."""
+    pod = case.snapshot.pod(case.source.pod)
+    if pod is None or not resolve.uses_cluster_dns(pod):
+        return (host.lower().rstrip(".") + ".",)
+    return resolve.candidates(host, pod, case.wiring)
+
+
+def literal(host: str) -> IPv4Address | None:
+    """Return *host* as an address, or None if it is a name."""
+    try:
+        return IPv4Address(host)
+    except AddressValueError:
+        return None

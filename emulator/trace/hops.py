@@ -1,0 +1,100 @@
+"""Pure: what the judge says: hops, the outcome, and the verdict."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from podwire.emulator.trace.choice import Outcome
+from podwire.emulator.trace.frames import Packet
+
+Word = Literal["confirmed", "refuted", "inconclusive"]
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """One step of a request.
+
+    *kind*: "packet" was seen, "inferred" was concluded (*summary* says from what), "missing" should
+    have been seen at *where* and was not. *time_ns* counts from the epoch; 0 for what is missing.
+    *expected* says what the objects demand here; empty where they demand nothing. *leg* is "dns" or
+    "request".
+    """
+
+    kind: Literal["packet", "inferred", "missing"]
+    leg: Literal["dns", "request"]
+    where: str
+    interface: str
+    protocol: str
+    src: str
+    dst: str
+    summary: str
+    time_ns: int = 0
+    expected: str = ""
+    packet: Packet | None = None
+    index: int = 0
+    node: str = ""
+    pod: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """How one flow, or the whole request, went: *wrong* is the hop where it died."""
+
+    word: Word
+    hops: tuple[Hop, ...]
+    outcome: Outcome | None = None
+    reason: str = ""
+    wrong: Hop | None = None
+    status: int | None = None
+
+
+def packet_hop(
+    packet: Packet, leg: Literal["dns", "request"], *, expected: str = "", summary: str = ""
+) -> Hop:
+    """Return the hop of a packet that was seen."""
+    core = packet.core
+    said = summary or summary_of(core)
+    if packet.inner is not None:
+        said += f"   (VXLAN {packet.src} > {packet.dst})"
+    return Hop(
+        kind="packet",
+        leg=leg,
+        where=packet.where,
+        interface=packet.interface,
+        protocol=core.protocol,
+        src=_end(core, core.src, core.sport),
+        dst=_end(core, core.dst, core.dport),
+        summary=said,
+        time_ns=packet.time_ns,
+        expected=expected,
+        packet=packet,
+    )
+
+
+def summary_of(packet: Packet) -> str:
+    """Return what a packet says, in a few words."""
+    if packet.protocol == "ICMP":
+        quoted = f" for {packet.quoted.flow}" if packet.quoted is not None else ""
+        return f"{packet.icmp}{quoted}"
+    if packet.protocol == "ARP":
+        word = "who has" if packet.flags == "request" else "I am"
+        return f"{word} {packet.dst if packet.flags == 'request' else packet.src}"
+    message = packet.dns
+    if message is not None:
+        return message.summary()
+    if packet.payload:
+        return first_line(packet.payload) or f"{len(packet.payload)} bytes"
+    if packet.protocol == "TCP":
+        words = {"S": "SYN", "SA": "SYN ACK", "A": "ACK", "AF": "FIN", "R": "RST", "AR": "RST"}
+        return words.get(packet.flags, packet.flags)
+    return f"{len(packet.payload)} bytes"
+
+
+def first_line(payload: bytes) -> str:
+    """Return the first line if it is text (`GET / HTTP/1.1`), shortened; else nothing."""
+    line = payload[:200].split(b"\n", 1)[0].rstrip(b"\r")
+    text = line.decode("ascii", "replace")
+    return text[:72] if text and text.isprintable() and "\ufffd" not in text else ""
+
+
+def _end(packet: Packet, address: object, port: int) -> str:
+    return f"{address}:{port}" if packet.protocol in {"TCP", "UDP"} else str(address)

@@ -1,0 +1,140 @@
+"""Pure: which names a pod's resolver asks, and what cluster DNS must answer, by the objects alone.
+
+Independent of the DNS server's code on purpose. Source: the Kubernetes DNS specification 1.1.0;
+resolv.conf(5) for the walk along the search path.
+"""
+
+from dataclasses import dataclass
+from ipaddress import AddressValueError, IPv4Address
+from typing import Literal
+
+from podwire.emulator.trace.snapshot import Snapshot, key
+from podwire.emulator.trace.wiring import Wiring
+from podwire.kube.objects import Pod, Service
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What must come for an A query; *code* "elsewhere" is a name that the cluster does not own.
+
+    *alias* is the external name behind an ExternalName Service.
+    """
+
+    code: Literal["NOERROR", "NODATA", "NXDOMAIN", "elsewhere"]
+    addresses: frozenset[IPv4Address] = frozenset()
+    service: str = ""
+    alias: str = ""
+
+    def __str__(self) -> str:
+        if self.addresses:
+            return "A " + ", ".join(map(str, sorted(self.addresses)))
+        return self.code
+
+
+def uses_cluster_dns(pod: Pod) -> bool:
+    """Return whether the pod's resolv.conf names the cluster's DNS and search path."""
+    policy = pod.spec.dns_policy
+    if policy == "ClusterFirst":
+        return not pod.spec.host_network
+    return policy == "ClusterFirstWithHostNet"
+
+
+def candidates(name: str, pod: Pod, wiring: Wiring) -> tuple[str, ...]:
+    """Return the names to be asked in turn, each ending with a dot, until one has data."""
+    if name.endswith("."):
+        return (name.lower(),)
+    domain = wiring.domain
+    search = [f"{pod.metadata.namespace}.svc.{domain}", f"svc.{domain}", domain]
+    ndots = wiring.ndots
+    if pod.spec.dns_config is not None:
+        search += [extra for extra in pod.spec.dns_config.searches if extra not in search]
+        for option in pod.spec.dns_config.options:
+            if option.name == "ndots" and (option.value or "").isdigit():
+                ndots = int(option.value or 0)
+    lowered = name.lower()
+    walked = [f"{lowered}.{suffix.rstrip('.')}." for suffix in search]
+    alone = f"{lowered}."
+    return (alone, *walked) if name.count(".") >= ndots else (*walked, alone)
+
+
+def answer(snapshot: Snapshot, name: str, wiring: Wiring, *, hops: int = 10) -> Answer:
+    """Return what cluster DNS must answer to an A query for *name*, which ends with a dot."""
+    suffix = f".{wiring.domain}."
+    lowered = name.lower()
+    if not lowered.endswith(suffix):
+        at_apex = lowered == suffix[1:]
+        return Answer("NODATA" if at_apex else "elsewhere")
+    labels = lowered.removesuffix(suffix).split(".")
+    if labels == ["svc"] or labels == ["pod"]:
+        return Answer("NODATA")
+    if labels[-1] == "svc":
+        return _of_service_name(snapshot, labels[:-1], wiring, hops)
+    if labels[-1] == "pod":
+        return _of_pod_name(labels[:-1])
+    return Answer("NXDOMAIN")
+
+
+def _of_service_name(snapshot: Snapshot, labels: list[str], wiring: Wiring, hops: int) -> Answer:
+    namespace = labels[-1]
+    if len(labels) == 1:
+        return Answer("NODATA" if _namespace_known(snapshot, namespace) else "NXDOMAIN")
+    service = snapshot.service(f"{namespace}/{labels[-2]}")
+    if service is None or len(labels) > 3:
+        return Answer("NXDOMAIN")
+    if service.spec.type == "ExternalName":
+        return _of_alias(snapshot, service, wiring, hops) if len(labels) == 2 else _missing(service)
+    if len(labels) == 3:
+        found = _endpoints(snapshot, service, labels[0])
+        return _data(service, found) if found else _missing(service)
+    if service.spec.cluster_ip not in {"", "None"}:
+        return _data(service, {IPv4Address(service.spec.cluster_ip)})
+    found = _endpoints(snapshot, service, None)
+    return _data(service, found) if found else _missing(service)
+
+
+def _data(service: Service, addresses: set[IPv4Address]) -> Answer:
+    return Answer("NOERROR", frozenset(addresses), key(service))
+
+
+def _missing(service: Service) -> Answer:
+    return Answer("NXDOMAIN", service=key(service))
+
+
+def _of_alias(snapshot: Snapshot, service: Service, wiring: Wiring, hops: int) -> Answer:
+    target = service.spec.external_name.rstrip(".").lower() + "."
+    if hops == 0:
+        return Answer("NODATA", service=key(service), alias=target)
+    behind = answer(snapshot, target, wiring, hops=hops - 1)
+    if behind.code == "elsewhere":
+        return Answer("elsewhere", service=key(service), alias=target)
+    if not behind.addresses:
+        return Answer("NODATA", service=key(service), alias=target)
+    return Answer("NOERROR", behind.addresses, behind.service or key(service), target)
+
+
+def _of_pod_name(labels: list[str]) -> Answer:
+    if len(labels) != 2:
+        return Answer("NODATA" if len(labels) == 1 else "NXDOMAIN")
+    try:
+        return Answer("NOERROR", frozenset({IPv4Address(labels[0].replace("-", "."))}))
+    except AddressValueError:
+        return Answer("NXDOMAIN")
+
+
+def _endpoints(snapshot: Snapshot, service: Service, label: str | None) -> set[IPv4Address]:
+    """Return the ready endpoints' addresses; with *label*, those of that endpoint name."""
+    found: set[IPv4Address] = set()
+    for slice_ in snapshot.slices_of(service):
+        for endpoint in slice_.endpoints or ():
+            if endpoint.conditions.ready is False:
+                continue
+            for address in endpoint.addresses:
+                name = endpoint.hostname or address.replace(".", "-")
+                if label is None or label == name.lower():
+                    found.add(IPv4Address(address))
+    return found
+
+
+def _namespace_known(snapshot: Snapshot, namespace: str) -> bool:
+    objects = (*snapshot.services, *snapshot.pods)
+    return any(obj.metadata.namespace == namespace for obj in objects)

@@ -1,0 +1,125 @@
+"""A real trial: a child makes the namespaces and links of a sandbox, says how it went, and is gone.
+
+The child's end removes all that it made. Nothing of the host is touched.
+"""
+
+import json
+import os
+import socket
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+from podwire import linux
+
+_NAMESPACES = (
+    linux.CLONE_NEWNS
+    | linux.CLONE_NEWUTS
+    | linux.CLONE_NEWIPC
+    | linux.CLONE_NEWPID
+    | linux.CLONE_NEWNET
+)
+
+
+def run_trial(*, thorough: bool) -> dict[str, str]:
+    """Return step -> "" for done, or the kernel's words; steps after a failed first one are absent.
+
+    Forks, so call it before any thread starts. *thorough* adds the optional steps.
+    """
+    read_end, write_end = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(read_end)
+        _child(write_end, thorough=thorough)
+    os.close(write_end)
+    with open(read_end, "rb") as pipe:  # noqa: PTH123 - a descriptor
+        answer = pipe.read()
+    os.waitpid(child, 0)
+    results: dict[str, str] = json.loads(answer) if answer else {}
+    return results
+
+
+def _child(write_end: int, *, thorough: bool) -> None:
+    """Run in the child; never return."""
+    try:
+        results = {"namespaces": _tried(_enter)}
+        if results["namespaces"] == "":
+            grandchild = os.fork()  # the first process of the new process namespace
+            if grandchild == 0:
+                results |= _steps(thorough=thorough)
+                os.write(write_end, json.dumps(results).encode())
+                os._exit(0)
+            os.waitpid(grandchild, 0)
+        else:
+            os.write(write_end, json.dumps(results).encode())
+    finally:
+        os._exit(0)
+
+
+def _enter() -> None:
+    user, group = os.geteuid(), os.getegid()
+    if user == 0:
+        linux.unshare(_NAMESPACES)
+        return
+    linux.unshare(linux.CLONE_NEWUSER | _NAMESPACES)
+    Path("/proc/self/setgroups").write_text("deny")
+    Path("/proc/self/uid_map").write_text(f"0 {user} 1")
+    Path("/proc/self/gid_map").write_text(f"0 {group} 1")
+
+
+def _steps(*, thorough: bool) -> dict[str, str]:
+    # /proc first: ip_forward is written through the new one, where the host's may be read-only.
+    results = {
+        "proc": _tried(_mount_proc),
+        "veth": _tried(lambda: _add_link("trial0", "veth")),
+        "bridge": _tried(lambda: _add_link("trial1", "bridge")),
+        "vxlan": _tried(lambda: _add_link("trial2", "vxlan", _attribute(1, struct.pack("=I", 1)))),
+        "forwarding": _tried(_forward),
+    }
+    if thorough:
+        results["overlay"] = _tried(_mount_overlay)
+    return results
+
+
+def _mount_proc() -> None:
+    linux.mount("none", "/", "", linux.MS_REC | linux.MS_PRIVATE)
+    linux.mount("proc", "/proc", "proc", linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC)
+
+
+def _forward() -> None:
+    Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
+
+
+def _mount_overlay() -> None:
+    linux.mount("tmpfs", "/tmp", "tmpfs", linux.MS_NOSUID)
+    for name in ("lower", "upper", "work", "merged"):
+        Path("/tmp", name).mkdir()
+    options = "lowerdir=/tmp/lower,upperdir=/tmp/upper,workdir=/tmp/work"
+    linux.mount("overlay", "/tmp/merged", "overlay", 0, options)
+
+
+def _add_link(name: str, kind: str, data: bytes = b"") -> None:
+    """Create a link by rtnetlink(7): RTM_NEWLINK with IFLA_IFNAME and IFLA_LINKINFO."""
+    info = _attribute(1, kind.encode()) + (_attribute(2, data) if data else b"")
+    body = struct.pack("=BxHiII", socket.AF_UNSPEC, 0, 0, 0, 0)
+    body += _attribute(3, name.encode() + b"\0") + _attribute(18, info)
+    # RTM_NEWLINK; NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL
+    message = struct.pack("=IHHII", 16 + len(body), 16, 0x605, 1, 0) + body
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as netlink:
+        netlink.send(message)
+        (code,) = struct.unpack_from("=i", netlink.recv(4096), 16)
+    if code:
+        raise OSError(-code, os.strerror(-code))
+
+
+def _attribute(kind: int, value: bytes) -> bytes:
+    length = 4 + len(value)
+    return struct.pack("=HH", length, kind) + value + b"\0" * (-length % 4)
+
+
+def _tried(step: Callable[[], None]) -> str:
+    try:
+        step()
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""

@@ -1,0 +1,165 @@
+"""`podwire capture`: record packets of many places into one pcapng file."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from podwire.commands import places, session
+from podwire.commands.output import note, number, say, say_json, say_table
+from podwire.errors import PodwireError, UsageError
+
+if TYPE_CHECKING:
+    from podwire.kube.capture import Capture
+
+EPILOG = """\
+examples:
+  podwire capture                              everywhere, until Ctrl-C
+  podwire capture client node/node-1 -f 'port 80'
+  podwire capture -w web.pcapng --duration 5
+  podwire capture -w - | wireshark -k -i -
+  podwire capture --list                       the places where packets can be recorded
+
+Every interface of a place becomes an interface of the file, named "PLACE INTERFACE". Ctrl-C
+ends the capture in order; the file is whole.
+"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the verb's arguments."""
+    parser.add_argument("place", nargs="*", metavar="PLACE", help=places.HELP + " (default: all)")
+    parser.add_argument("-f", "--filter", default="", metavar="BPF", help="in tcpdump's words")
+    parser.add_argument("-w", "--write", metavar="FILE", help="the file; - is standard output")
+    parser.add_argument("-n", "--namespace", default="", help="the pods' namespace")
+    parser.add_argument("--duration", metavar="SECONDS", help="end after so long")
+    parser.add_argument("--list", action="store_true", help="list the places")
+    parser.add_argument("-o", "--output", choices=("text", "json"), default="text")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Record until Ctrl-C, or for so long; then say what was recorded."""
+    duration = number(args.duration, "--duration", least=0.001) if args.duration else None
+    access = session.access(args)
+    from podwire.kube import capture  # noqa: PLC0415 - after all that can be wrong is checked
+    from podwire.kube.plain import Connection  # noqa: PLC0415
+
+    with Connection(access) as connection:
+        if args.list:
+            return _list(args, connection.get(capture.POINTS_PATH))
+        points = [places.parse(p, args.namespace or access.namespace).point for p in args.place]
+        name = args.write or f"capture-{time.strftime('%H%M%S')}.pcapng"
+        if name == "-" and sys.stdout.isatty():
+            raise UsageError("a capture is no text for a terminal\n  use -w FILE, or | wireshark")
+        with Writer(name) as writer:
+            running = capture.started(connection, points, writer.write, packet_filter=args.filter)
+            where = ", ".join(args.place) or "all places"
+            note(f"capturing at {where}; Ctrl-C ends it")
+            try:
+                _record(running, duration)
+            finally:
+                running.close()
+    if name != "-":
+        _summary(args, Path(name))
+    return 0
+
+
+class Writer:
+    """A file that is taken away again when writing to it fails."""
+
+    def __init__(self, name: str) -> None:
+        self._path = None if name == "-" else Path(name)
+        self._file: BinaryIO = sys.stdout.buffer
+
+    def __enter__(self) -> Writer:
+        if self._path is not None:
+            try:
+                self._file = self._path.open("wb")
+            except OSError as error:
+                raise UsageError(f"cannot write {self._path}: {error.strerror}") from error
+        return self
+
+    def write(self, data: bytes) -> None:
+        """Write and flush, so that a reader at the other end of a pipe sees packets at once."""
+        try:
+            self._file.write(data)
+            self._file.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise PodwireError(
+                f"cannot write {self._path or 'standard output'}: {error.strerror}; it is removed\n"
+                "  make room, or record less: -f BPF, fewer places"
+            ) from error
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self._path is None:
+            return
+        try:
+            self._file.close()
+        except OSError:
+            kind = kind or OSError  # a full disk may show only now
+        if kind is not None:
+            self._path.unlink(missing_ok=True)
+
+
+def _record(running: Capture, duration: float | None) -> None:
+    """Record until Ctrl-C, or for *duration*."""
+    read_end, write_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    before = signal.signal(signal.SIGINT, _ended_by(write_end))
+    try:
+        running.record(read_end, duration)
+    finally:
+        signal.signal(signal.SIGINT, before)
+        os.close(read_end)
+        os.close(write_end)
+
+
+def _ended_by(write_end: int) -> Callable[[int, FrameType | None], None]:
+    def handler(_number: int, _frame: FrameType | None) -> None:
+        os.write(write_end, b"\0")
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a second one means it
+
+    return handler
+
+
+def _summary(args: argparse.Namespace, path: Path) -> None:
+    from podwire.emulator.trace import pcapng  # noqa: PLC0415 - only for a finished file
+
+    found = pcapng.decode(path.read_bytes())
+    busy = len({frame.interface for frame in found.frames})
+    if args.output == "json":
+        say_json(
+            {
+                "pcap": str(path),
+                "interfaces": len(found.interfaces),
+                "packets": len(found.frames),
+                "dropped": found.dropped,
+            }
+        )
+        return
+    say(
+        f"wrote {path} ({len(found.interfaces)} interfaces, {busy} with packets; "
+        f"{len(found.frames)} packets, {found.dropped} dropped)"
+    )
+
+
+def _list(args: argparse.Namespace, listing: dict[str, Any]) -> int:
+    items: list[dict[str, Any]] = listing.get("items") or []
+    if args.output == "json":
+        say_json(items)
+        return 0
+    rows = [(_name(item), str(item.get("comment") or "")) for item in items]
+    say_table(("PLACE", "WHAT"), rows)
+    return 0
+
+
+def _name(item: dict[str, Any]) -> str:
+    metadata: dict[str, Any] = item.get("metadata") or {}
+    return str(item.get("where") or item.get("name") or metadata.get("name") or "")

@@ -1,0 +1,57 @@
+"""`podwire ls`: the clusters of this user."""
+
+import argparse
+import time
+from typing import Any
+
+from podwire.commands import session
+from podwire.commands.output import age, say, say_json, say_table
+from podwire.emulator import kubeconfig
+from podwire.emulator.sandbox import anchor
+from podwire.errors import NotRunning
+
+Json = dict[str, Any]
+
+EPILOG = """\
+examples:
+  podwire ls
+  podwire ls -o json | jq -r '.[].server'
+  podwire ls -o name
+"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the verb's arguments."""
+    parser.add_argument("-o", "--output", choices=("text", "json", "name"), default="text")
+
+
+def run(args: argparse.Namespace) -> int:
+    """List them."""
+    session.prune(session.paths(args))
+    clusters = list[Json]()
+    for name in anchor.running():
+        try:
+            status = anchor.request(name, {"op": "status"})
+        except NotRunning:
+            continue  # it ended just now
+        clusters.append({**status, "context": kubeconfig.context_name(name)})
+    if args.output == "json":
+        say_json(clusters)
+    elif args.output == "name":
+        for cluster in clusters:
+            say(str(cluster["name"]))
+    elif not clusters:
+        say("no cluster runs; start one: podwire up")
+    else:
+        say_table(("NAME", "NODES", "SERVER", "CONTEXT", "AGE"), [_row(one) for one in clusters])
+    return 0
+
+
+def _row(cluster: Json) -> tuple[str, ...]:
+    return (
+        str(cluster["name"]),
+        str(len(cluster["nodes"])),
+        str(cluster.get("server", "")),
+        str(cluster["context"]),
+        age(time.time() - float(cluster["started"])),
+    )

@@ -1,0 +1,39 @@
+"""Pure: the words for places (POD, NAMESPACE/POD, node/NODE, external) and what they stand for."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from podwire.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A pod (with its namespace) or a host: a node, `external` or `router`."""
+
+    kind: Literal["pod", "host"]
+    name: str
+    namespace: str = ""
+
+    @property
+    def point(self) -> str:
+        """Return the name of the capture point there."""
+        return f"{self.namespace}/{self.name}" if self.kind == "pod" else self.name
+
+
+HELP = "POD, NAMESPACE/POD, node/NODE or external"
+
+_HOSTS = ("external", "router")
+
+
+def parse(text: str, namespace: str = "default") -> Place:
+    """Return the place that *text* names; raises UsageError."""
+    kind, slash, name = text.partition("/")
+    if not text or (slash and (not kind or not name or "/" in name)):
+        raise UsageError(f"{text!r} names no place\n  give {HELP}")
+    if not slash:
+        return Place("host", text) if text in _HOSTS else Place("pod", text, namespace)
+    if kind in ("node", "nodes", "no"):
+        return Place("host", name)
+    if kind in ("pod", "pods", "po"):
+        return Place("pod", name, namespace)
+    return Place("pod", name, kind)

@@ -1,0 +1,232 @@
+"""`podwire up`: start a cluster, merge its context, apply manifests, wait until all is ready."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO, cast
+
+from podwire.commands import session
+from podwire.commands.output import number, say, say_json
+from podwire.emulator import config, config_file, doctor, kubeconfig, machine_facts
+from podwire.emulator.config import ClusterConfig
+from podwire.emulator.sandbox import anchor
+from podwire.errors import PodwireError, UsageError
+from podwire.kube.manifests import Manifest, from_paths
+
+if TYPE_CHECKING:
+    from podwire.kube.plain import Connection
+    from podwire.kube.waiting import Target
+
+Json = dict[str, Any]
+
+EPILOG = """\
+examples:
+  podwire up                              three nodes, nothing in them but the system's pods
+  podwire up -f examples/web.yaml         ... and the objects of a file, ready when this returns
+  podwire up -f base/ -f - < more.yaml    folders and standard input, in this order
+  podwire up --name blue --nodes 5        a second cluster, beside the first
+  podwire up --config cluster.yaml        kind's shape; see examples/cluster.yaml
+  podwire up --kubeconfig ./kc            keep out of ~/.kube/config
+  podwire up --attached                   ends with Ctrl-D, Ctrl-C, or the program that started it
+
+Ctrl-C at any moment leaves nothing. When a manifest is refused or does not become ready in
+time, the cluster is ended too (--keep leaves it for you to look at).
+"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the verb's arguments."""
+    parser.add_argument(
+        "-f",
+        "--filename",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="apply a manifest, a folder of them, or standard input (-); may be repeated",
+    )
+    parser.add_argument("--config", metavar="FILE", help="what the cluster is made of")
+    parser.add_argument("--nodes", metavar="N", help="how many nodes (default: 3)")
+    parser.add_argument(
+        "--wait",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="return when everything applied is ready",
+    )
+    parser.add_argument(
+        "--timeout", default="60", metavar="SECONDS", help="how long to wait (default: 60)"
+    )
+    parser.add_argument(
+        "--keep", action="store_true", help="keep the cluster when a manifest fails"
+    )
+    parser.add_argument(
+        "--attached",
+        action="store_true",
+        help="stay, and end the cluster when standard input ends or a signal comes",
+    )
+    parser.add_argument("-o", "--output", choices=("text", "json"), default="text")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Start the cluster; all that can be wrong in the arguments is found before."""
+    limit = number(args.timeout, "--timeout")
+    wanted = cluster_config(args)
+    if args.attached and "-" in (*args.filename, args.config):
+        raise UsageError("--attached needs standard input for itself\n  give files, not -")
+    manifests = from_paths(args.filename)
+    path = session.path_to_write(args)
+    session.prune({path, *session.paths(args)})
+    error = doctor.error_for(doctor.evaluate(machine_facts.gather_fast()))
+    if error is not None:
+        raise error
+    steps = Steps(sys.stderr, time.monotonic)
+    running = anchor.start(wanted, path, steps.done)
+    try:
+        entry = kubeconfig.document(
+            wanted.name,
+            server=running.access["server"],
+            authority=running.access["ca"].encode(),
+            certificate=running.access["certificate"].encode(),
+            key=running.access["key"].encode(),
+        )
+        kubeconfig.merge(path, wanted.name, entry, kubeconfig.Origin.here())
+        steps.done(f"context {kubeconfig.context_name(wanted.name)} is current in {path}")
+        counts = _fill(entry, manifests, limit if args.wait else None, steps)
+    except BaseException as error:
+        if args.keep and isinstance(error, PodwireError):
+            running.keep()
+        else:
+            _undo(running, path, wanted.name)
+        raise
+    if not args.attached:
+        running.keep()
+    _report(args, wanted, path, counts, steps.elapsed())
+    if args.attached:
+        _stay(running, path, wanted.name)
+    return 0
+
+
+def cluster_config(args: argparse.Namespace) -> ClusterConfig:
+    """Return what --config, --name and --nodes ask for; the options win over the file."""
+    wanted = ClusterConfig()
+    if args.config:
+        try:
+            text = sys.stdin.read() if args.config == "-" else Path(args.config).read_text("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"cannot read {args.config}: {error}") from error
+        wanted = config_file.parse(text, "standard input" if args.config == "-" else args.config)
+    if args.name:
+        wanted = dataclasses.replace(wanted, name=config.checked_name(args.name))
+    if args.nodes is not None:
+        count = int(args.nodes) if args.nodes.isdigit() else 0
+        if not 1 <= count <= config.MOST_NODES:
+            raise UsageError(f"--nodes: {args.nodes} is not a number from 1 to {config.MOST_NODES}")
+        wanted = dataclasses.replace(wanted, nodes=config.numbered_nodes(count))
+    return wanted
+
+
+class Steps:
+    """Says each step when it is done, with the seconds since the start."""
+
+    def __init__(self, out: TextIO, clock: Callable[[], float]) -> None:
+        self._out = out
+        self._clock = clock
+        self._start = clock()
+        plain = not out.isatty() or "NO_COLOR" in os.environ
+        self._dim = ("", "") if plain else ("\x1b[2m", "\x1b[0m")
+
+    def done(self, what: str) -> None:
+        """Say that *what* is done."""
+        on, off = self._dim
+        self._out.write(f"  {on}{self.elapsed():5.2f} s{off}  {what}\n")
+        self._out.flush()
+
+    def elapsed(self) -> float:
+        """Return the seconds since the start."""
+        return self._clock() - self._start
+
+
+def _fill(entry: Json, manifests: Sequence[Manifest], limit: float | None, steps: Steps) -> Json:
+    """Apply and wait; return how much there is now."""
+    # Imported here: with ssl and http it takes 30 ms, which the sandbox has used to start.
+    from podwire.kube import readiness, waiting  # noqa: PLC0415
+    from podwire.kube.apply import apply  # noqa: PLC0415
+    from podwire.kube.config import from_document  # noqa: PLC0415
+    from podwire.kube.plain import Connection  # noqa: PLC0415
+
+    with Connection(from_document(entry)) as connection:
+        applied = apply(connection, manifests)
+        if applied:
+            kinds = ", ".join(f"{one.kind} {one.name}" for one in applied[:6])
+            more = f" and {len(applied) - 6} more" if len(applied) > 6 else ""
+            steps.done(f"applied {kinds}{more}")
+        if limit is not None:
+            targets = [
+                *_system_targets(connection),
+                *(
+                    waiting.Target(one.kind, one.path.rpartition("/")[0], one.name)
+                    for one in applied
+                    if one.kind in readiness.WAITED_FOR
+                ),
+            ]
+            waiting.until_ready(connection, targets, limit=limit)
+            steps.done("everything is ready")
+        return {
+            plural: len(connection.get(f"/api/v1/{plural}").get("items") or [])
+            for plural in ("nodes", "pods", "services")
+        }
+
+
+def _system_targets(connection: Connection) -> list[Target]:
+    from podwire.kube.waiting import Target  # noqa: PLC0415 - as above
+
+    targets = list[Target]()
+    for kind, plural in (("Deployment", "deployments"), ("DaemonSet", "daemonsets")):
+        collection = f"/apis/apps/v1/namespaces/kube-system/{plural}"
+        for item in cast("list[Json]", connection.get(collection).get("items") or []):
+            targets.append(Target(kind, collection, str(item["metadata"]["name"])))
+    return targets
+
+
+def _stay(running: anchor.Running, path: Path, name: str) -> None:
+    """Return when standard input ends; the cluster ends with this process, however it ends."""
+    sys.stdout.flush()
+    try:
+        while os.read(sys.stdin.fileno(), 4096):
+            pass
+    finally:
+        _undo(running, path, name)
+
+
+def _undo(running: anchor.Running, path: Path, name: str) -> None:
+    """End the cluster and take its context away; a second Ctrl-C does not stop this."""
+    for number_ in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number_, signal.SIG_IGN)
+    try:
+        kubeconfig.remove(path, name)
+    finally:
+        running.abandon()
+
+
+def _report(
+    args: argparse.Namespace, wanted: ClusterConfig, path: Path, counts: Json, seconds: float
+) -> None:
+    if args.output == "json":
+        say_json(
+            {
+                "name": wanted.name,
+                "context": kubeconfig.context_name(wanted.name),
+                "kubeconfig": str(path),
+                "seconds": round(seconds, 3),
+                **counts,
+            }
+        )
+        return
+    amounts = ", ".join(f"{count} {plural}" for plural, count in counts.items())
+    say(f'cluster "{wanted.name}" is up in {seconds:.1f} s: {amounts}   kubeconfig: {path}')

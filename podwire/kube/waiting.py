@@ -1,0 +1,119 @@
+"""Waits, by watching, until objects are ready; says what is lacking when the limit is over."""
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from podwire.errors import ApiError, PodwireError, TimedOut
+from podwire.kube import readiness
+from podwire.kube.plain import Connection
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """An object to wait for: the path of its collection, and its name."""
+
+    kind: str
+    collection: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind.lower()} {self.name}"
+
+
+def until_ready(
+    connection: Connection,
+    targets: Iterable[Target],
+    *,
+    limit: float,
+    clock: Callable[[], float] = time.monotonic,
+) -> None:
+    """Return when all *targets* are ready.
+
+    Raises TimedOut after *limit* seconds, naming each pod that is not ready and why, and
+    PodwireError as soon as one can never become ready.
+    """
+    deadline = clock() + limit
+    wanted = tuple(targets)
+    for target in wanted:  # one after another: the sum of the waits is the longest of them
+        if not _until_ready(connection, target, lambda: deadline - clock()):
+            raise TimedOut(_report(connection, wanted, limit))
+
+
+def _until_ready(connection: Connection, target: Target, left: Callable[[], float]) -> bool:
+    path = f"{target.collection}/{target.name}"
+    while True:
+        obj: Json = {**connection.get(path), "kind": target.kind}
+        if _is_ready(target, obj):
+            return True
+        if left() <= 0:
+            return False
+        query = {
+            "watch": "true",
+            "fieldSelector": f"metadata.name={target.name}",
+            "resourceVersion": obj["metadata"]["resourceVersion"],
+        }
+        try:
+            for event in connection.lines(target.collection, query, left=left):
+                if event["type"] == "ERROR":
+                    break  # too old a revision: read it again
+                if event["type"] == "DELETED":
+                    raise PodwireError(f"{target} was deleted while it was waited for")
+                if _is_ready(target, event["object"] | {"kind": target.kind}):
+                    return True
+        except TimeoutError:
+            return False
+
+
+def _is_ready(target: Target, obj: Json) -> bool:
+    why = readiness.hopeless(obj)
+    if why:
+        raise PodwireError(f"{target} cannot become ready: {why}\n  see: kubectl describe {target}")
+    return not readiness.lack(obj)
+
+
+def _report(connection: Connection, targets: Sequence[Target], limit: float) -> str:
+    """Return who lacks what: each object, and each of its pods with its reason."""
+    lines = [f"not ready within {limit:g} s:"]
+    for target in targets:
+        obj = connection.find(f"{target.collection}/{target.name}")
+        if obj is None:
+            lines.append(f"  {target}: is gone")
+            continue
+        what = readiness.lack(obj | {"kind": target.kind})
+        if not what:
+            continue
+        lines.append(f"  {target}: {what}")
+        for pod in _pods_of(connection, target, obj):
+            events = _events_of(connection, pod)
+            why = readiness.pod_lack(pod, events)
+            if why:
+                lines.append(f"    pod {pod['metadata']['name']}: {why}")
+    lines.append("  look closer: kubectl get events -A; or wait longer: --timeout SECONDS")
+    return "\n".join(lines)
+
+
+def _pods_of(connection: Connection, target: Target, obj: Json) -> list[Json]:
+    if target.kind == "Pod":
+        return [obj]
+    spec: Json = obj.get("spec") or {}
+    matched: Json = spec.get("selector") or {}
+    labels: Json = matched.get("matchLabels") or {}
+    selector = ",".join(f"{key}={value}" for key, value in labels.items())
+    namespace = obj["metadata"]["namespace"]
+    listing = connection.find(f"/api/v1/namespaces/{namespace}/pods", {"labelSelector": selector})
+    return cast("list[Json]", (listing or {}).get("items") or [])
+
+
+def _events_of(connection: Connection, pod: Json) -> list[Json]:
+    metadata = pod["metadata"]
+    query = {"fieldSelector": f"involvedObject.uid={metadata['uid']}"}
+    try:
+        listing = connection.get(f"/api/v1/namespaces/{metadata['namespace']}/events", query)
+    except ApiError:
+        return []  # the reasons in the pod's status must do
+    items = cast("list[Json]", listing.get("items") or [])
+    return sorted(items, key=lambda event: str(event.get("lastTimestamp") or ""))

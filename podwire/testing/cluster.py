@@ -1,0 +1,288 @@
+"""A cluster under test: apply, wait, call from pods, capture and trace.
+
+The coroutines are blocking calls in threads, so one Cluster serves tests on any event loop.
+"""
+
+import asyncio
+import contextlib
+import os
+from collections import UserList
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from podwire.errors import NotFound, UsageError
+from podwire.kube import apply as applying
+from podwire.kube import capture as capturing
+from podwire.kube import manifests, stream, waiting
+from podwire.kube.config import Access
+from podwire.kube.plain import Connection
+
+Json = dict[str, Any]
+T = TypeVar("T")
+
+# Where `ready("shop/web")` looks for that name, in this order.
+_WAITED_FOR = (
+    ("Deployment", "/apis/apps/v1", "deployments"),
+    ("DaemonSet", "/apis/apps/v1", "daemonsets"),
+    ("ReplicaSet", "/apis/apps/v1", "replicasets"),
+    ("Pod", "/api/v1", "pods"),
+)
+_STATUS_MARK = "\npodwire-status:"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a pod got for a URL."""
+
+    status: int
+    body: bytes
+
+    @property
+    def text(self) -> str:
+        """Return the body as text."""
+        return self.body.decode(errors="replace")
+
+
+class CommandFailed(AssertionError):
+    """A command in a pod ended with another status than 0."""
+
+    def __init__(self, argv: Sequence[str], result: stream.Result) -> None:
+        shown = result.stderr.decode(errors="replace").strip()
+        super().__init__(f"{' '.join(argv)} ended with {result.exit_code}: {shown}")
+        self.result = result
+
+
+class Packets(UserList[Any]):
+    """The packets of a capture as scapy objects, in order of time; there when its block ends."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pcapng = b""
+
+
+class Pod:
+    """A pod of the cluster, or one of its hosts; commands run in it."""
+
+    def __init__(self, cluster: "Cluster", path: str, log_path: str) -> None:
+        self._cluster = cluster
+        self._path = path
+        self._log_path = log_path
+
+    async def exec(
+        self, *argv: str, stdin: bytes | None = None, check: bool = True, container: str = ""
+    ) -> stream.Result:
+        """Run a command and return its result; raises CommandFailed unless *check* is false."""
+        connection = Connection(self._cluster.access)
+        sockets = list[Any]()
+
+        def run() -> stream.Result:
+            with connection:
+                socket = stream.opened(
+                    connection, self._path, argv, container=container, stdin=stdin is not None
+                )
+                sockets.append(socket)
+                try:
+                    return stream.collected(socket, given=stdin)
+                finally:
+                    socket.close()
+
+        try:
+            result = await asyncio.to_thread(run)
+        except asyncio.CancelledError:
+            for socket in sockets:  # ends the command, and with it the thread
+                socket.abandon()
+            raise
+        if check and result.exit_code != 0:
+            raise CommandFailed(argv, result)
+        return result
+
+    async def get(self, url: str, *, timeout: float = 5.0) -> Answer:  # noqa: ASYNC109 - curl's own limit
+        """Return what `curl URL` gets here; raises CommandFailed if nothing answers."""
+        argv = ["curl", "-sS", "--max-time", f"{timeout:g}", "-w", _STATUS_MARK + "%{http_code}"]
+        result = await self.exec(*argv, url)
+        body, _, status = result.stdout.rpartition(_STATUS_MARK.encode())
+        return Answer(int(status), body)
+
+    async def logs(self, *, container: str = "") -> str:
+        """Return what the pod has written."""
+        if not self._log_path:
+            raise UsageError("a host keeps no logs")
+        query = {"container": container} if container else {}
+        text = await self._cluster.call(lambda c: c.text(self._log_path, query))
+        return text.decode(errors="replace")
+
+
+class Cluster:
+    """A running cluster, as tests use it. *namespace* is that of names without one."""
+
+    def __init__(self, name: str, access: Access, kubeconfig: Path) -> None:
+        self.name = name
+        self.access = access
+        self.kubeconfig = kubeconfig
+        self.namespace = "default"
+        self.recordings = list[Packets]()
+        self.traces = list[Any]()
+        self._applied = list[applying.Applied]()
+
+    async def apply(self, what: str | Path | Json) -> None:
+        """Apply YAML text, a file or folder, or an object; raises ConfigError or ApiError."""
+        wanted = _manifests(what)
+        self._applied += await self.call(
+            lambda c: applying.apply(c, wanted, namespace=self.namespace)
+        )
+
+    async def delete(self, what: str | Path | Json, *, grace: int | None = None) -> None:
+        """Delete what a manifest names, or "pod/NAMESPACE/NAME"; what is gone is fine."""
+        options: Json = {} if grace is None else {"gracePeriodSeconds": grace}
+        if isinstance(what, str) and "\n" not in what and what.count("/") in (1, 2):
+            kind, _, key = what.partition("/")
+            path = self._path_of(kind, key)
+            await self.call(lambda c: _delete(c, path, options))
+            return
+        wanted = _manifests(what)
+        await self.call(
+            lambda c: applying.delete(c, wanted, namespace=self.namespace, options=options)
+        )
+
+    async def ready(self, *names: str, timeout: float = 30.0) -> None:  # noqa: ASYNC109 - goes to the report
+        """Return when these workloads and pods are ready; without names, all that was applied.
+
+        A name is NAME or NAMESPACE/NAME. Raises TimedOut, which says which pod lacks what.
+        """
+
+        def wait(connection: Connection) -> None:
+            targets = [self._target(connection, name) for name in names]
+            if not names:
+                targets = [
+                    waiting.Target(one.kind, one.path.rpartition("/")[0], one.name)
+                    for one in self._applied
+                    if one.kind in {kind for kind, _, _ in _WAITED_FOR}
+                ]
+            waiting.until_ready(connection, targets, limit=timeout)
+
+        await self.call(wait)
+
+    async def scale(self, name: str, replicas: int) -> None:
+        """Set the number of replicas of a Deployment."""
+        path = self._path_of("deployment", name)
+        await self.call(lambda c: c.patch(path, {"spec": {"replicas": replicas}}))
+
+    async def get(self, path: str) -> Json:
+        """Return the object or list at a path of the API, such as /api/v1/nodes."""
+        return await self.call(lambda c: c.get(path))
+
+    async def pods(self, labels: str = "", *, namespace: str = "") -> list[Json]:
+        """Return the pods of a namespace that a label selector matches."""
+        path = f"/api/v1/namespaces/{namespace or self.namespace}/pods"
+        listing = await self.call(lambda c: c.get(path, {"labelSelector": labels}))
+        return cast("list[Json]", listing.get("items") or [])
+
+    def pod(self, name: str) -> Pod:
+        """Return the pod NAME or NAMESPACE/NAME."""
+        namespace, _, short = name.rpartition("/")
+        inside = namespace or self.namespace
+        log_path = f"/api/v1/namespaces/{inside}/pods/{short}/log"
+        return Pod(self, stream.pod_path(inside, short), log_path)
+
+    def node(self, name: str) -> Pod:
+        """Return a node, to run commands on."""
+        return Pod(self, stream.host_path(name), "")
+
+    @property
+    def external(self) -> Pod:
+        """Return the host outside of the cluster, to run commands on."""
+        return self.node("external")
+
+    @asynccontextmanager
+    async def capture(self, *places: str, packet_filter: str = "") -> AsyncGenerator[Packets, None]:
+        """Record packets while the block runs: at these pods, nodes and hosts, or everywhere.
+
+        The packets are there when the block has ended. A place is written as for
+        `podwire capture`.
+        """
+        packets = Packets()
+        async with self._recording([self._point(place) for place in places], packet_filter) as data:
+            yield packets
+        packets.pcapng = bytes(data)
+        self.recordings.append(packets)
+        # Imported here: scapy takes 0.3 s, and most tests never look at a packet.
+        from podwire.emulator.trace import packets as scapy_door  # noqa: PLC0415
+        from podwire.emulator.trace import pcapng  # noqa: PLC0415
+
+        packets.extend(scapy_door.all_to_scapy(pcapng.decode(packets.pcapng)))
+
+    async def call(self, what: Callable[[Connection], T]) -> T:
+        """Return what a blocking function gets from the API, without blocking the loop."""
+
+        def run() -> T:
+            with Connection(self.access) as connection:
+                return what(connection)
+
+        return await asyncio.to_thread(run)
+
+    @asynccontextmanager
+    async def _recording(
+        self, points: Sequence[str], packet_filter: str
+    ) -> AsyncGenerator[bytearray, None]:
+        data = bytearray()
+        connection = Connection(self.access)
+        running = await asyncio.to_thread(
+            capturing.started, connection, points, data.extend, packet_filter=packet_filter
+        )
+        read_end, write_end = os.pipe()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                copying = tasks.create_task(asyncio.to_thread(running.record, read_end))
+                try:
+                    yield data
+                finally:
+                    os.write(write_end, b"\0")
+                await copying
+        finally:
+            for end in (read_end, write_end):
+                os.close(end)
+            running.close()
+            connection.close()
+
+    def _point(self, place: str) -> str:
+        kind, slash, name = place.partition("/")
+        if kind in ("node", "pod") and slash:
+            return name if kind == "node" else self._qualified(name)
+        return place if slash or place in ("external", "router") else self._qualified(place)
+
+    def _qualified(self, name: str) -> str:
+        return name if "/" in name else f"{self.namespace}/{name}"
+
+    def _path_of(self, kind: str, name: str) -> str:
+        namespace, _, short = self._qualified(name).partition("/")
+        plural = {"po": "pods", "svc": "services", "deploy": "deployments", "ds": "daemonsets"}.get(
+            kind.lower(), kind.lower().rstrip("s") + "s"
+        )
+        prefix = {p: prefix for _, prefix, p in _WAITED_FOR}.get(plural, "/api/v1")
+        return f"{prefix}/namespaces/{namespace}/{plural}/{short}"
+
+    def _target(self, connection: Connection, name: str) -> waiting.Target:
+        namespace, _, short = self._qualified(name).partition("/")
+        for kind, prefix, plural in _WAITED_FOR:
+            collection = f"{prefix}/namespaces/{namespace}/{plural}"
+            if connection.find(f"{collection}/{short}") is not None:
+                return waiting.Target(kind, collection, short)
+        raise UsageError(f"there is no workload or pod {namespace}/{short}\n  apply it first")
+
+
+def _delete(connection: Connection, path: str, options: Json) -> None:
+    with contextlib.suppress(NotFound):
+        connection.delete(path, options)
+
+
+def _manifests(what: str | Path | Json) -> tuple[manifests.Manifest, ...]:
+    if isinstance(what, Path):
+        return manifests.from_paths([str(what)])
+    if isinstance(what, str):
+        # One line without a colon is no YAML mapping: a path, given as text.
+        is_path = "\n" not in what and Path(what).exists()
+        return manifests.from_paths([what]) if is_path else manifests.from_text(what, "text")
+    return manifests.from_objects([what])

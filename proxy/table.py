@@ -1,0 +1,253 @@
+"""Pure: Services and EndpointSlices -> frontends and where each of them leads.
+
+Two steps. `service_ports` says all that any mode needs to know about a Service (a rule-writing mode
+renders it); `frontends` spreads that over the addresses that a client can connect to (the userspace
+mode listens on them).
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from ipaddress import AddressValueError, IPv4Address, IPv4Network
+from typing import Literal, cast
+
+from podwire.kube.objects import EndpointSlice, Service
+from podwire.proxy.endpoints import (
+    PROXY_NAME_LABEL,
+    Backend,
+    Place,
+    Usable,
+    candidates,
+    usable,
+)
+
+Protocol = Literal["TCP", "UDP", "SCTP"]
+Verdict = Literal["FORWARD", "REJECT", "DROP"]
+Policy = Literal["Cluster", "Local"]
+Kind = Literal["ClusterIP", "NodePort", "ExternalIP", "LoadBalancer"]
+
+DEFAULT_AFFINITY_SECONDS = 10800
+PROTOCOLS: frozenset[str] = frozenset({"TCP", "UDP", "SCTP"})
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Frontend:
+    """Where clients connect to."""
+
+    address: IPv4Address
+    port: int
+    protocol: Protocol
+
+    def __str__(self) -> str:
+        return f"{self.address}:{self.port}/{self.protocol}"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class PortName:
+    """A Service port, as kube-proxy writes it: namespace/service:port, or namespace/service."""
+
+    namespace: str
+    service: str
+    port: str = ""
+
+    def __str__(self) -> str:
+        name = f"{self.namespace}/{self.service}"
+        return f"{name}:{self.port}" if self.port else name
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a connection leads: to one of *backends*, or else what the client meets instead."""
+
+    verdict: Verdict
+    backends: tuple[Backend, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ServicePort:
+    """One port of one Service as seen from one node: all that a mode of the proxy needs.
+
+    *internal* is for the ClusterIP. *external* is for NodePort, external and load-balancer
+    addresses when the client is not on this node; *short_circuit* is for the same addresses when it
+    is a pod or a process of this node, which the policy Local does not bind.
+    """
+
+    name: PortName
+    protocol: Protocol
+    port: int
+    cluster_ip: IPv4Address
+    node_port: int
+    external_ips: tuple[IPv4Address, ...]
+    load_balancer_ips: tuple[IPv4Address, ...]
+    source_ranges: tuple[IPv4Network, ...]
+    affinity_seconds: int
+    internal_policy: Policy
+    external_policy: Policy
+    usable: Usable
+    internal: Target
+    external: Target
+    short_circuit: Target
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where one frontend leads, by where the client is; only *sources* are let in, if any.
+
+    *affinity_seconds* is 0 without session affinity. Frontends of one Service port share affinity.
+    """
+
+    name: PortName
+    kind: Kind
+    inside: Target
+    outside: Target
+    lasting: frozenset[Backend] = frozenset()
+    affinity_seconds: int = 0
+    sources: tuple[IPv4Network, ...] = ()
+
+
+def service_ports(
+    service: Service, slices: Iterable[EndpointSlice], place: Place
+) -> tuple[ServicePort, ...]:
+    """Return the ports of *service* that a proxy at *place* serves, with their targets.
+
+    Empty for headless and ExternalName Services and for those another proxy cares for.
+    """
+    spec = service.spec
+    cluster_ip = _address(spec.cluster_ip)
+    if (
+        spec.type == "ExternalName"
+        or cluster_ip is None
+        or PROXY_NAME_LABEL in service.metadata.labels
+    ):
+        return ()
+    own = tuple(slices)
+    external_policy: Policy = "Local" if spec.external_traffic_policy == "Local" else "Cluster"
+    internal_policy: Policy = "Local" if spec.internal_traffic_policy == "Local" else "Cluster"
+    ports: list[ServicePort] = []
+    for port in spec.ports:
+        protocol = port.protocol
+        if protocol not in PROTOCOLS:
+            continue
+        endpoints = usable(candidates(own, port=port.name, protocol=protocol), place)
+        ports.append(
+            ServicePort(
+                name=PortName(service.metadata.namespace, service.metadata.name, port.name),
+                protocol=cast("Protocol", protocol),
+                port=port.port,
+                cluster_ip=cluster_ip,
+                node_port=port.node_port or 0,
+                external_ips=_addresses(spec.external_ips),
+                load_balancer_ips=_load_balancer_ips(service),
+                source_ranges=_networks(spec.load_balancer_source_ranges),
+                affinity_seconds=_affinity_seconds(service),
+                internal_policy=internal_policy,
+                external_policy=external_policy,
+                usable=endpoints,
+                internal=target(endpoints, internal_policy),
+                external=target(endpoints, external_policy),
+                short_circuit=target(endpoints, "Cluster"),
+            )
+        )
+    return tuple(ports)
+
+
+def target(endpoints: Usable, policy: Policy) -> Target:
+    """Return where *endpoints* lead under *policy*.
+
+    No endpoint on any node: REJECT. Policy Local and endpoints on other nodes only: DROP.
+    """
+    chosen = endpoints.local if policy == "Local" else endpoints.cluster
+    if chosen:
+        return Target("FORWARD", chosen)
+    return Target("DROP" if endpoints.anywhere else "REJECT")
+
+
+def frontends(
+    ports: Iterable[ServicePort], node_addresses: Iterable[IPv4Address]
+) -> dict[Frontend, Route]:
+    """Return every frontend of *ports* on a node that has *node_addresses*."""
+    nodes = tuple(node_addresses)
+    table: dict[Frontend, Route] = {}
+    for port in ports:
+        internal = _route(port, "ClusterIP", inside=port.internal, outside=port.internal)
+        table[Frontend(port.cluster_ip, port.port, port.protocol)] = internal
+        for kind, addresses, number in (
+            ("NodePort", nodes if port.node_port else (), port.node_port),
+            ("ExternalIP", port.external_ips, port.port),
+            ("LoadBalancer", port.load_balancer_ips, port.port),
+        ):
+            for address in addresses:
+                table[Frontend(address, number, port.protocol)] = _route(
+                    port,
+                    cast("Kind", kind),
+                    inside=port.short_circuit,
+                    outside=port.external,
+                    sources=_let_in(port, address, nodes) if kind == "LoadBalancer" else (),
+                )
+    return table
+
+
+def _route(
+    port: ServicePort,
+    kind: Kind,
+    *,
+    inside: Target,
+    outside: Target,
+    sources: tuple[IPv4Network, ...] = (),
+) -> Route:
+    return Route(
+        name=port.name,
+        kind=kind,
+        inside=inside,
+        outside=outside,
+        lasting=port.usable.lasting,
+        affinity_seconds=port.affinity_seconds,
+        sources=sources,
+    )
+
+
+def _let_in(
+    port: ServicePort, address: IPv4Address, nodes: tuple[IPv4Address, ...]
+) -> tuple[IPv4Network, ...]:
+    ranges = port.source_ranges
+    # A node's own process may get the load-balancer address as its source (the route is local), so
+    # a range that lets the node in must let that address in too.
+    if any(node in network for node in nodes for network in ranges):
+        return (*ranges, IPv4Network(address))
+    return ranges
+
+
+def _load_balancer_ips(service: Service) -> tuple[IPv4Address, ...]:
+    # ipMode Proxy means: leave the packets alone, the load balancer wants to see them (KEP-1860).
+    ingress = service.status.load_balancer.ingress
+    return _addresses(entry.ip for entry in ingress if (entry.ip_mode or "VIP") == "VIP")
+
+
+def _affinity_seconds(service: Service) -> int:
+    spec = service.spec
+    if spec.session_affinity != "ClientIP":
+        return 0
+    config = spec.session_affinity_config
+    client_ip = config.client_ip if config else None
+    return client_ip.timeout_seconds if client_ip else DEFAULT_AFFINITY_SECONDS
+
+
+def _addresses(texts: Iterable[str | None]) -> tuple[IPv4Address, ...]:
+    return tuple(address for address in map(_address, texts) if address is not None)
+
+
+def _address(text: str | None) -> IPv4Address | None:
+    """Return *text* as an IPv4 address, None for "", "None", host names and the other family."""
+    try:
+        return IPv4Address(text or "")
+    except AddressValueError:
+        return None
+
+
+def _networks(texts: Iterable[str]) -> tuple[IPv4Network, ...]:
+    found: list[IPv4Network] = []
+    for text in texts:
+        try:
+            found.append(IPv4Network(text.strip(), strict=False))
+        except ValueError:
+            continue
+    return tuple(found)

@@ -1,0 +1,236 @@
+"""Relays TCP connections: finds a backend that answers, then joins the two sockets.
+
+The client's handshake is over before a backend is asked, so when no backend answers the client
+sees a reset after the connect (where packets are rewritten, the endpoint's own refusal would come
+through). Backends see the node's address as the source, as behind every userspace kube-proxy.
+Nothing is read from the client before a backend has answered: so trying another loses no byte.
+
+Raw non-blocking sockets with add_reader and add_writer, not asyncio streams: half the cost.
+"""
+
+import asyncio
+import errno
+import logging
+import socket
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from podwire.proxy.endpoints import Backend
+from podwire.proxy.pipes import Pipes
+from podwire.proxy.stream import Machinery, Stream, reset
+
+log = logging.getLogger(__name__)
+
+Choose = Callable[[str, Sequence[Backend]], Backend | None]
+"""Client address and the backends tried in vain -> the next one to try."""
+
+PATIENCE = (0.25, 0.5, 1.0, 2.0)
+"""Seconds that the first, second... attempt may take, as in the historic userspace kube-proxy."""
+
+_SWEEP = 0.05
+
+NO_MORE = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+"""Errors that say that the machine or our limit of files is exhausted, not that a peer is bad."""
+
+
+def keep_alive(sock: socket.socket) -> None:
+    """Let the kernel notice within two minutes that the peer of *sock* has vanished silently."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 15)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 4)
+
+
+@dataclass(slots=True)
+class Counts:
+    """What the relay has done since it started."""
+
+    connections: int = 0
+    failed_attempts: int = 0
+    failed_connections: int = 0
+    times_full: int = 0
+
+
+class Relay:
+    """All TCP connections of a proxy: *limit* at once; beyond, clients wait to be accepted."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        limit: int,
+        pipes: Pipes | None = None,
+        patience: Sequence[float] = PATIENCE,
+    ) -> None:
+        self.counts = Counts()
+        self.machinery = Machinery(loop, pipes or Pipes())
+        self.loop = loop
+        self.patience = patience
+        self._limit = limit
+        self._openings: dict[_Opening, None] = {}
+        self._streams: dict[Stream, None] = {}
+        self._waiting: list[Callable[[], None]] = []
+        self._sweep: asyncio.TimerHandle | None = None
+
+    @property
+    def open(self) -> int:
+        """Connections that are open now."""
+        return len(self._openings) + len(self._streams)
+
+    @property
+    def full(self) -> bool:
+        """Whether no connection may be added now."""
+        return len(self._openings) + len(self._streams) >= self._limit
+
+    def when_room(self, call: Callable[[], None]) -> None:
+        """Call *call* once, as soon as a connection may be added."""
+        if not self._waiting:
+            self.counts.times_full += 1
+            log.warning("%d connections are open: new clients wait until one ends", self.open)
+        self._waiting.append(call)
+
+    def carry(self, client: socket.socket, address: str, choose: Choose) -> None:
+        """Carry the accepted, non-blocking *client* to the backend that *choose* names."""
+        self.counts.connections += 1
+        opening = _Opening(client, address, choose, self)
+        self._openings[opening] = None
+        if self._sweep is None:
+            self._sweep = self.loop.call_later(_SWEEP, self._look_at_deadlines)
+        opening.attempt()
+
+    def join(self, opening: "_Opening", backend: socket.socket) -> None:
+        """Replace *opening*, which has found *backend*, by a stream."""
+        self._openings.pop(opening)
+        self._streams[Stream(opening.client, backend, self.machinery, self._over)] = None
+
+    def give_up(self, opening: "_Opening") -> None:
+        """Reset the client of *opening*: no backend answered."""
+        self._openings.pop(opening)
+        self.counts.failed_connections += 1
+        reset(opening.client)
+        self._room()
+
+    def close(self) -> None:
+        """Reset every connection."""
+        self._waiting.clear()
+        if self._sweep is not None:
+            self._sweep.cancel()
+            self._sweep = None
+        for opening in list(self._openings):
+            opening.abandon()
+            self.give_up(opening)
+        for stream in list(self._streams):
+            stream.abort()
+        self.machinery.pipes.close()
+
+    def _over(self, stream: Stream) -> None:
+        self._streams.pop(stream, None)
+        self._room()
+
+    def _room(self) -> None:
+        if self._waiting and not self.full:
+            waiting, self._waiting = self._waiting, []
+            for call in waiting:
+                self.loop.call_soon(call)
+
+    def _look_at_deadlines(self) -> None:
+        now = self.loop.time()
+        for opening in [o for o in self._openings if o.deadline <= now]:
+            opening.too_late()
+        self._sweep = (
+            self.loop.call_later(_SWEEP, self._look_at_deadlines) if self._openings else None
+        )
+
+
+class _Opening:
+    """A client that waits for a backend to answer."""
+
+    __slots__ = (
+        "_address",
+        "_attempts",
+        "_backend",
+        "_choose",
+        "_refused",
+        "_relay",
+        "_socket",
+        "_tried",
+        "client",
+        "deadline",
+    )
+
+    def __init__(self, client: socket.socket, address: str, choose: Choose, relay: Relay) -> None:
+        self.client = client
+        self.deadline = 0.0
+        self._address = address
+        self._choose = choose
+        self._relay = relay
+        self._tried: list[Backend] = []
+        self._refused: list[Backend] = []
+        self._attempts = 0
+        self._backend: Backend | None = None
+        self._socket: socket.socket | None = None
+
+    def attempt(self) -> None:
+        """Connect to the next backend; give up when all have refused or patience is at its end."""
+        relay = self._relay
+        while self._attempts < len(relay.patience):
+            # Who did not answer in time may be asked again when all were tried; who refused, not.
+            backend = self._choose(self._address, self._tried) or self._choose(
+                self._address, self._refused
+            )
+            if backend is None:
+                break
+            self._backend = backend
+            self.deadline = relay.loop.time() + relay.patience[self._attempts]
+            self._attempts += 1
+            try:
+                sock = socket.socket(
+                    socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK, socket.IPPROTO_TCP
+                )
+            except OSError as error:
+                log.warning("cannot connect to %s: %s", backend, error)
+                break
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            failure = sock.connect_ex(backend.sockaddr)
+            if failure in (0, errno.EINPROGRESS):
+                self._socket = sock
+                relay.loop.add_writer(sock.fileno(), self._answered)
+                return
+            sock.close()
+            self._failed(failure)
+        relay.give_up(self)
+
+    def too_late(self) -> None:
+        """Drop the present attempt and make the next."""
+        self.abandon()
+        self._failed(errno.ETIMEDOUT)
+        self.attempt()
+
+    def abandon(self) -> None:
+        """Drop the present attempt."""
+        if self._socket is not None:
+            self._relay.loop.remove_writer(self._socket.fileno())
+            self._socket.close()
+            self._socket = None
+
+    def _answered(self) -> None:
+        sock = self._socket
+        if sock is None:
+            return
+        failure = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if failure:
+            self.abandon()
+            self._failed(failure)
+            self.attempt()
+            return
+        self._relay.loop.remove_writer(sock.fileno())
+        self._socket = None
+        self._relay.join(self, sock)
+
+    def _failed(self, failure: int) -> None:
+        self._relay.counts.failed_attempts += 1
+        if self._backend is not None:
+            log.debug("%s: %s", self._backend, errno.errorcode.get(failure, failure))
+            self._tried.append(self._backend)
+            if failure != errno.ETIMEDOUT:
+                self._refused.append(self._backend)

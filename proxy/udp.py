@@ -1,0 +1,184 @@
+"""Relays UDP: a flow per client address, with a socket of its own towards one backend.
+
+Datagrams of one client go to one backend, as one entry of the kernel's connection tracking would
+send them, until the flow has been idle or its endpoint has gone; the next datagram then starts a
+new flow. Answers leave from the socket on which the client asked, so from the frontend's address.
+Backends see the node's address as the source.
+"""
+
+import asyncio
+import logging
+import socket
+from collections.abc import Callable
+
+from podwire.proxy.endpoints import Backend
+from podwire.proxy.tcp import Choose
+
+log = logging.getLogger(__name__)
+
+Address = tuple[str, int]
+
+IDLE = 30.0
+"""Seconds without a datagram either way after which a flow ends (nf_conntrack_udp_timeout)."""
+
+MOST_FLOWS = 4096
+"""Flows per frontend; one more ends the one idle longest. DNS clients use each port once."""
+
+_LARGEST = 1 << 16
+_AT_ONCE = 64  # datagrams that one socket may handle before the others have their turn
+
+
+class Flow:
+    """One client's way through a frontend to one backend."""
+
+    __slots__ = ("_server", "backend", "client", "used", "wire")
+
+    def __init__(
+        self, client: Address, backend: Backend, wire: socket.socket, server: "UdpServer"
+    ) -> None:
+        self.client = client
+        self.backend = backend
+        self.wire = wire
+        self.used = server.loop.time()
+        self._server = server
+
+    def answers(self) -> None:
+        """Pass on what the backend has sent."""
+        for _ in range(_AT_ONCE):
+            try:
+                data = self.wire.recv(_LARGEST)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                # Port unreachable: nobody listens. The client's next datagram may fare better.
+                log.debug("%s: %s", self.backend, error)
+                self._server.end(self)
+                return
+            self._server.answer(self, data)
+
+
+class UdpServer:
+    """One UDP frontend: its socket and its flows."""
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        choose: Choose,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        idle: float = IDLE,
+        most: int = MOST_FLOWS,
+    ) -> None:
+        self.loop = loop
+        self._socket = sock
+        self._choose = choose
+        self._idle = idle
+        self._most = most
+        self._flows: dict[Address, Flow] = {}  # the longest idle one first
+        self._timer: asyncio.TimerHandle | None = None
+        loop.add_reader(sock.fileno(), self._asked)
+
+    @property
+    def open(self) -> int:
+        """Flows that are open now."""
+        return len(self._flows)
+
+    def cut(self, backend: Backend) -> None:
+        """End all flows to *backend*."""
+        for flow in [flow for flow in self._flows.values() if flow.backend == backend]:
+            self.end(flow)
+
+    def close(self) -> None:
+        """End all flows and close the socket."""
+        for flow in list(self._flows.values()):
+            self.end(flow)
+        if self._timer is not None:
+            self._timer.cancel()
+        self.loop.remove_reader(self._socket.fileno())
+        self._socket.close()
+
+    def end(self, flow: Flow) -> None:
+        """End *flow*."""
+        if self._flows.get(flow.client) is flow:
+            del self._flows[flow.client]
+            self.loop.remove_reader(flow.wire.fileno())
+            flow.wire.close()
+
+    def answer(self, flow: Flow, data: bytes) -> None:
+        """Send the backend's *data* to the client of *flow*, from the frontend's address."""
+        self._touch(flow)
+        _try(lambda: self._socket.sendto(data, flow.client))
+
+    def _asked(self) -> None:
+        for _ in range(_AT_ONCE):
+            try:
+                data, client = self._socket.recvfrom(_LARGEST)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                log.debug("%s", error)
+                continue
+            flow = self._flows.get(client) or self._new_flow(client)
+            if flow is None:
+                continue
+            self._touch(flow)
+            try:
+                flow.wire.send(data)
+            except BlockingIOError:
+                continue  # a full queue loses datagrams, as everywhere
+            except OSError as error:
+                log.debug("%s: %s", flow.backend, error)
+                self.end(flow)
+                self._once_more(client, data, flow.backend)
+
+    def _once_more(self, client: Address, data: bytes, failed: Backend) -> None:
+        # The error is that of an earlier datagram (the kernel reports it on the next call), so this
+        # one was not sent yet and may go to another backend.
+        flow = self._new_flow(client, failed) or self._new_flow(client)
+        if flow is not None:
+            _try(lambda: flow.wire.send(data))
+
+    def _new_flow(self, client: Address, *tried: Backend) -> Flow | None:
+        backend = self._choose(client[0], tried)
+        if backend is None:
+            return None
+        if len(self._flows) >= self._most:
+            self.end(next(iter(self._flows.values())))
+        try:
+            wire = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        except OSError as error:
+            log.warning("no flow for %s: %s", client[0], error)
+            return None
+        try:
+            wire.connect(backend.sockaddr)
+        except OSError as error:
+            log.debug("%s: %s", backend, error)
+            wire.close()
+            return None
+        flow = self._flows[client] = Flow(client, backend, wire, self)
+        self.loop.add_reader(wire.fileno(), flow.answers)
+        if self._timer is None:
+            self._timer = self.loop.call_later(self._idle, self._end_idle)
+        return flow
+
+    def _touch(self, flow: Flow) -> None:
+        flow.used = self.loop.time()
+        del self._flows[flow.client]
+        self._flows[flow.client] = flow
+
+    def _end_idle(self) -> None:
+        self._timer = None
+        while self._flows:
+            flow = next(iter(self._flows.values()))
+            left = flow.used + self._idle - self.loop.time()
+            if left > 0:
+                self._timer = self.loop.call_later(left, self._end_idle)
+                return
+            self.end(flow)
+
+
+def _try(send: Callable[[], int]) -> None:
+    try:
+        send()
+    except OSError as error:
+        log.debug("datagram lost: %s", error)

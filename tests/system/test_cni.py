@@ -1,0 +1,857 @@
+"""The plugin as runtimes start it: a process, real namespaces, the cases of tests/data/cni/cases.json.
+
+Everything happens in namespaces that the fixture makes with `unshare`, without root where there is none;
+they are gone with the process that holds them.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+pytestmark = pytest.mark.system
+
+CASES = Path(__file__).parents[1] / "data" / "cni" / "cases.json"
+VERSIONS = ["0.3.1", "0.4.0", "1.0.0", "1.1.0"]
+
+
+class Answer(NamedTuple):
+    status: int
+    stdout: str
+    stderr: str
+
+    @property
+    def document(self) -> Any:
+        return json.loads(self.stdout)
+
+    @property
+    def code(self) -> int:
+        return int(self.document["code"])
+
+    @property
+    def address(self) -> str:
+        return str(self.document["ips"][0]["address"])
+
+
+class Machine:
+    """A user, network and mount namespace of its own, in which the plugin is run."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.data_dir = directory / "addresses"
+        self.plugins = directory / "plugins"
+        self.plugins.mkdir()
+        script = self.plugins / "podwire"
+        script.write_text(
+            f"#!{sys.executable} -I\nimport sys\n"
+            "from podwire.cni.__main__ import main\nsys.exit(main())\n"
+        )
+        script.chmod(0o755)
+        # Also as root: that way nothing of the machine can be touched by mistake.
+        self._holder = subprocess.Popen(
+            ["unshare", "-Urnm", "--kill-child", "--fork", "sh", "-c", "echo $PPID; exec cat"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self._holder.stdout is not None
+        line = self._holder.stdout.readline()
+        if not line:
+            raise OSError("unshare cannot make a user namespace here")
+        children = Path(f"/proc/{self._holder.pid}/task/{self._holder.pid}/children").read_text()
+        self._pid = int(children.split()[0])
+        self.run("mount", "-t", "tmpfs", "tmpfs", "/run")
+        self.run("mkdir", "/run/netns")
+        self.run("ip", "link", "set", "lo", "up")
+
+    def close(self) -> None:
+        assert self._holder.stdin is not None
+        assert self._holder.stdout is not None
+        self._holder.stdin.close()
+        self._holder.stdout.close()
+        self._holder.wait(10)
+
+    def inside(self, *command: str) -> list[str]:
+        enter = ["nsenter", "-t", str(self._pid), "-U", "--preserve-credentials", "-n", "-m", "--"]
+        return [*enter, *command]
+
+    def run(self, *command: str, stdin: str = "") -> str:
+        done = subprocess.run(
+            self.inside(*command), input=stdin, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+    def succeeds(self, *command: str) -> bool:
+        done = subprocess.run(self.inside(*command), capture_output=True, check=False)
+        return done.returncode == 0
+
+    def ip(self, *arguments: str) -> Any:
+        return json.loads(self.run("ip", "-j", *arguments) or "[]")
+
+    def pod(self, name: str) -> str:
+        path = f"/run/netns/{name}"
+        self.run("sh", "-c", f"touch {path} && unshare --net={path} true")
+        return path
+
+    def in_pod(self, path: str, *command: str) -> str:
+        return self.run("nsenter", f"--net={path}", *command)
+
+    def config(self, version: str = "1.0.0", **changes: Any) -> dict[str, Any]:
+        config: dict[str, Any] = {
+            "cniVersion": version,
+            "name": "net",
+            "type": "podwire",
+            "bridge": "br0",
+            "isDefaultGateway": True,
+            "ipam": {
+                "type": "host-local",
+                "subnet": "10.50.0.0/24",
+                "dataDir": str(self.data_dir),
+            },
+        }
+        return config | changes
+
+    def ipam(self, **members: Any) -> dict[str, Any]:
+        return {"type": "host-local", "dataDir": str(self.data_dir)} | members
+
+    def call(
+        self,
+        command: str,
+        config: Mapping[str, Any] | bytes,
+        pod: str = "",
+        *,
+        cid: str = "c1",
+        ifname: str = "eth0",
+        environ: Mapping[str, str] | None = None,
+        inherited: Mapping[str, str] | None = None,
+        wrapper: tuple[str, ...] = (),
+    ) -> Answer:
+        stdin = config if isinstance(config, bytes) else json.dumps(config).encode()
+        parameters = {
+            "CNI_COMMAND": command,
+            "CNI_CONTAINERID": cid,
+            "CNI_NETNS": pod,
+            "CNI_IFNAME": ifname,
+            "CNI_ARGS": "",
+            "CNI_PATH": str(self.plugins),
+        } | dict(environ or {})
+        done = subprocess.run(
+            self.inside(*wrapper, str(self.plugins / "podwire")),
+            input=stdin,
+            capture_output=True,
+            check=False,
+            timeout=60,
+            env={**(os.environ if inherited is None else inherited), **parameters},
+        )
+        answer = Answer(done.returncode, done.stdout.decode(), done.stderr.decode())
+        self._require_sound(command, answer)
+        return answer
+
+    def _require_sound(self, command: str, answer: Answer) -> None:
+        """P13: one document or nothing on stdout; a failure exactly if it is an error."""
+        if answer.status == 0 and command not in ("ADD", "VERSION"):
+            assert answer.stdout == "", answer
+            return
+        document = answer.document
+        assert isinstance(document, dict), answer
+        assert (answer.status != 0) == ("code" in document), answer
+        if answer.status != 0:
+            assert isinstance(document["code"], int), answer
+            assert document["code"] >= 1, answer
+            assert document["msg"], answer
+            assert document["cniVersion"] in VERSIONS, answer
+
+    def add(self, config: Mapping[str, Any], pod: str, **how: Any) -> Answer:
+        answer = self.call("ADD", config, pod, **how)
+        assert answer.status == 0, answer
+        return answer
+
+    def delete(self, config: Mapping[str, Any], pod: str = "", **how: Any) -> None:
+        answer = self.call("DEL", config, pod, **how)
+        assert answer.status == 0, answer
+
+    def reserved(self, network: str = "net") -> list[str]:
+        directory = self.data_dir / network
+        if not directory.is_dir():
+            return []
+        return sorted(p.name for p in directory.iterdir() if re.match(r"[0-9a-f]+[.:]\d", p.name))
+
+    def state(self) -> str:
+        """Return all that a call may have changed, as text to compare."""
+        rules = self.run("nft", "list", "ruleset")
+        links = self.ip("link")
+        for link in links:
+            link.pop("operstate", None)
+            link.pop("flags", None)  # A bridge without ports loses its carrier.
+        return json.dumps(
+            [links, self.ip("addr"), self.ip("route"), rules, self.reserved()], indent=1
+        )
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Iterator[Machine]:
+    lacking = [
+        p
+        for p in ("unshare", "nsenter", "ip", "nft", "busybox")
+        if not shutil.which(p, path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
+    ]
+    reason = f"this machine lacks {', '.join(lacking)}" if lacking else ""
+    made = None
+    if not reason:
+        try:
+            made = Machine(tmp_path)
+        except OSError as error:
+            reason = str(error)
+    if made is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def test_every_case_has_a_test() -> None:
+    wanted = {case["id"] for case in json.loads(CASES.read_text())["cases"]}
+    tested = set(re.findall(r"\b([PADCGSIR]\d\d)\b", Path(__file__).read_text()))
+    assert wanted - tested == set()
+
+
+# P04, P05, P07, P09, P12: what is refused before anything happens, with the code of the error.
+@pytest.mark.parametrize(
+    ("commands", "environ", "stdin", "code"),
+    [
+        (["FROB", "add"], {}, None, 4),
+        *(
+            (["ADD", "DEL"], {"CNI_CONTAINERID": cid}, None, 4)
+            for cid in ("../../etc", "-x", "a/b", "a b", "abc\n", "")
+        ),
+        *(
+            (["ADD", "DEL"], {"CNI_IFNAME": name}, None, 4)
+            for name in ("", ".", "..", "a/b", "a:b", "a b", "sixteen-letters-")
+        ),
+        *(
+            (["ADD", "CHECK", "DEL"], {}, stdin, 6)
+            for stdin in (b"", b"{not json", b"[1,2]", b'{"name":"\xff"}', b"[" * (2 << 20))
+        ),
+        (["ADD", "DEL"], {}, b'{"name":"net","cniVersion":"9.9.9"}', 1),
+        (["ADD", "DEL"], {}, b'{"name":"net","cniVersion":"abc"}', 1),
+        (["ADD", "DEL"], {}, b'{"name":"net","cniVersion":""}', 1),
+        (["ADD", "DEL"], {}, b'{"name":"net","cniVersion":1}', 6),
+        (["ADD", "DEL"], {}, b'{"name":"../x","cniVersion":"1.0.0"}', 7),
+        (["ADD", "DEL"], {}, b'{"cniVersion":"1.0.0"}', 7),
+        (["CHECK"], {}, b'{"name":"net","cniVersion":"0.3.1"}', 1),
+        (["STATUS", "GC"], {}, b'{"name":"net","cniVersion":"1.0.0"}', 1),
+    ],
+)
+def test_refused(
+    machine: Machine, commands: list[str], environ: dict[str, str], stdin: bytes | None, code: int
+) -> None:
+    pod, before = machine.pod("p"), machine.state()
+    for command in commands:
+        given = machine.config() if stdin is None else stdin
+        answer = machine.call(command, given, pod, environ=environ)
+        assert (answer.status, answer.code) == (1, code), answer
+        if code == 1 and command in ("ADD", "DEL"):
+            assert '"1.1.0"' in answer.document["details"]
+    assert machine.state() == before
+    assert sorted(p.name for p in machine.directory.iterdir()) == ["plugins"]
+
+
+# A16 and the configurations of 3.4: refused, and the message names the member.
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"bridge": "lo"}, "lo"),
+        ({"bridge": "br-of-16-letters"}, "bridge"),
+        ({"hairpinMode": True, "promiscMode": True}, "promisc"),
+        ({"promiscMode": True}, "promiscMode"),
+        ({"vlan": 5000}, "VLAN"),
+        ({"vlan": 5}, "vlan"),
+        ({"mtu": "1400"}, "mtu"),
+        ({"mtu": -5}, "mtu"),
+        ({"mtu": 70000}, "mtu"),
+        ({"isGateway": "true"}, "isGateway"),
+        ({"ipam": {"type": "host-local"}}, "no IP ranges specified"),
+        ({"ipam": {"type": "host-local", "subnet": "10.1.0.0/31"}}, "too small"),
+        ({"ipam": {"type": "host-local", "subnet": "10.1.0.7/24"}}, "host bits"),
+        ({"ipam": {"type": "nosuch"}}, 'failed to find plugin "nosuch"'),
+        ({"ipam": {"type": "../x"}}, "invalid plugin name: ../x"),
+        ({"args": {"cni": {"ips": ["10.50.0.1"]}}}, "gateway"),
+        ({"args": {"cni": {"ips": ["10.51.0.1"]}}}, "failed to allocate all requested IPs"),
+    ],
+)
+def test_bad_configuration(machine: Machine, change: dict[str, Any], word: str) -> None:
+    pod, before = machine.pod("p"), machine.state()
+    answer = machine.call("ADD", machine.config(**change), pod)
+    assert answer.status == 1
+    assert answer.code in (2, 7) or answer.code >= 100
+    assert word in answer.document["msg"] + str(answer.document.get("details")), answer
+    assert machine.state() == before
+    # D04: the runtime calls DEL after a failed ADD.
+    machine.delete(machine.config(**change), pod)
+    assert machine.state() == before
+
+
+def test_version(machine: Machine) -> None:
+    for stdin, version in (
+        (b"", "1.1.0"),
+        (b"{garbage", "1.1.0"),
+        (b'{"cniVersion":"0.4.0"}', "0.4.0"),
+    ):
+        answer = machine.call("VERSION", stdin, cid="", ifname="dummy")
+        assert answer.document == {"cniVersion": version, "supportedVersions": VERSIONS}
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_add_check_del(machine: Machine, version: str) -> None:
+    """P11, A01, C01, D01."""
+    config = machine.config(version, mtu=1400)
+    pod = machine.pod("p")
+    machine.ip("link")
+    answer = machine.add(config, pod)
+    result = answer.document
+
+    assert result["cniVersion"] == version
+    assert [i["name"] for i in result["interfaces"]][0::2] == ["br0", "eth0"]
+    assert result["interfaces"][1]["name"].startswith("pw")
+    assert [i.get("sandbox") for i in result["interfaces"]] == [None, None, pod]
+    assert all(
+        re.fullmatch(r"([0-9a-f]{2}:){5}[0-9a-f]{2}", i["mac"]) for i in result["interfaces"]
+    )
+    (ip,) = result["ips"]
+    assert (ip["address"], ip["gateway"], ip["interface"]) == ("10.50.0.2/24", "10.50.0.1", 2)
+    assert ip.get("version") == ("4" if version.startswith("0.") else None)
+    assert ("mtu" in result["interfaces"][2]) == (version == "1.1.0")
+    assert result["routes"] == [{"dst": "0.0.0.0/0", "gw": "10.50.0.1"}]
+    assert result["dns"] == {}
+
+    (eth0,) = json.loads(machine.in_pod(pod, "ip", "-j", "addr", "show", "dev", "eth0"))
+    assert eth0["operstate"] == "UP"
+    assert eth0["mtu"] == 1400
+    assert eth0["address"] == result["interfaces"][2]["mac"]
+    assert [a["local"] for a in eth0["addr_info"] if a["family"] == "inet"] == ["10.50.0.2"]
+    (default,) = json.loads(machine.in_pod(pod, "ip", "-j", "route", "show", "default"))
+    assert default["gateway"] == "10.50.0.1"
+    machine.in_pod(pod, "busybox", "ping", "-c1", "-W2", "10.50.0.1")
+    assert machine.run("cat", "/proc/sys/net/ipv4/ip_forward").strip() == "1"
+
+    if version != "0.3.1":
+        checked = config | {"prevResult": result}
+        assert machine.call("CHECK", checked, pod).status == 0
+        machine.in_pod(pod, "ip", "addr", "add", "10.9.9.9/32", "dev", "eth0")
+        machine.in_pod(pod, "ip", "route", "add", "10.8.0.0/16", "via", "10.50.0.1")
+        assert machine.call("CHECK", checked, pod).status == 0
+        # A chained plugin changed the MAC, and said so in prevResult.
+        machine.in_pod(pod, "ip", "link", "set", "eth0", "address", "02:00:00:00:00:99")
+        assert "MAC" in machine.call("CHECK", checked, pod).document["msg"]
+        result["interfaces"][2]["mac"] = "02:00:00:00:00:99"
+        assert machine.call("CHECK", checked, pod).status == 0
+
+    machine.delete(config | {"prevResult": result}, pod)
+    assert [link["ifname"] for link in machine.ip("link")] == ["lo", "br0"]
+    assert machine.reserved() == []
+    machine.delete(config)
+    machine.delete(config)
+
+
+# C01, C03: each thing that CHECK must miss.
+@pytest.mark.parametrize(
+    ("harm", "word"),
+    [
+        ("nsenter --net=/run/netns/p ip addr del 10.50.0.2/24 dev eth0", "Failed to match addr"),
+        ("nsenter --net=/run/netns/p ip route del default", "Expected Route 0.0.0.0/0"),
+        ("nsenter --net=/run/netns/p ip link set eth0 down", "is down"),
+        ("ip link del $(ip -o link | grep -o 'pw[0-9a-f]*' | head -1)", "not found"),
+        (
+            "ip link set $(ip -o link | grep -o 'pw[0-9a-f]*' | head -1) nomaster",
+            "not a port of br0",
+        ),
+        ("ip link del br0", "bridge br0 not found"),
+        ("rm {data}/net/10.50.0.2", "Failed to find address added by container c1"),
+        ("nft flush ruleset", "nft table inet podwire_masquerade_"),
+    ],
+)
+def test_check_finds(machine: Machine, harm: str, word: str) -> None:
+    config, pod = machine.config(ipMasq=True), machine.pod("p")
+    result = machine.add(config, pod).document
+    checked = config | {"prevResult": result}
+    assert machine.call("CHECK", checked, pod).status == 0
+    machine.run("sh", "-c", harm.format(data=machine.data_dir))
+    answer = machine.call("CHECK", checked, pod)
+    assert word in answer.document["msg"] + answer.document.get("details", ""), answer
+
+
+def test_check_needs_the_right_result(machine: Machine) -> None:
+    """C03."""
+    config, pod = machine.config(), machine.pod("p")
+    result = machine.add(config, pod).document
+    assert "prevResult missing" in machine.call("CHECK", config, pod).document["msg"]
+    other = machine.pod("q")
+    answer = machine.call("CHECK", config | {"prevResult": result}, other)
+    assert "doesn't match configured netns" in answer.document["msg"]
+    broken = config | {"prevResult": {"ips": [{"address": "nonsense"}]}}
+    assert machine.call("CHECK", broken, pod).code == 7
+
+
+def test_hostile_environment(machine: Machine) -> None:
+    """P14: what a runtime may leave in the environment, and a working directory that is gone."""
+    config, pod = machine.config(ipMasq=True), machine.pod("p")
+    garbage = {
+        "PATH": "/nonexistent/shims",
+        "PYTHONPATH": "/nonexistent",
+        "PYTHONHOME": "/nonexistent",
+        "VIRTUAL_ENV": "/nonexistent",
+        "LD_LIBRARY_PATH": "/nonexistent",
+    }
+    link = machine.directory / "link"
+    link.symlink_to(machine.plugins / "podwire")
+    enter = shutil.which("nsenter")
+    assert enter
+    for command in ("ADD", "DEL"):
+        done = subprocess.run(
+            [
+                enter,
+                *machine.inside(
+                    "/usr/bin/env",
+                    f"PATH={garbage['PATH']}",
+                    "/bin/sh",
+                    "-c",
+                    'd=$(/bin/mktemp -d); cd "$d"; /bin/rmdir "$d"; exec "$0"',
+                    str(link),
+                )[1:],
+            ],
+            input=json.dumps(config).encode(),
+            capture_output=True,
+            check=False,
+            env=garbage
+            | {
+                "CNI_COMMAND": command,
+                "CNI_CONTAINERID": "c1",
+                "CNI_NETNS": pod,
+                "CNI_IFNAME": "eth0",
+                "CNI_PATH": "",
+            },
+        )
+        assert done.returncode == 0, done
+        assert bool(done.stdout) == (command == "ADD")
+    assert machine.reserved() == []
+
+
+def test_ways_to_name_a_namespace(machine: Machine, tmp_path: Path) -> None:
+    """A02: as podman, containerd, ctr and buildah write them."""
+    config, pod = machine.config(), machine.pod("p")
+    script = f"exec 9<{pod}; echo; exec nsenter --net={pod} cat"
+    holder = subprocess.Popen(
+        machine.inside("sh", "-c", script), stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert holder.stdin is not None
+    assert holder.stdout is not None
+    holder.stdout.readline()
+    try:
+        elsewhere = tmp_path / "elsewhere"
+        elsewhere.touch()
+        machine.run("mount", "--bind", pod, str(elsewhere))
+        # nsenter replaced itself, so these are of the process that is in the pod.
+        process = f"/proc/{holder.pid}"
+        names = [pod, str(elsewhere), f"{process}/ns/net", f"{process}/fd/9"]
+        if Path("/var/run").is_symlink():
+            names.append(f"/var{pod}")
+        for name in names:
+            result = machine.add(config, name).document
+            assert result["interfaces"][2]["sandbox"] == name
+            assert machine.call("CHECK", config | {"prevResult": result}, name).status == 0
+            machine.delete(config, name)
+    finally:
+        holder.stdin.close()
+        holder.stdout.close()
+        holder.wait(10)
+
+
+@pytest.mark.parametrize(
+    "path", ["/proc/self/ns/net", "/nonexistent", "/etc/hostname", "/proc/self/ns/mnt"]
+)
+def test_wrong_namespace(machine: Machine, path: str) -> None:
+    """A04, and paths that are no network namespace."""
+    before = machine.state()
+    answer = machine.call("ADD", machine.config(), path)
+    assert answer.code == 8
+    assert machine.state() == before
+    machine.delete(machine.config(), path)
+
+
+def test_interface_exists_already(machine: Machine) -> None:
+    """A03, D04: also a second ADD of the same pod fails, and harms nothing of the first."""
+    config, pod = machine.config(ipMasq=True), machine.pod("p")
+    result = machine.add(config, pod).document
+    state = machine.state()
+    answer = machine.call("ADD", config, pod)
+    assert "already exists" in answer.document["msg"]
+    assert machine.call("ADD", config, pod, cid="c2").code >= 100
+    assert machine.state() == state
+    assert machine.call("CHECK", config | {"prevResult": result}, pod).status == 0
+    # The same container joins twice under another name.
+    second = machine.add(config, pod, ifname="eth1", environ={}).document
+    assert second["ips"][0]["address"] == "10.50.0.3/24"
+    assert machine.call("CHECK", config | {"prevResult": result}, pod).status == 0
+
+
+DELEGATES = {
+    "good": (
+        'case $CNI_COMMAND in ADD) echo \'{"cniVersion":"1.0.0","ips":[{"address":"10.50.0.77/24",'
+        '"gateway":"10.50.0.1"}],"dns":{"nameservers":["10.0.0.53"]}}\';; esac',
+        "",
+    ),
+    "refuses": (
+        'case $CNI_COMMAND in ADD) echo \'{"cniVersion":"1.0.0","code":11,"msg":"busy"}\'; exit 1;; esac',
+        "busy",
+    ),
+    "garbage": ("case $CNI_COMMAND in ADD) echo nonsense;; esac", "no JSON object"),
+    "empty": (
+        'case $CNI_COMMAND in ADD) echo \'{"cniVersion":"1.0.0"}\';; esac',
+        "IPAM plugin returned missing IP config",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DELEGATES)
+def test_delegated_ipam(machine: Machine, name: str) -> None:
+    """A08: the plugin of another is called as a runtime would, and told DEL after a failure."""
+    script, message = DELEGATES[name]
+    calls = machine.directory / "calls"
+    plugin = machine.plugins / "other"
+    plugin.write_text(
+        f"#!/bin/sh\necho $CNI_COMMAND $CNI_CONTAINERID >>{calls}\ncat >/dev/null\n{script}\n"
+    )
+    plugin.chmod(0o755)
+    config, pod = machine.config("1.1.0", ipam={"type": "other"}), machine.pod("p")
+    before = machine.state()
+    answer = machine.call("ADD", config, pod)
+    if message:
+        assert message in answer.document["msg"]
+        assert machine.state() == before
+        assert calls.read_text().split() == ["ADD", "c1", "DEL", "c1"]
+    else:
+        assert answer.address == "10.50.0.77/24"
+        assert answer.document["dns"] == {"nameservers": ["10.0.0.53"]}
+        assert machine.call("CHECK", config | {"prevResult": answer.document}, pod).status == 0
+        assert machine.call("STATUS", config, cid="", ifname="").status == 0
+        assert machine.call("GC", config, cid="", ifname="").status == 0
+    machine.delete(config, pod)
+    assert calls.read_text().split()[-2:] == ["DEL", "c1"]
+
+
+def test_delegate_lookup(machine: Machine) -> None:
+    """R01: as libcni looks; a file that cannot be run hides a good one behind it."""
+    directories = [machine.directory / name for name in ("missing", "folder", "plain", "good")]
+    (directories[1] / "other").mkdir(parents=True)
+    for directory, mode in zip(directories[2:], (0o644, 0o755), strict=True):
+        directory.mkdir()
+        plugin = directory / "other"
+        plugin.write_text(
+            '#!/bin/sh\ncat >/dev/null\necho \'{"ips":[{"address":"10.50.0.9/24"}]}\'\n'
+        )
+        plugin.chmod(mode)
+    config, pod = machine.config(ipam={"type": "other"}), machine.pod("p")
+    path = ":".join(str(each) for each in directories)
+    answer = machine.call("ADD", config, pod, environ={"CNI_PATH": path})
+    assert "ermission denied" in answer.document["msg"]
+    assert str(directories[2]) in answer.document["msg"]
+    good = ":".join(str(each) for each in (directories[0], directories[1], directories[3]))
+    assert machine.add(config, pod, environ={"CNI_PATH": good}).address == "10.50.0.9/24"
+
+
+def test_what_runtimes_send_along(machine: Machine) -> None:
+    """A10, A11, A12."""
+    config, pod = machine.config("1.0.0"), machine.pod("p")
+    config |= {
+        "capabilities": {"portMappings": True, "bandwidth": True, "dns": True},
+        "cni.dev/foo": 1,
+        "strange": {"a": []},
+        "args": None,
+        "mtu": None,
+        "dns": None,
+        "runtimeConfig": {
+            "portMappings": [
+                {"HostPort": 18080, "ContainerPort": 80, "Protocol": "tcp", "HostIP": ""}
+            ],
+            "bandwidth": {"IngressRate": 1000000, "IngressBurst": 4294967295},
+            "dns": {"Servers": ["10.96.0.10"], "Searches": ["svc.cluster.local"], "Options": None},
+            "io.kubernetes.cri.pod-annotations": {"foo": "bar"},
+        },
+    }
+    for arguments in (
+        "IgnoreUnknown=1;K8S_POD_NAME=p;FOO=bar",
+        "FOO=bar;K8S_POD_NAME=p;IgnoreUnknown=true",
+        "",
+        "FOO=bar",
+    ):
+        answer = machine.add(config, pod, environ={"CNI_ARGS": arguments})
+        assert answer.document["dns"] == {
+            "nameservers": ["10.96.0.10"],
+            "search": ["svc.cluster.local"],
+        }
+        assert "portMappings" in answer.stderr
+        machine.delete(config, pod)
+    refused = machine.call("ADD", config, pod, environ={"CNI_ARGS": "FOO"})
+    assert refused.code == 4
+    asked = machine.add(config, pod, environ={"CNI_ARGS": "IP=10.50.0.99;MAC=02:00:00:00:00:01"})
+    assert asked.address == "10.50.0.99/24"
+    assert asked.document["interfaces"][2]["mac"] == "02:00:00:00:00:01"
+
+
+def test_many_at_once(machine: Machine) -> None:
+    """A14."""
+    count = 50
+    machine.run(
+        "sh",
+        "-c",
+        f"for i in $(seq {count}); do touch /run/netns/m$i; unshare --net=/run/netns/m$i true; done",
+    )
+    config = machine.config(ipMasq=True)
+    with ThreadPoolExecutor(8) as pool:
+
+        def add(number: int) -> Answer:
+            return machine.add(config, f"/run/netns/m{number}", cid=f"c{number}")
+
+        answers = list(pool.map(add, range(1, count + 1)))
+        assert len({answer.address for answer in answers}) == count
+        assert len({answer.document["interfaces"][2]["mac"] for answer in answers}) == count
+        assert len({answer.document["interfaces"][1]["name"] for answer in answers}) == count
+        assert {answer.document["interfaces"][0]["mac"] for answer in answers} == {
+            "0a:58:0a:32:00:01"
+        }
+        assert machine.run("nft", "list", "tables").count("podwire_masquerade") == count
+        list(pool.map(lambda n: machine.delete(config, cid=f"c{n}"), range(1, count + 1)))
+    assert machine.reserved() == []
+    assert [link["ifname"] for link in machine.ip("link")] == ["lo", "br0"]
+    assert machine.run("nft", "list", "tables") == ""
+
+
+def test_bridge_with_another_address(machine: Machine) -> None:
+    """A16."""
+    machine.run("ip", "link", "add", "br0", "type", "bridge")
+    machine.run("ip", "addr", "add", "10.77.0.1/24", "dev", "br0")
+    pod, before = machine.pod("p"), machine.state()
+    answer = machine.call("ADD", machine.config(), pod)
+    assert "already has an IP address different from 10.50.0.1/24" in answer.document["msg"]
+    assert machine.reserved() == []
+    assert "10.77.0.1" in before
+    assert "10.77.0.1" in machine.state()
+    machine.add(machine.config(forceAddress=True), pod)
+    assert "10.77.0.1" not in machine.state()
+
+
+@pytest.mark.parametrize(
+    "previous",
+    [
+        None,
+        {},
+        {"cniVersion": "0.1.0", "ip4": {"ip": "10.50.0.2/24"}},
+        {"cniVersion": "1.0.0", "ips": [{"address": "nonsense", "interface": 99}]},
+        "text",
+    ],
+)
+def test_delete_with_any_previous_result(machine: Machine, previous: object) -> None:
+    """D05."""
+    config, pod = machine.config(ipMasq=True), machine.pod("p")
+    before = machine.state()
+    machine.add(config, pod)
+    machine.delete(config | {"prevResult": previous}, pod)
+    machine.run("ip", "link", "del", "br0")
+    assert machine.state() == before
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        "ip link del br0",
+        "ip link del $(ip -o link | grep -o 'pw[0-9a-f]*' | head -1)",
+        "nft flush ruleset",
+        "umount /run/netns/p; rm /run/netns/p",
+        "rm -r {data}",
+        "mount -t tmpfs none {data}",
+    ],
+)
+def test_delete_when_something_is_gone(machine: Machine, harm: str) -> None:
+    """D07."""
+    config, pod = machine.config(ipMasq=True), machine.pod("p")
+    machine.add(config, pod)
+    machine.run("sh", "-c", harm.format(data=machine.data_dir))
+    machine.delete(config, pod)
+    assert not [link for link in machine.ip("link") if link["ifname"].startswith("pw")]
+    assert machine.run("nft", "list", "ruleset") == ""
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"ipMasq": False},
+        {"ipMasq": False, "bridge": "other", "mtu": -1},
+        {"ipam": {"type": "host-local", "subnet": "broken", "dataDir": "DATA"}},
+        {"ipam": {"type": "host-local", "subnet": "10.60.0.0/24", "dataDir": "DATA"}},
+    ],
+)
+def test_delete_under_a_changed_list(machine: Machine, change: dict[str, Any]) -> None:
+    """D08: found by id and interface, not by what the configuration says now."""
+    config, pod = machine.config(ipMasq=True), machine.pod("p")
+    machine.add(config, pod)
+    later = json.loads(json.dumps(config | change).replace("DATA", str(machine.data_dir)))
+    machine.delete(later, pod)
+    assert machine.reserved() == []
+    assert [link["ifname"] for link in machine.ip("link")] == ["lo", "br0"]
+    assert machine.run("nft", "list", "ruleset") == ""
+
+
+def test_garbage_collection(machine: Machine) -> None:
+    """G02: what cannot be removed is reported, all else is removed; null means: nothing is valid."""
+    config = machine.config("1.1.0", ipMasq=True)
+    foreign = machine.config("1.1.0", ipMasq=True, name="other", bridge="br1")
+    foreign["ipam"] = machine.ipam(subnet="10.51.0.0/24")
+    for number in (1, 2, 3):
+        machine.add(config, machine.pod(f"p{number}"), cid=f"c{number}")
+    machine.add(foreign, machine.pod("f"), cid="f1")
+    valid = [{"containerID": "c2", "ifname": "eth0"}]
+    (machine.data_dir / "net" / "10.50.0.3.d").mkdir()  # Nobody's, and unlink cannot remove it.
+    answer = machine.call("GC", config | {"cni.dev/valid-attachments": valid}, cid="", ifname="")
+    assert answer.status == 1
+    assert "10.50.0.3.d" in answer.document["details"]
+    (machine.data_dir / "net" / "10.50.0.3.d").rmdir()
+    answer = machine.call("GC", config | {"cni.dev/valid-attachments": valid}, cid="", ifname="")
+    assert answer.status == 0
+    assert machine.reserved() == ["10.50.0.3"]
+    assert len([link for link in machine.ip("link") if link["ifname"].startswith("pw")]) == 2
+    assert machine.run("nft", "list", "tables").count("masquerade") == 2
+    machine.call("GC", config | {"cni.dev/valid-attachments": None}, cid="", ifname="")
+    assert machine.reserved() == []
+    assert machine.reserved("other") == ["10.51.0.2"]
+    assert machine.run("nft", "list", "tables").count("masquerade") == 1
+
+
+def test_status(machine: Machine) -> None:
+    """S01."""
+    small = machine.ipam(subnet="10.50.0.0/30")
+    config = machine.config("1.1.0", ipam=small)
+    blank: dict[str, Any] = {"cid": "", "ifname": ""}
+    assert machine.call("STATUS", config, **blank).status == 0
+    machine.add(config, machine.pod("p"))
+    full = machine.call("STATUS", config, **blank)
+    assert full.code == 50
+    assert "no IP addresses available" in full.document["msg"]
+    machine.delete(config)
+    assert machine.call("STATUS", config, **blank).status == 0
+    for harm in ({"ipam": {"type": "nosuch"}}, {"bridge": "lo"}):
+        assert machine.call("STATUS", config | harm, **blank).code == 50
+    machine.run("mount", "--bind", "-o", "ro", str(machine.data_dir), str(machine.data_dir))
+    machine.run("mount", "-o", "remount,bind,ro", str(machine.data_dir))
+    assert machine.call("STATUS", config, **blank).code == 50
+    machine.run("umount", str(machine.data_dir))
+    machine.add(config, machine.pod("q"))
+
+
+def test_small_pool(machine: Machine) -> None:
+    """I01: network, broadcast and gateway addresses are never given."""
+    config = machine.config(ipam=machine.ipam(subnet="10.95.0.0/29"))
+    given: list[str] = []
+    for number in range(1, 6):
+        given.append(machine.add(config, machine.pod(f"p{number}"), cid=f"c{number}").address)
+    assert given == [f"10.95.0.{n}/29" for n in range(2, 7)]
+    last, before = machine.pod("p6"), machine.state()
+    answer = machine.call("ADD", config, last, cid="c6")
+    assert "no IP addresses available in range set: 10.95.0.1-10.95.0.6" in answer.document["msg"]
+    assert machine.state() == before
+    machine.delete(config, cid="c3")
+    assert machine.add(config, last, cid="c6").address == "10.95.0.4/29"
+
+
+@pytest.mark.parametrize("fault", ["read-only", "file", "full"])
+def test_broken_data_directory(machine: Machine, fault: str) -> None:
+    """I03."""
+    data = machine.data_dir
+    pod = machine.pod("p")
+    config = machine.config()
+    if fault == "file":
+        data.write_text("")
+    else:
+        data.mkdir()
+        inodes = "2" if fault == "full" else "0"
+        machine.run("mount", "-t", "tmpfs", "-o", f"nr_inodes={inodes}", "tmpfs", str(data))
+        if fault == "read-only":
+            machine.run("mount", "-o", "remount,ro", str(data))
+    before = machine.state()
+    answer = machine.call("ADD", config, pod)
+    assert str(data) in answer.document["msg"], answer
+    assert machine.state() == before
+    assert machine.run("sh", "-c", f"find {data} -name '10.*'") == ""
+    machine.delete(config, pod)
+
+
+def test_both_families(machine: Machine) -> None:
+    """I06: and if the second set is exhausted, the address of the first is freed."""
+    ranges = [[{"subnet": "10.50.0.0/24"}], [{"subnet": "fd00:50::/126", "rangeEnd": "fd00:50::2"}]]
+    routes = [{"dst": "0.0.0.0/0"}, {"dst": "::/0"}, {"dst": "10.9.0.0/16", "gw": "10.50.0.7"}]
+    config = machine.config("0.4.0", ipam=machine.ipam(ranges=ranges, routes=routes))
+    pod = machine.pod("p")
+    result = machine.add(config, pod).document
+    assert [ip["address"] for ip in result["ips"]] == ["10.50.0.2/24", "fd00:50::2/126"]
+    assert [ip["version"] for ip in result["ips"]] == ["4", "6"]
+    machine.in_pod(pod, "busybox", "ping", "-c1", "-W2", "10.50.0.1")
+    machine.in_pod(pod, "busybox", "ping6", "-c1", "-W2", "fd00:50::1")
+    assert "via 10.50.0.7" in machine.in_pod(pod, "ip", "route", "show", "10.9.0.0/16")
+    assert machine.call("CHECK", config | {"prevResult": result}, pod).status == 0
+    answer = machine.call("ADD", config, machine.pod("q"), cid="c2")
+    assert "failed to allocate for range 1" in answer.document["msg"]
+    assert machine.reserved() == ["10.50.0.2", "fd00:50::2"]
+    assert machine.call("ADD", machine.config("0.2.0"), machine.pod("r")).code == 1
+
+
+def test_addresses_rise(machine: Machine) -> None:
+    """I07: an address just freed rests until the search comes round."""
+    config, pod = machine.config(), machine.pod("p")
+    given: list[str] = []
+    for _ in range(6):
+        given.append(machine.add(config, pod).address)
+        machine.delete(config, pod)
+    assert given == [f"10.50.0.{n}/24" for n in range(2, 8)]
+
+
+def test_masquerade_and_hairpin(machine: Machine) -> None:
+    """What leaves the pod's subnet has the node's address; what stays has the pod's."""
+    outside = machine.pod("outside")
+    machine.run(
+        "ip",
+        "link",
+        "add",
+        "up0",
+        "type",
+        "veth",
+        "peer",
+        "name",
+        "eth0",
+        "netns",
+        "/run/netns/outside",
+    )
+    machine.run("ip", "addr", "add", "192.0.2.1/24", "dev", "up0")
+    machine.run("ip", "link", "set", "up0", "up")
+    machine.in_pod(outside, "ip", "addr", "add", "192.0.2.2/24", "dev", "eth0")
+    machine.in_pod(outside, "ip", "link", "set", "eth0", "up")
+    pod = machine.pod("p")
+    ping = ("busybox", "ping", "-c1", "-W1", "192.0.2.2")
+    plain = machine.config(hairpinMode=True)
+    host = machine.add(plain, pod).document["interfaces"][1]["name"]
+    assert "hairpin on" in machine.run("ip", "-d", "link", "show", "dev", host)
+    # The outside has no route back to pods, so that an answer proves the masquerade.
+    assert not machine.succeeds("nsenter", f"--net={pod}", *ping)
+    machine.delete(plain, pod)
+    machine.add(machine.config(ipMasq=True), pod)
+    machine.in_pod(pod, *ping)

@@ -1,0 +1,516 @@
+"""The whole server over real sockets: recorded sequences, hostile clients, deadlines."""
+
+import asyncio
+import json
+import random
+import socket
+import struct
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from podwire.dns import connections
+from podwire.dns.answer import Options
+from podwire.dns.cache import Cache, CacheOptions
+from podwire.dns.chain import Block, Handler, Link, Request
+from podwire.dns.connections import Timeouts
+from podwire.dns.forward import Forward, Upstream
+from podwire.dns.frontdoor import FrontDoor
+from podwire.dns.handlers import Errors, Kubernetes, LoadBalance
+from podwire.dns.message import Data, Kind, Question, Rcode, Record, Reply, Soa
+from podwire.dns.metrics import Metrics
+from podwire.dns.query import Query, screen
+from podwire.dns.records import Table
+from podwire.dns.server import listen, serving
+from podwire.dns.wire import question_packet, read_reply
+from podwire.kube.codec import convert
+from podwire.kube.objects import Service
+from podwire.testing.clock import FakeClock
+
+Json = dict[str, Any]
+TableOf = Callable[[Json, Json], Table]
+SummaryOf = Callable[[Reply | None], Json]
+ExpectedOf = Callable[[Json], Json]
+
+DATA = Path(__file__).resolve().parents[2] / "data" / "dns"
+SEQUENCES: Json = json.loads((DATA / "sequences.json").read_text())
+FIXTURES: Json = json.loads((DATA / "cases.json").read_text())["fixtures"]
+HOSTILE: Json = json.loads((DATA / "hostile.json").read_text())
+
+WEB = "web-svc.default.svc.cluster.local."
+PATIENCE = 10.0
+
+# Handlers that are not written yet.
+LATER = {"server.autopath": "autopath", "server.transfer": "zone transfer"}
+# The three HTTP pages belong to the program, not to the server: see test_program.py.
+ELSEWHERE = {"server.http"}
+PLAYED = [s for s in SEQUENCES["sequences"] if s["kind"] not in {*LATER, *ELSEWHERE}]
+
+
+class Recursor:
+    """The upstream of the recorded sequences."""
+
+    name = "template"
+
+    def __init__(self, entry: Json) -> None:
+        self._records = entry["records"]
+        soa = entry["negative_soa"]
+        words = soa["data"].split()
+        self._soa = Record(
+            soa["name"], Kind.SOA, soa["ttl"], Soa(words[0], words[1], *map(int, words[2:]))
+        )
+
+    async def serve(self, request: Request, rest: Link) -> Reply:
+        question = request.query.question
+        name = question.name.lower()
+        for code in (Rcode.SERVFAIL, Rcode.REFUSED):
+            if name.startswith(code.name.lower()):
+                return Reply(rcode=code, recursion_available=True)
+        found = [r for r in self._records if r[0] == name and r[1] == Kind(question.kind).name]
+        exists = any(r[0] == name for r in self._records)
+        return Reply(
+            rcode=Rcode.NOERROR if exists else Rcode.NXDOMAIN,
+            recursion_available=True,
+            answer=tuple(Record(r[0], question.kind, r[2], data(r[1], r[3])) for r in found),
+            authority=() if found else (self._soa,),
+        )
+
+
+def data(kind: str, text: str) -> Data:
+    return ip_address(text) if kind in ("A", "AAAA") else text
+
+
+class Cluster:
+    """What a test needs to know of a running server."""
+
+    def __init__(self, port: int, table: Table, clock: FakeClock, metrics: Metrics) -> None:
+        self.port = port
+        self.table = table
+        self.clock = clock
+        self.metrics = metrics
+
+
+def door_of(table: Table, clock: FakeClock, metrics: Metrics) -> FrontDoor:
+    return FrontDoor(
+        revision=lambda: table.revision, clock=clock, dice=random.Random(1), metrics=metrics
+    )
+
+
+@asynccontextmanager
+async def recursor(clock: FakeClock) -> AsyncGenerator[int, None]:
+    """Run the upstream stub; gives its port."""
+    table = Table()
+    door = door_of(table, clock, Metrics("dns://:0"))
+    door.open([Block((".",), (Recursor(SEQUENCES["upstreams"]["UPSTREAM"]),))])
+    listener = listen("127.0.0.1", 0)
+    async with serving([listener], door):
+        yield listener.port
+
+
+@asynccontextmanager
+async def dead_port() -> AsyncGenerator[int, None]:
+    """Give a port that nobody listens on: bound, so nobody else can take it, but not connected."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tcp:
+        tcp.bind(("127.0.0.1", 0))
+        yield tcp.getsockname()[1]
+
+
+def blocks(kind: str, table: Table, door: FrontDoor, clock: FakeClock, port: int) -> list[Block]:
+    """Return the server blocks of a sequence's Corefile."""
+    reverse = ("in-addr.arpa.", "ip6.arpa.")
+    zones = ("cluster.local.", "in-addr.arpa.")
+
+    def kubernetes(zones: tuple[str, ...] = zones, **options: Any) -> Handler:
+        return Kubernetes(table, Options(zones=zones, **options), door.lookup)
+
+    def cache(*disabled: str) -> Handler:
+        limits = CacheOptions(
+            longest_success=30,
+            longest_denial=30,
+            success_disabled=disabled,
+            denial_disabled=disabled,
+        )
+        return Cache(limits, clock)
+
+    forward = Forward([Upstream("127.0.0.1", port)], clock=clock, dice=random.Random(2))
+    match kind:
+        case "server.refuse":
+            return [Block(("cluster.local.", "in-addr.arpa."), (Errors(), kubernetes()))]
+        case "server.cache_min_ttl":
+            return [Block((".",), (Errors(), cache(), LoadBalance(), kubernetes(ttl=0), forward))]
+        case "server.cache_countdown":
+            return [Block((".",), (Errors(), cache(), LoadBalance(), kubernetes(ttl=30)))]
+        case "server.upstream_down":
+            own = kubernetes(fallthrough=("in-addr.arpa.",))
+            return [Block((".",), (Errors(), own, forward))]
+        case "server.notsynced":
+            own = kubernetes(("cluster.local.", *reverse), pods="insecure", fallthrough=reverse)
+            return [Block((".",), (Errors(), own, forward))]
+        case _:
+            kubeadm = kubernetes(
+                ("cluster.local.", *reverse), pods="insecure", fallthrough=reverse, ttl=30
+            )
+            cached = cache("cluster.local.")
+            return [
+                Block((".",), (Errors(), cached, LoadBalance(), kubeadm, forward)),
+                Block(("stub.test.",), (Errors(), cache(), forward)),
+            ]
+
+
+@asynccontextmanager
+async def running(
+    table_of: TableOf, kind: str = "kubeadm", timeouts: Timeouts | None = None
+) -> AsyncGenerator[Cluster, None]:
+    """Run the server of a sequence, and its upstream."""
+    clock = FakeClock()
+    metrics = Metrics("dns://:53")
+    table = table_of(FIXTURES["shop"], {"not_synced": kind == "server.notsynced"})
+    if kind == "server.notsynced":
+        table = Table()
+    async with AsyncExitStack() as stack:
+        upstream = dead_port() if kind == "server.upstream_down" else recursor(clock)
+        port = await stack.enter_async_context(upstream)
+        door = door_of(table, clock, metrics)
+        door.open(blocks(kind, table, door, clock, port))
+        listener = listen("127.0.0.1", 0)
+        await stack.enter_async_context(serving([listener], door, timeouts=timeouts))
+        yield Cluster(listener.port, table, clock, metrics)
+
+
+# A client that knows nothing of the server
+
+
+@asynccontextmanager
+async def datagrams(port: int) -> AsyncGenerator[socket.socket, None]:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.settimeout(0)
+        sock.connect(("127.0.0.1", port))
+        yield sock
+
+
+async def received(sock: socket.socket) -> bytes:
+    return await asyncio.get_running_loop().sock_recv(sock, 65535)
+
+
+async def ask_udp(port: int, packet: bytes) -> bytes:
+    async with datagrams(port) as sock, asyncio.timeout(PATIENCE):
+        sock.send(packet)
+        return await received(sock)
+
+
+async def ask_tcp(port: int, packet: bytes) -> bytes:
+    async with asyncio.timeout(PATIENCE):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        try:
+            writer.write(framed(packet))
+            return await frame(reader)
+        finally:
+            writer.close()
+            await writer.wait_closed()
+
+
+def framed(packet: bytes) -> bytes:
+    return struct.pack("!H", len(packet)) + packet
+
+
+async def frame(reader: asyncio.StreamReader) -> bytes:
+    (size,) = struct.unpack("!H", await reader.readexactly(2))
+    return await reader.readexactly(size)
+
+
+def request(step: Mapping[str, Any], ident: int = 77) -> bytes:
+    """Return the packet of a step's query."""
+    kind = Kind[step["qtype"]]
+    packet = bytearray(question_packet(ident, Question(step["qname"], kind)))
+    if step.get("rd") is False:
+        packet[2] &= 0xFE
+    if step.get("qclass") == "ANY":
+        packet[-2:] = b"\x00\xff"
+    if "edns" in step:
+        edns = step["edns"]
+        options = b"".join(
+            struct.pack("!2H", code, len(value) // 2) + bytes.fromhex(value)
+            for code, value in edns.get("options", ())
+        )
+        ttl = 0x8000 if edns.get("do") else 0
+        packet[11] = 1
+        packet += struct.pack("!BHHIH", 0, 41, edns["udp_size"], ttl, len(options)) + options
+    return bytes(packet)
+
+
+def opt_of(reply: bytes) -> Json | None:
+    """Return what the OPT of a reply says; ours is always the last record."""
+    for size in range(11, min(80, len(reply))):
+        tail = reply[-size:]
+        kind, udp_size, ttl, length = struct.unpack("!HHIH", tail[1:11])
+        if tail[0] or kind != Kind.OPT or length != size - 11 or not reply[11]:
+            continue
+        options: list[int] = []
+        rest = tail[11:]
+        while rest:
+            code, count = struct.unpack("!2H", rest[:4])
+            options.append(code)
+            rest = rest[4 + count :]
+        return {
+            "version": ttl >> 16 & 0xFF,
+            "udp_size": udp_size,
+            "do": bool(ttl & 0x8000),
+            "options": options,
+        }
+    return None
+
+
+@pytest.mark.parametrize("sequence", PLAYED, ids=lambda s: s["id"])
+async def test_sequence(
+    sequence: Json, table_of: TableOf, summary_of: SummaryOf, expected_of: ExpectedOf
+) -> None:
+    async with running(table_of, sequence["kind"]) as cluster:
+        for nth, step in enumerate(sequence["steps"]):
+            match step["op"]:
+                case "wait":
+                    cluster.clock.advance(step["seconds"])
+                case "query":
+                    await check_step(cluster.port, step, nth, summary_of, expected_of)
+                case "http":
+                    pass  # The program's pages: see test_program.py.
+                case other:
+                    raise AssertionError(other)
+
+
+async def check_step(
+    port: int, step: Json, nth: int, summary_of: SummaryOf, expected_of: ExpectedOf
+) -> None:
+    packet = request(step, nth)
+    asked = screen(packet)
+    query = asked if isinstance(asked, Query) else getattr(asked, "query", None)
+    assert query is not None
+    transport = ask_tcp if step.get("transport") == "tcp" else ask_udp
+    message = await transport(port, packet)
+    expect = step["expect"]
+    reply = read_reply(message, query)
+    flags = message[2] << 8 | message[3]
+    assert message[:2] == packet[:2]
+    assert (bool(flags & 0x0100), bool(flags & 0x0080)) == (expect["rd"], expect["ra"])
+    assert message[12 : query.question_end] == query.question_bytes
+    assert len(message) <= expect.get("max_size", 65535)
+    assert opt_of(message) == expect["edns"]
+    full = {"answer", "authority", "additional"} <= set(expect)
+    if full and not expect["tc"]:
+        assert summary_of(reply) == expected_of(expect)
+    else:
+        assert (reply.truncated, reply.authoritative) == (expect["tc"], expect["aa"])
+        if not expect["tc"]:
+            assert len(reply.answer) == expect["answer_count"]
+            assert len(reply.additional) == expect.get("additional_count", 0)
+
+
+async def test_every_hostile_packet_leaves_the_server_alive(table_of: TableOf) -> None:
+    baseline = b"\xab\xcd" + bytes.fromhex(HOSTILE["packets"][0]["hex"])[2:]
+    async with running(table_of) as cluster, datagrams(cluster.port) as sock:
+        for entry in HOSTILE["packets"]:
+            packet = bytes.fromhex(entry["hex"])
+            good = [entry["expect"], *entry.get("also_acceptable", ())]
+            is_dropped = entry["expect"] in ("drop", "close or ignore")
+            if entry["transport"] == "tcp":
+                count = 1 if is_dropped else 2
+                replies = await replies_to(cluster.port, framed(packet) + framed(baseline), count)
+            else:
+                sock.send(packet)
+                sock.send(baseline)
+                async with asyncio.timeout(PATIENCE):
+                    replies = [await received(sock) for _ in range(1 if is_dropped else 2)]
+            codes = {reply[:2]: Rcode(reply[3] & 0xF).name for reply in replies}
+            assert codes.pop(b"\xab\xcd") == "NOERROR", entry["name"]
+            for code in codes.values():
+                # BADVERS has its high bits in the OPT.
+                low = "BADVERS" if entry["expect"] == "BADVERS" else code
+                assert any(text.startswith((low, "not FORMERR")) for text in good), (
+                    f"{entry['name']}: {code}"
+                )
+
+
+async def test_a_long_udp_query_is_answered(table_of: TableOf) -> None:
+    padded = request(
+        {"qname": WEB, "qtype": "A", "edns": {"udp_size": 1232, "options": [[12, "00" * 600]]}}
+    )
+    assert len(padded) > 600
+    async with running(table_of) as cluster:
+        reply = await ask_udp(cluster.port, padded)
+    assert reply[3] & 0xF == Rcode.NOERROR
+
+
+def addresses(message: bytes, name: str) -> tuple[Record, ...]:
+    asked = screen(question_packet(0, Question(name, Kind.A)))
+    assert isinstance(asked, Query)
+    return read_reply(message, asked).answer
+
+
+async def test_a_new_service_shows_at_once_and_a_deleted_one_goes(
+    table_of: TableOf,
+) -> None:
+    service = convert(
+        Service,
+        {
+            "metadata": {"name": "new", "namespace": "default"},
+            "spec": {"clusterIPs": ["10.96.77.7"], "ports": [{"port": 80}]},
+        },
+    )
+    packet = request({"qname": "new.default.svc.cluster.local.", "qtype": "A"})
+    async with running(table_of) as cluster:
+        codes: list[int] = []
+        for old, new in ((None, None), (None, service), (service, None)):
+            if old or new:
+                cluster.table.change_service(old, new, now=cluster.clock.now())
+            for _ in range(2):
+                codes.append((await ask_udp(cluster.port, packet))[3] & 0xF)
+    assert codes == [3, 3, 0, 0, 3, 3]
+
+
+async def test_addresses_are_shuffled_in_each_reply(table_of: TableOf) -> None:
+    name = "many.default.svc.cluster.local."
+    packet = request({"qname": name, "qtype": "A", "edns": {"udp_size": 1232}})
+    async with running(table_of) as cluster:
+        orders = {addresses(await ask_udp(cluster.port, packet), name) for _ in range(10)}
+    assert len(orders) == 10
+    assert len({frozenset(order) for order in orders}) == 1
+
+
+async def test_requests_are_counted(table_of: TableOf) -> None:
+    packet = request({"qname": WEB, "qtype": "A"})
+    async with running(table_of) as cluster:
+        for _ in range(3):
+            await ask_udp(cluster.port, packet)
+        await ask_tcp(cluster.port, packet)
+        text = cluster.metrics.text()
+    where = 'server="dns://:53",zone=".",view=""'
+    asked = f'coredns_dns_requests_total{{{where},proto=%s,family="1",type="A"}} %d\n'
+    assert asked % ('"udp"', 3) in text
+    assert asked % ('"tcp"', 1) in text
+    answered = f'coredns_dns_responses_total{{{where},rcode="NOERROR",plugin="kubernetes"}} 4\n'
+    assert answered in text
+
+
+# TCP clients that do not behave
+
+QUICK = Timeouts(first_message=0.3, next_message=0.6, write=0.3)
+BASELINE = request({"qname": WEB, "qtype": "A"})
+
+
+@pytest.mark.parametrize(
+    ("sent", "why"),
+    [
+        (b"", "nothing"),
+        (b"\x00", "half a length"),
+        (b"\x00\x33", "a length alone"),
+        (struct.pack("!H", len(BASELINE) + 100) + BASELINE, "a length over the data"),
+        (struct.pack("!H", 65535) + BASELINE, "the largest length"),
+        (b"\x00\x05\x00\x00\x00\x00\x00", "a length below a header"),
+        (b"\x00\x00", "an empty message"),
+    ],
+)
+async def test_an_unfinished_message_is_closed_without_a_reply(
+    sent: bytes, why: str, table_of: TableOf
+) -> None:
+    async with running(table_of, timeouts=QUICK) as cluster, asyncio.timeout(PATIENCE):
+        reader, writer = await asyncio.open_connection("127.0.0.1", cluster.port)
+        writer.write(sent)
+        assert await reader.read() == b"", why
+        writer.close()
+
+
+async def test_a_slow_loris_does_not_move_its_deadline(table_of: TableOf) -> None:
+    async with running(table_of, timeouts=QUICK) as cluster, asyncio.timeout(PATIENCE):
+        reader, writer = await asyncio.open_connection("127.0.0.1", cluster.port)
+        closed = asyncio.ensure_future(reader.read())  # noqa: TID251 - beside the dripping
+        dripped = 0
+        for byte in framed(BASELINE):
+            if closed.done():
+                break
+            writer.write(bytes((byte,)))
+            dripped += 1
+            await asyncio.sleep(0.05)
+        assert await closed == b""
+        assert dripped < len(BASELINE)
+        writer.close()
+
+
+async def replies_to(port: int, stream: bytes, count: int) -> list[bytes]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    async with asyncio.timeout(PATIENCE):
+        writer.write(stream)
+        found = [await frame(reader) for _ in range(count)]
+    writer.close()
+    return found
+
+
+def numbered(idents: Iterable[int]) -> bytes:
+    return b"".join(framed(request({"qname": WEB, "qtype": "A"}, n)) for n in idents)
+
+
+async def test_pipelined_queries_are_answered_in_order(table_of: TableOf) -> None:
+    async with running(table_of) as cluster:
+        replies = await replies_to(cluster.port, numbered(range(200)), 200)
+    assert [int.from_bytes(r[:2], "big") for r in replies] == list(range(200))
+
+
+async def test_a_query_then_a_half_close_is_answered(table_of: TableOf) -> None:
+    foreign = request({"qname": "www.example.com.", "qtype": "A"})
+    async with running(table_of) as cluster, asyncio.timeout(PATIENCE):
+        reader, writer = await asyncio.open_connection("127.0.0.1", cluster.port)
+        writer.write(framed(foreign))
+        writer.write_eof()
+        reply = await frame(reader)
+        assert reply[3] & 0xF == Rcode.NOERROR
+        assert await reader.read() == b""
+        writer.close()
+
+
+@pytest.mark.parametrize(
+    ("first", "codes"),
+    [
+        (b"\x12\x34\x09\x00" + BASELINE[4:], [Rcode.NOTIMP, Rcode.NOERROR]),
+        (BASELINE[:-4], [Rcode.FORMERR, Rcode.NOERROR]),
+        (BASELINE[:2] + b"\x81\x00" + BASELINE[4:], [Rcode.NOERROR]),
+    ],
+    ids=["unknown opcode", "cut question", "a response"],
+)
+async def test_a_bad_message_does_not_end_the_connection(
+    first: bytes, codes: list[Rcode], table_of: TableOf
+) -> None:
+    async with running(table_of) as cluster:
+        replies = await replies_to(cluster.port, framed(first) + framed(BASELINE), len(codes))
+    assert [r[3] & 0xF for r in replies] == codes
+
+
+async def test_idle_connections_do_not_keep_others_out(table_of: TableOf) -> None:
+    async with running(table_of) as cluster:
+        count = connections.MOST_CONNECTIONS_OF_ONE + 20
+        idle = [await asyncio.open_connection("127.0.0.1", cluster.port) for _ in range(count)]
+        assert (await ask_tcp(cluster.port, BASELINE))[3] & 0xF == Rcode.NOERROR
+        assert (await ask_udp(cluster.port, BASELINE))[3] & 0xF == Rcode.NOERROR
+        for _, writer in idle:
+            writer.transport.abort()
+
+
+async def test_a_client_that_never_reads_is_closed(table_of: TableOf) -> None:
+    big = request({"qname": "_http._tcp.many.default.svc.cluster.local.", "qtype": "SRV"})
+    async with running(table_of, timeouts=QUICK) as cluster, asyncio.timeout(PATIENCE):
+        with socket.socket() as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            sock.settimeout(0)
+            loop = asyncio.get_running_loop()
+            await loop.sock_connect(sock, ("127.0.0.1", cluster.port))
+            with pytest.raises((ConnectionResetError, BrokenPipeError)):
+                await loop.sock_sendall(sock, framed(big) * 100_000)
+
+
+async def test_a_dead_upstream_is_told_at_once(table_of: TableOf) -> None:
+    packet = request({"qname": "www.example.com.", "qtype": "A"})
+    async with running(table_of, "server.upstream_down") as cluster:
+        for ask in (ask_udp, ask_tcp):
+            # The clock stands still: only what the kernel reports can have ended the wait.
+            assert (await ask(cluster.port, packet))[3] & 0xF == Rcode.SERVFAIL

@@ -1,0 +1,180 @@
+"""A cluster without nodes' insides: the real API server and controllers, and a kubelet that pretends."""
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import Any, cast
+
+import msgspec
+import pytest
+
+from podwire.emulator.apiserver.agent import NodeAgent
+from podwire.emulator.apiserver.server import ApiServer
+from podwire.emulator.apiserver.store import Store
+from podwire.emulator.controllers.podstate import is_finished, is_ready
+from podwire.emulator.controllers.registry import controllers, run
+from podwire.errors import NotFound
+from podwire.kube.client import Client
+from podwire.kube.clock import SystemClock, rfc3339
+from podwire.kube.codec import key_of
+from podwire.kube.informers import Informers
+from podwire.kube.names import Key
+from podwire.kube.objects import KINDS, Event, Node, NodeSpec, Object, ObjectMeta, Pod, T
+from podwire.kube.reconcile import Reconciler
+
+LIMIT = 20.0
+"""Seconds after which a test gives up waiting."""
+
+
+class PretendKubelet:
+    """Makes bound pods Running and Ready with an address, and ends those that are deleted."""
+
+    def __init__(self, client: Client, informers: Informers) -> None:
+        self._client = client
+        self._pods = informers.of(Pod)
+        self._addresses: dict[str, str] = {}
+        self.starts: Callable[[Pod], bool] = lambda pod: True
+        self.ends: Callable[[Pod], bool] = lambda pod: True
+        self.loop = Reconciler(self._reconcile, name="pretend-kubelet", concurrency=16)
+        self._pods.subscribe(self._changed)
+
+    def look_again(self) -> None:
+        for pod in self._pods.all():
+            self.loop.add(key_of(pod))
+
+    def _changed(self, old: Pod | None, new: Pod | None) -> None:
+        if new is not None:
+            self.loop.add(key_of(new))
+
+    async def _reconcile(self, key: Key) -> float | None:
+        pod = self._pods.get(key)
+        if pod is None or not pod.spec.node_name:
+            return None
+        try:
+            if pod.metadata.deletion_timestamp is not None:
+                if self.ends(pod):
+                    await self._client.delete(Pod, key, grace=0, uid=pod.metadata.uid)
+            elif not is_ready(pod) and not is_finished(pod) and self.starts(pod):
+                status = {"status": self._running(pod)}
+                await self._client.patch(Pod, key, status, subresource="status")
+        except NotFound:
+            pass
+        return None
+
+    def _running(self, pod: Pod) -> dict[str, Any]:
+        number = len(self._addresses)
+        fresh = str(IPv4Address("10.244.0.2") + number)
+        ip = self._addresses.setdefault(pod.metadata.uid, fresh)
+        moment = rfc3339(SystemClock().now())
+        ready = {"type": "Ready", "status": "True", "lastTransitionTime": moment}
+        scheduled = {"type": "PodScheduled", "status": "True", "lastTransitionTime": moment}
+        return {
+            "phase": "Running",
+            "podIP": ip,
+            "podIPs": [{"ip": ip}],
+            "hostIP": "192.168.1.10",
+            "conditions": [scheduled, ready],
+        }
+
+
+class World:
+    """What a test sees and does: a client, copies of everything, and counts of watch events."""
+
+    def __init__(self, client: Client, informers: Informers, kubelet: PretendKubelet) -> None:
+        self.client = client
+        self.kubelet = kubelet
+        self._informers = informers
+        self._changed = asyncio.Event()
+        self.seen: Counter[tuple[str, str]] = Counter()
+        self.history: list[tuple[Object | None, Object | None]] = []
+        for kind in KINDS:
+            informers.of(kind).subscribe(self._note)
+
+    def all(self, kind: type[T], namespace: str = "default") -> list[T]:
+        found = (o for o in self._informers.of(kind).all() if o.metadata.namespace == namespace)
+        return sorted(found, key=lambda o: o.metadata.name)
+
+    def get(self, kind: type[T], name: str, namespace: str = "default") -> T | None:
+        return self._informers.of(kind).get(Key(namespace, name))
+
+    def messages(self, reason: str, namespace: str = "default") -> list[str]:
+        events = (e for e in self.all(Event, namespace) if e.reason == reason)
+        return [e.message for e in events for _ in range(e.count)]
+
+    async def until(self, holds: Callable[[], object]) -> None:
+        """Wait for *holds*; looked at after each change that the test's own watch sees."""
+        async with asyncio.timeout(LIMIT):
+            while not holds():
+                self._changed.clear()
+                await self._changed.wait()
+
+    async def create(self, kind: type[T], name: str, *, namespace: str = "default", **parts: Any) -> T:
+        metadata = {"name": name, **parts.pop("metadata", {})}
+        return await self.client.create_raw(kind, namespace, {"metadata": metadata, **parts})
+
+    async def nodes(self, *names: str) -> None:
+        for name in names:
+            labels = {"kubernetes.io/hostname": name, "topology.kubernetes.io/zone": f"zone-{name}"}
+            meta = ObjectMeta(name=name, labels=labels)
+            await self.client.create(Node(metadata=meta, spec=NodeSpec(pod_cidr="10.244.1.0/24")))
+
+    def _note(self, old: Object | None, new: Object | None) -> None:
+        obj = cast(Object, new or old)
+        type_ = "ADDED" if old is None else "DELETED" if new is None else "MODIFIED"
+        self.seen[obj.RESOURCE.kind, type_] += 1
+        self.history.append((old, new))
+        self._changed.set()
+
+
+Cluster = Callable[[], AbstractAsyncContextManager[World]]
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Cluster:
+    """A function that starts a cluster, for `async with`."""
+    return lambda: _cluster(tmp_path / "api.sock")
+
+
+@asynccontextmanager
+async def _cluster(socket: Path) -> AsyncIterator[World]:
+    rng = random.Random(7)
+    server = ApiServer(Store(), cast(NodeAgent, None), SystemClock(), rng)
+    server.fill(IPv4Address("192.168.1.2"), 6443)
+    async with (
+        server.serve(unix_path=socket),
+        Client.unix(socket, user="system:kube-controller-manager") as client,
+        Client.unix(socket, user="system:node:node-1") as node_client,
+        Client.unix(socket, user="test") as test_client,
+    ):
+        informers, node_informers = Informers(client), Informers(node_client)
+        test_informers = Informers(test_client)
+        kubelet = PretendKubelet(node_client, node_informers)
+        world = World(test_client, test_informers, kubelet)
+        started = controllers(client, SystemClock(), rng, informers=informers, root_ca="CA")
+        tasks = [
+            asyncio.ensure_future(work)  # noqa: TID251 - ended below, with the block
+            for work in (
+                informers.run(),
+                node_informers.run(),
+                test_informers.run(),
+                kubelet.loop.run(),
+                run(started),
+            )
+        ]
+        try:
+            await test_informers.synced()
+            yield world
+            broken = [task.exception() for task in tasks if task.done()]
+            assert broken == []
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def as_json(obj: Object) -> dict[str, Any]:
+    return cast(dict[str, Any], msgspec.to_builtins(obj))

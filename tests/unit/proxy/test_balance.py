@@ -1,0 +1,60 @@
+from ipaddress import IPv4Address
+
+import pytest
+
+from podwire.proxy.balance import Affinity, pick, pick_for
+from podwire.proxy.endpoints import Backend
+
+A, B, C = (Backend(IPv4Address(f"10.244.1.{n}"), 80) for n in (1, 2, 3))
+
+
+@pytest.mark.parametrize(
+    ("chance", "tried", "chosen"),
+    [
+        (0.0, (), A),
+        (0.34, (), B),
+        (0.999999, (), C),
+        (0.0, (A,), B),
+        (0.6, (A,), C),
+        (0.9, (A, B), C),
+        (0.5, (A, B, C), None),
+    ],
+)
+def test_pick_is_uniform_over_what_was_not_tried(
+    chance: float, tried: tuple[Backend, ...], chosen: Backend | None
+) -> None:
+    assert pick((A, B, C), chance=chance, tried=tried) == chosen
+
+
+def test_pick_of_nothing() -> None:
+    assert pick((), chance=0.5) is None
+
+
+def test_a_client_keeps_its_backend_until_the_time_is_over() -> None:
+    memory = Affinity(10)
+    assert pick_for("10.0.0.1", (A, B), memory, now=0, chance=0.9) == B
+    assert pick_for("10.0.0.1", (A, B), memory, now=9, chance=0.0) == B  # and renews the time
+    assert pick_for("10.0.0.2", (A, B), memory, now=9, chance=0.0) == A
+    assert pick_for("10.0.0.1", (A, B), memory, now=18, chance=0.0) == B
+    assert pick_for("10.0.0.1", (A, B), memory, now=28, chance=0.0) == A
+
+
+def test_a_client_whose_backend_is_gone_gets_another_and_keeps_that() -> None:
+    memory = Affinity(10)
+    assert pick_for("10.0.0.1", (A, B), memory, now=0, chance=0.9) == B
+    assert pick_for("10.0.0.1", (A, C), memory, now=1, chance=0.9) == C
+    assert pick_for("10.0.0.1", (A, B, C), memory, now=2, chance=0.0) == C
+
+
+def test_a_backend_tried_in_vain_is_not_kept() -> None:
+    memory = Affinity(10)
+    assert pick_for("10.0.0.1", (A, B), memory, now=0, chance=0.0) == A
+    assert pick_for("10.0.0.1", (A, B), memory, now=0, chance=0.0, tried=[A]) == B
+    assert memory.backend_of("10.0.0.1", now=1) == B
+
+
+def test_clients_that_do_not_come_back_are_forgotten() -> None:
+    memory = Affinity(10)
+    for number in range(1000):
+        pick_for(f"10.1.0.{number}", (A, B), memory, now=number, chance=0.0)
+    assert len(memory) <= 11
