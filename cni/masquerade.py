@@ -27,6 +27,13 @@ def remove(table: str) -> None:
     """Remove the nft table of that name; that there is none is success. Raises NetlinkError."""
     with Netlink(family=_NETLINK_NETFILTER) as netlink:
         body = _header() + attribute(_TABLE_NAME, table.encode() + b"\0")
+        # Asked first, as the kernel waits some 15 ms (an RCU grace period) to undo a failed change.
+        try:
+            netlink.ask(Message(_GET_TABLE, 0, body))
+        except NetlinkError as error:
+            if error.errno in _ABSENT:
+                return
+            raise
         begin = Message(_BATCH_BEGIN, 0, struct.pack("=BBH", 0, 0, socket.htons(10)))
         end = Message(_BATCH_END, 0, begin.body)
         try:
@@ -40,7 +47,7 @@ def tables(prefix: str) -> tuple[str, ...]:
     """Return the names of all nft tables that begin with *prefix*. Raises NetlinkError."""
     with Netlink(family=_NETLINK_NETFILTER) as netlink:
         try:
-            answers = netlink.dump(Message(_GET_TABLE, _DUMP, _header()))
+            answers = netlink.ask(Message(_GET_TABLE, _DUMP, _header()))
         except NetlinkError as error:
             if error.errno in _ABSENT:
                 return ()

@@ -175,7 +175,7 @@ class Netlink:
         for _ in self._answers(answered):
             pass
 
-    def dump(self, message: Message) -> tuple[bytes, ...]:
+    def ask(self, message: Message) -> tuple[bytes, ...]:
         """Return the bodies of all answers to *message*."""
         return tuple(self._ask(message))
 

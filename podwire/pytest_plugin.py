@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
+    from podwire.emulator.trace.trace import Trace
     from podwire.testing.cluster import Cluster
     from podwire.testing.launch import Launched
 
@@ -118,17 +119,28 @@ def _clusters(item: pytest.Item) -> list[Cluster]:
 
 def _report_folder(item: pytest.Item) -> Path:
     name = re.sub(r"[^-.\w\[\]]+", "_", item.nodeid)
-    return item.config.rootpath / item.config.getini("podwire_reports") / name[:200]
+    folder = str(item.config.getini("podwire_reports"))
+    return item.config.rootpath / folder / name[:200]
 
 
 def _save(cluster: Cluster, folder: Path) -> list[str]:
     """Write the packets of traces and captures; return the lines for the report."""
     lines = list[str]()
     for number, trace in enumerate(cluster.traces, 1):
-        lines += [str(trace), _written(folder / f"trace-{number}.pcapng", trace.pcapng)]
+        lines += [str(trace), _traced(folder / f"trace-{number}.pcapng", trace)]
     for number, packets in enumerate(cluster.recordings, 1):
         lines.append(_written(folder / f"capture-{number}.pcapng", packets.pcapng))
     return lines
+
+
+def _traced(path: Path, trace: Trace) -> str:
+    from podwire.errors import PodwireError  # noqa: PLC0415 - see the docstring
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return trace.write(path).written()
+    except (OSError, PodwireError) as error:
+        return f"cannot write {path}: {error}"
 
 
 def _written(path: Path, data: bytes) -> str:

@@ -302,8 +302,8 @@ def extension_type(value: dict[str, Any]) -> str:
     if kind == "array":
         return "[]" + extension_type(value["items"])
     if kind == "object":
-        extra = value.get("additionalProperties")
-        return "{}" + extension_type(dict[str, Any](extra)) if isinstance(extra, dict) else "Raw"
+        extra: dict[str, Any] | None = value.get("additionalProperties")
+        return "{}" + extension_type(extra) if extra else "Raw"
     if kind == "string" and value.get("format") == "byte":
         return "bytes"
     if kind == "integer":

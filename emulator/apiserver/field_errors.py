@@ -111,7 +111,7 @@ def go_selector(selector: Mapping[str, Any]) -> Unquoted:
         f"v1.LabelSelectorRequirement{{Key:{quoted(rule.get('key', ''))},"
         f" Operator:{quoted(rule.get('operator', ''))},"
         f" Values:{go_list(rule['values']) if rule.get('values') else '[]string(nil)'}}}"
-        for rule in many(selector, "matchExpressions")
+        for rule in many(dict(selector), "matchExpressions")
     ]
     listed = f"{{{', '.join(rules)}}}" if rules else "(nil)"
     return Unquoted(

@@ -193,4 +193,5 @@ def _put(doc: Any, tokens: list[str], value: Any) -> Any:
 
 def _json_kind(value: Any) -> str:
     kinds: dict[type, str] = {dict: "object", list: "array", str: "string", bool: "bool"}
-    return kinds.get(type(value), "number")
+    kind: type = type(value)  # pyright: ignore[reportUnknownVariableType]
+    return kinds.get(kind, "number")

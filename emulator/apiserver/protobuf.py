@@ -38,7 +38,8 @@ def decode(body: bytes) -> dict[str, Any]:
         inside = _json(raw)
         if not isinstance(inside, dict):
             raise ProtobufError("the JSON inside the envelope is no object")
-        return dict[str, Any](inside)
+        found_inside: dict[str, Any] = inside
+        return found_inside
     found = schema.type_of(api_version, kind)
     if found is None:
         raise ProtobufError(f'no kind "{kind}" is registered for version "{api_version}"')

@@ -153,7 +153,9 @@ def _check_order(changes: list[Any], order: list[Any], key: str) -> None:
     """Refuse a patch whose elements are not in the order that it asks for."""
     if not changes or not order:
         return
-    waiting = [item for item in changes if not (isinstance(item, dict) and _DIRECTIVE in item)]
+    waiting: list[Any] = [
+        item for item in changes if not (isinstance(item, dict) and _DIRECTIVE in item)
+    ]
     at = 0
     for wanted in order:
         if at < len(waiting) and _key(waiting[at], key) == _key(wanted, key):

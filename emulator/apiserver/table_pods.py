@@ -52,7 +52,7 @@ def _pod(obj: Json, now: float) -> Row:
     restarts = str(found.restarts)
     if found.restarts and found.last_restart:
         restarts = f"{found.restarts} ({since(found.last_restart, now)} ago)"
-    addresses = status.get("podIPs") or [{}]
+    addresses: list[Json] = many(status, "podIPs") or [{}]
     cells: list[Any] = [
         name(obj),
         f"{found.ready}/{total}",
@@ -144,7 +144,7 @@ def _end(terminated: Json) -> str:
 
 
 def _state(status: Json, when: str, which: str) -> Json | None:
-    state: Json | None = (status.get(when) or {}).get(which)
+    state: Json | None = below(status, when).get(which)
     return state
 
 

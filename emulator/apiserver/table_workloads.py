@@ -190,7 +190,7 @@ def _metric(metric: Json, present: Json) -> str:
     if source not in metric:
         return "<unknown type>"
     target: Json = metric[source].get("target") or {}
-    current: Json = (present.get(source) or {}).get("current") or {}
+    current: Json = below(present, source, "current")
     of_resource = kind in ("Resource", "ContainerResource")
     prefix = f"{metric[source].get('name', '')}: " if of_resource else ""
     if target.get("averageValue") is not None:

@@ -99,7 +99,7 @@ def node(obj: Json, old: Json | None) -> list[FieldError]:
         if taint.get("effect") not in effects:
             value = taint.get("effect", "")
             problems.append(not_supported(f"{field}.effect", value, effects))
-    before = ((old or {}).get("spec") or {}).get("podCIDRs")
+    before = many(below(old, "spec"), "podCIDRs")
     if before and before != spec.get("podCIDRs"):
         message = 'node updates may not change podCIDR except from "" to valid'
         problems.append(forbidden("spec.podCIDRs", message))
@@ -112,11 +112,11 @@ def network_policy(obj: Json, old: Json | None) -> list[FieldError]:
     spec: Json = below(obj, "spec")
     problems = validate_meta.selector("spec.podSelector", spec.get("podSelector"))
     for direction, side in (("ingress", "from"), ("egress", "to")):
-        for index, rule in enumerate(spec.get(direction) or ()):
+        for index, rule in enumerate(many(spec, direction)):
             field = f"spec.{direction}[{index}]"
             for at, port in enumerate(many(rule, "ports")):
                 problems += _policy_port(f"{field}.ports[{at}]", port)
-            for at, peer in enumerate(rule.get(side) or ()):
+            for at, peer in enumerate(many(rule, side)):
                 problems += _policy_peer(f"{field}.{side}[{at}]", peer)
     words = ("Egress", "Ingress")
     for index, kind in enumerate(many(spec, "policyTypes")):

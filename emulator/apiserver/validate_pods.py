@@ -140,7 +140,10 @@ def _toleration(field: str, toleration: Json) -> list[FieldError]:
     if key:
         problems += check(f"{field}.key", key, syntax.qualified_name)
     elif operator != "Exists":
-        message = 'operator must be Exists when `key` is empty, which means "match all values and all keys"'
+        message = (
+            "operator must be Exists when `key` is empty,"
+            ' which means "match all values and all keys"'
+        )
         problems.append(invalid(f"{field}.operator", operator, message))
     seconds = toleration.get("tolerationSeconds")
     if seconds is not None and toleration.get("effect") != "NoExecute":

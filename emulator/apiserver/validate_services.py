@@ -117,7 +117,7 @@ def _affinity(spec: Json) -> list[FieldError]:
         case "None":
             return []
         case "ClientIP":
-            seconds = ((config or {}).get("clientIP") or {}).get("timeoutSeconds", 0)
+            seconds = below(config, "clientIP").get("timeoutSeconds", 0)
             if 0 < seconds <= _MAX_STICKY_SECONDS:
                 return []
             path = "spec.sessionAffinityConfig.clientIP.timeoutSeconds"

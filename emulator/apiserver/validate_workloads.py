@@ -210,7 +210,7 @@ def _template(spec: Json, owner: str) -> list[FieldError]:
     """Check the pod template, and that the selector finds the pods made from it."""
     template, selector = spec.get("template"), spec.get("selector")
     problems: list[FieldError] = []
-    labels = ((template or {}).get("metadata") or {}).get("labels")
+    labels = below(template, "metadata", "labels")
     wrong = _is_set(selector) and not validate_meta.selects(selector or {}, labels)
     if template is not None and wrong:
         message = "`selector` does not match template `labels`"

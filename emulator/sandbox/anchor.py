@@ -144,6 +144,7 @@ def _listen(address: str, port: int) -> socket.socket:
 
 
 def _follow(link: socket.socket, report: Callable[[str], None]) -> Mapping[str, str]:
+    error: PodwireError | None = None
     log = ""
     with link.makefile("rb") as lines:
         for line in lines:
@@ -155,10 +156,13 @@ def _follow(link: socket.socket, report: Callable[[str], None]) -> Mapping[str, 
                 return access
             elif "error" in said:
                 kinds = {69: MachineError, 70: InternalError}
-                raise kinds.get(said["status"], PodwireError)(said["error"])
+                error = kinds.get(said["status"], PodwireError)(said["error"])
             elif "log" in said:
                 log = said["log"]
-    raise InternalError("the cluster ended while it started" + (f":\n{log}" if log else ""))
+    if error is not None and not isinstance(error, InternalError):
+        raise error
+    what = str(error or "the cluster ended while it started")
+    raise InternalError(what + (f":\n{log}" if log else ""))
 
 
 class _Anchor:
@@ -176,7 +180,7 @@ class _Anchor:
         self._api = api
         self._link: socket.socket | None = link
         self._server = "https://{}:{}".format(*api.getsockname())
-        self._log = os.memfd_create("podwire-log")
+        self._log = _open_log()
         self._started = time.time()
         self._stop_asked: list[socket.socket] = []
 
@@ -295,3 +299,11 @@ class _Anchor:
     def _log_tail(self, size: int = 8192) -> str:
         end = os.fstat(self._log).st_size
         return os.pread(self._log, size, max(0, end - size)).decode(errors="replace")
+
+
+def _open_log() -> int:
+    """Return where the inside writes what goes wrong: memory, or the file PODWIRE_LOG_FILE."""
+    path = os.environ.get("PODWIRE_LOG_FILE")
+    if path:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    return os.memfd_create("podwire-log")

@@ -21,6 +21,8 @@ BuiltIn = Callable[[Sequence[str], Mapping[str, str]], int]
 NOT_FOUND = 127
 CANNOT_RUN = 126
 
+_MOST_DESCRIPTORS = 1 << 20
+
 
 def enter(request: Fork, fds: Sequence[int], builtins: Mapping[str, BuiltIn]) -> NoReturn:
     """Become the process that *request* describes. Never returns and never raises."""
@@ -32,6 +34,9 @@ def enter(request: Fork, fds: Sequence[int], builtins: Mapping[str, BuiltIn]) ->
         os.set_inheritable(report, False)
         try:
             _become(request, fds)
+            # Nothing else of the fork server's may reach a container: its descriptors are doors.
+            os.closerange(3, report)
+            os.closerange(report + 1, _MOST_DESCRIPTORS)
             if request.builtin:
                 status = _run_builtin(request, builtins, report)
             else:
@@ -75,20 +80,12 @@ def _become(request: Fork, fds: Sequence[int]) -> None:
 
 
 def _execute(request: Fork) -> None:
-    # Every descriptor but 0, 1, 2 is close-on-exec, as Python makes them.
     for number in (signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)
     os.execvpe(request.argv[0], request.argv, request.environ)
 
 
 def _run_builtin(request: Fork, builtins: Mapping[str, BuiltIn], report: int) -> int:
-    keep = {0, 1, 2, report}
-    for entry in os.listdir("/proc/self/fd"):
-        if int(entry) not in keep:
-            try:
-                os.close(int(entry))
-            except OSError:
-                continue
     sys.stdin = open(0, closefd=False)  # noqa: SIM115
     sys.stdout = open(1, "w", buffering=1, closefd=False)  # noqa: SIM115
     sys.stderr = open(2, "w", buffering=1, closefd=False)  # noqa: SIM115

@@ -198,12 +198,15 @@ class Forks:
         while True:
             try:
                 packet, fds, _flags, _address = socket.recv_fds(
-                    self._channel, LARGEST, 64, socket.MSG_CMSG_CLOEXEC
+                    self._channel, LARGEST, 64
                 )
             except BlockingIOError:
                 return
             if not packet:
                 raise InternalError("the fork server is gone")
+            # recv_fds cannot ask for close-on-exec: it ignores its flags.
+            for fd in fds:
+                os.set_inheritable(fd, False)
             reply = _DECODER.decode(packet)
             if isinstance(reply, Answer):
                 waiting = self._answers.pop(reply.id)

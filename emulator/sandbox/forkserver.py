@@ -64,7 +64,7 @@ class ForkServer:
     def _serve(self) -> bool:
         try:
             packet, fds, _flags, _address = socket.recv_fds(
-                self._channel, LARGEST, 64, socket.MSG_CMSG_CLOEXEC
+                self._channel, LARGEST, 64
             )
         except OSError:
             return False

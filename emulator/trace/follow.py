@@ -61,6 +61,7 @@ class _Follower:
         self._name: LegName = name
         self._hops: list[Hop] = []
         self._taken: list[Packet] = []
+        self._blind: list[str] = []
 
     def finding(self) -> Finding:
         """Walk the whole way."""
@@ -103,10 +104,11 @@ class _Follower:
         seen: list[Packet] = []
         for place in leg.places:
             if place.where not in self._sightings.places:
+                if self._snapshot.pod(place.where) or self._snapshot.node(place.where):
+                    self._blind.append(place.where)
                 continue
-            first = not seen and place.where == opening.where
             packet = self._sightings.opening_at(place, leg, opening)
-            if packet is None and first:
+            if packet is None and not seen and place.where == opening.where and not place.tunnelled:
                 packet = opening
             if packet is None:
                 return seen, _Lost(seen[-1] if seen else opening, place)
@@ -139,10 +141,15 @@ class _Follower:
         reason = reasons.lost_between(
             self._sightings, self._snapshot, seen, lost.place, self._opening.time_ns
         )
-        errors = self._sightings.errors_about(seen.core.flow, self._opening.time_ns)
-        return self._wrong(
-            self._missing(lost.place, seen), "unreachable" if errors else "timed out", reason
+        since = self._opening.time_ns
+        known = self._sightings.errors_about(seen.core.flow, since) or self._no_arp(
+            at=seen.where, address=str(seen.core.dst)
         )
+        outcome: Outcome = "unreachable" if known else "timed out"
+        return self._wrong(self._missing(lost.place, seen), outcome, reason)
+
+    def _no_arp(self, *, at: str = "", address: str = "") -> Packet | None:
+        return self._sightings.unanswered_arp(self._opening.time_ns, at=at, address=address)
 
     def _missing(self, place: Place, seen: Packet, summary: str = "") -> Hop:
         hop = packet_hop(seen, self._name)
@@ -216,6 +223,16 @@ class _Follower:
             times = f", like {len(usable) - 1} others" if len(usable) > 1 else ""
             proof = f"the connection to an endpoint in the meantime{times}"
             return self._relayed(relay, Joined(opening, proof))
+        for backend, leg in relay.legs:
+            # Without a hardware address not even the first packet leaves the node.
+            arp = self._no_arp(address=str(leg.address))
+            if arp is not None:
+                about = f"{backend.pod or backend} is unreachable from {relay.node}"
+                reason = (
+                    f"{about}: nobody answers ARP for {leg.address} on {arp.where} {arp.interface}"
+                )
+                hop = packet_hop(arp, self._name, expected=f"an ARP answer from {leg.address}")
+                return self._wrong(hop, "unreachable", reason)
         word = "the connection" if last.core.protocol == "TCP" else "the datagram"
         hop = Hop(
             kind="missing",
@@ -229,6 +246,9 @@ class _Follower:
             expected=f"relayed to one of {_any_of(relay)}",
         )
         reason = f"{relay.node} took {word} and sent nothing on to an endpoint of {relay.service}"
+        reason += reasons.no_arp_answer(
+            self._sightings, self._opening.time_ns, at=relay.node, address=""
+        )
         return self._wrong(hop, "timed out", reason)
 
     # -- the second half
@@ -300,10 +320,9 @@ class _Follower:
 
     def _silence(self, leg: Leg, last: Packet) -> str:
         text = f"{last.where} {last.interface} got the request to {leg} and did not answer"
-        arp = self._sightings.unanswered_arp(leg.address, self._opening.time_ns)
-        if arp is not None:
-            text += f": nobody answers ARP for {leg.address} on {arp.where} {arp.interface}"
-        return text
+        return text + reasons.no_arp_answer(
+            self._sightings, self._opening.time_ns, at="", address=str(leg.address)
+        )
 
     def _answered(self, seen: Sequence[Packet], reply: Packet) -> Finding:
         last = seen[-1]
@@ -321,11 +340,10 @@ class _Follower:
 
     def _hung_up(self, last: Packet, asked: Packet | None) -> Finding:
         flow = last.core.flow
-        closing = [
-            p
-            for p in self._sightings.answers(last.where, flow, last.time_ns)
-            if {"R", "F"} & set(p.core.flags)
-        ]
+        closing = _closing(self._sightings.answers(last.where, flow, last.time_ns))
+        gave_up = _closing(self._sightings.of(last.where, flow))
+        if gave_up and closing and gave_up[0].time_ns <= closing[0].time_ns:
+            closing = []  # only a goodbye to a client that had left
         if asked is not None and closing:
             reason = f"{last.where} closed the connection without an answer"
             return self._wrong(packet_hop(closing[0], self._name), "refused", reason)
@@ -357,7 +375,18 @@ class _Follower:
             previous = reached = found
         if reached is not None and reached is not self._hops[-1].packet:
             self._hops.append(packet_hop(reached, self._name, expected="the answer"))
-        return Finding("confirmed", tuple(self._hops), "answered")
+        if self._blind:
+            reason = (
+                f"answered, but nothing was captured at {', '.join(dict.fromkeys(self._blind))}"
+            )
+            return Finding("inconclusive", tuple(self._hops), "answered", reason)
+        # Of a mere connect the client hears before the backend does.
+        hops = sorted(self._hops, key=lambda hop: hop.time_ns)
+        return Finding("confirmed", tuple(hops), "answered")
+
+
+def _closing(packets: Sequence[Packet]) -> list[Packet]:
+    return [packet for packet in packets if {"R", "F"} & set(packet.core.flags)]
 
 
 def _any_of(relay: Relay) -> str:

@@ -78,18 +78,22 @@ class Sightings:
             and packet.core.quoted.flow == flow
         ]
 
-    def unanswered_arp(self, address: IPv4Address, since_ns: int) -> Packet | None:
-        """Return a request for *address* that nobody answered in the same place, or None."""
-        for packet in self.packets:
-            core = packet.core
-            if packet.time_ns < since_ns or core.protocol != "ARP" or core.dst != address:
-                continue
-            if core.flags == "request" and not any(
-                other.core.protocol == "ARP"
-                and other.core.flags == "reply"
-                and other.core.src == address
-                for other in self.at(packet.where)
-            ):
+    def unanswered_arp(self, since_ns: int, *, at: str = "", address: str = "") -> Packet | None:
+        """Return an ARP request since then that nobody answered anywhere, or None.
+
+        It is for *address*, or was sent at *at*; of both kinds, the one for *address* first.
+        """
+        requests = [p for p in self.packets if p.core.protocol == "ARP" and p.inner is None]
+        answered = {p.src for p in requests if p.flags == "reply"}
+        open_ones = [
+            p
+            for p in requests
+            if p.flags == "request" and p.time_ns >= since_ns and p.dst not in answered
+        ]
+        # A request reaches all ports of a bridge; where it went out says more than where it came.
+        open_ones.sort(key=lambda p: (str(p.dst) != address, p.direction != "out"))
+        for packet in open_ones:
+            if str(packet.dst) == address or packet.where == at:
                 return packet
         return None
 
@@ -152,21 +156,22 @@ def _joined_datagram(
     sightings: Sightings, node: str, own: frozenset[IPv4Address], front: Packet
 ) -> Joined | Ambiguous | None:
     core = front.core
-    flows: dict[Flow, Packet] = {}
-    for packet in sightings.at(node):
-        candidate = packet.core
-        if (
-            candidate.protocol == "UDP"
-            and packet.inner is None
-            and packet.time_ns >= front.time_ns
-            and candidate.src in own
-            and candidate.dst not in own
-            and candidate.payload == core.payload
-            and candidate.flow != core.flow
-        ):
-            flows.setdefault(candidate.flow, packet)
     proof = f"the same {len(core.payload)} bytes went out"
-    return _only([Joined(packet, proof) for packet in flows.values()])
+    flows: dict[Flow, Packet] = {}
+    repeated_ns = 1 << 63
+    for packet in sightings.at(node):
+        other = packet.core
+        is_later = packet.time_ns > front.time_ns
+        if not is_later or other.protocol != "UDP" or other.payload != core.payload:
+            continue
+        if other.dst == core.dst and other.dport == core.dport:
+            # The client asked again, from another port: what follows belongs to that.
+            if other.flow != core.flow:
+                repeated_ns = min(repeated_ns, packet.time_ns)
+        elif packet.inner is None and other.src in own:
+            flows.setdefault(other.flow, packet)
+    first = [packet for packet in flows.values() if packet.time_ns < repeated_ns]
+    return _only([Joined(packet, proof) for packet in first or flows.values()])
 
 
 def _joined_stream(

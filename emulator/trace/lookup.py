@@ -72,7 +72,7 @@ def _questions(case: Case, sightings: Sightings, names: frozenset[str] | None) -
     where = case.source.where
     for packet in sightings.at(where):
         core = packet.core
-        if core.protocol != "UDP" or core.dport != 53 or packet.direction == "in":
+        if core.protocol != "UDP" or core.dport != 53:
             continue
         message = core.dns
         if message is None or message.is_answer or message.kind != "A":

@@ -65,10 +65,15 @@ def lost_between(
     if errors:
         error = errors[0].core
         return f"{text}: {error.icmp}, says {error.src} ({snapshot.name_of(error.src)})"
-    arp = sightings.unanswered_arp(core.dst, since_ns)
-    if arp is not None:
-        return f"{text}: nobody answers ARP for {core.dst} on {arp.where} {arp.interface}"
-    return text
+    return text + no_arp_answer(sightings, since_ns, at=seen.where, address=str(core.dst))
+
+
+def no_arp_answer(sightings: Sightings, since_ns: int, *, at: str, address: str) -> str:
+    """Return, to be put behind a reason, which address nobody answers for; or nothing."""
+    arp = sightings.unanswered_arp(since_ns, at=at, address=address)
+    if arp is None:
+        return ""
+    return f": nobody answers ARP for {arp.dst} on {arp.where} {arp.interface}"
 
 
 def unknown_name(snapshot: Snapshot, host: str, namespace: str, asked: Iterable[str]) -> str:

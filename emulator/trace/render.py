@@ -102,7 +102,7 @@ def _header(shown: Shown, width: int) -> str:
 
 def _result(shown: Shown) -> str:
     finding = shown.finding
-    result = str(finding.status) if finding.status else finding.outcome or "no outcome"
+    result = str(finding.status) if finding.status else finding.outcome or "outcome unknown"
     word = "after" if finding.outcome == "timed out" else "in"
     took = f" {word} {_duration(shown.duration_ns)}" if finding.outcome else ""
     return f"{shown.request} from {shown.source}: {result}{took}"

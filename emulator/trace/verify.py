@@ -64,7 +64,9 @@ def _openings(case: Case, sightings: Sightings, lookup: Lookup) -> list[Packet]:
     found: dict[object, Packet] = {}
     for packet in sightings.at(case.source.where):
         core = packet.core
-        if packet.direction == "in" or packet.inner is not None or (own and core.src not in own):
+        # On lo every packet is shown once, on its way in.
+        came = packet.direction == "in" and packet.interface != "lo"
+        if came or packet.inner is not None or (own and core.src not in own):
             continue
         if isinstance(request, Command):
             is_ours = core.opens or (core.protocol == "UDP" and core.dport != 53 and core.payload)

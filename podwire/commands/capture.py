@@ -7,14 +7,15 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from podwire.commands import places, session
+from podwire.commands import session
 from podwire.commands.output import note, number, say, say_json, say_table
 from podwire.errors import PodwireError, UsageError
+from podwire.kube import places
 
 if TYPE_CHECKING:
     from podwire.kube.capture import Capture
@@ -52,13 +53,15 @@ def run(args: argparse.Namespace) -> int:
 
     with Connection(access) as connection:
         if args.list:
-            return _list(args, connection.get(capture.POINTS_PATH))
+            return _list(args, capture.points(connection))
+        program = _program(args.filter)
         points = [places.parse(p, args.namespace or access.namespace).point for p in args.place]
         name = args.write or f"capture-{time.strftime('%H%M%S')}.pcapng"
         if name == "-" and sys.stdout.isatty():
             raise UsageError("a capture is no text for a terminal\n  use -w FILE, or | wireshark")
         with Writer(name) as writer:
-            running = capture.started(connection, points, writer.write, packet_filter=args.filter)
+            everywhere = points or list(capture.points(connection))
+            running = capture.started(connection, everywhere, writer.write, program=program)
             where = ", ".join(args.place) or "all places"
             note(f"capturing at {where}; Ctrl-C ends it")
             try:
@@ -150,16 +153,18 @@ def _summary(args: argparse.Namespace, path: Path) -> None:
     )
 
 
-def _list(args: argparse.Namespace, listing: dict[str, Any]) -> int:
-    items: list[dict[str, Any]] = listing.get("items") or []
+def _program(expression: str) -> Sequence[tuple[int, int, int, int]]:
+    if not expression:
+        return ()
+    from podwire.emulator.trace.bpf import compile_filter  # noqa: PLC0415 - loads libpcap
+
+    return compile_filter(expression)
+
+
+def _list(args: argparse.Namespace, points: dict[str, dict[str, Any]]) -> int:
     if args.output == "json":
-        say_json(items)
+        say_json(list(points.values()))
         return 0
-    rows = [(_name(item), str(item.get("comment") or "")) for item in items]
-    say_table(("PLACE", "WHAT"), rows)
+    rows = [(where, ", ".join(item.get("interfaces") or [])) for where, item in points.items()]
+    say_table(("PLACE", "INTERFACES"), rows)
     return 0
-
-
-def _name(item: dict[str, Any]) -> str:
-    metadata: dict[str, Any] = item.get("metadata") or {}
-    return str(item.get("where") or item.get("name") or metadata.get("name") or "")

@@ -3,8 +3,9 @@
 import argparse
 import sys
 
-from podwire.commands import places, session
+from podwire.commands import session
 from podwire.errors import UsageError
+from podwire.kube import places
 
 EPILOG = """\
 examples:

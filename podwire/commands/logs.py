@@ -3,10 +3,11 @@
 import argparse
 import sys
 
-from podwire.commands import places, session
+from podwire.commands import session
 from podwire.commands.output import number
 from podwire.emulator.sandbox import anchor
 from podwire.errors import UsageError
+from podwire.kube import places
 
 EPILOG = """\
 examples:

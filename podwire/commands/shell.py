@@ -4,8 +4,8 @@ import argparse
 import importlib
 import sys
 
-from podwire.commands import places
 from podwire.errors import UsageError
+from podwire.kube import places
 
 EPILOG = """\
 examples:

@@ -1,8 +1,10 @@
 """Records packets through the API server: the client's side of the capture stream."""
 
+import json
 import select
 import time
 from collections.abc import Callable, Sequence
+from typing import Any, cast
 
 from podwire.errors import ApiError, PodwireError
 from podwire.kube.plain import Connection, WebSocket
@@ -10,14 +12,17 @@ from podwire.kube.plain import Connection, WebSocket
 PATH = "/apis/podwire.dev/v1/capture"
 POINTS_PATH = "/apis/podwire.dev/v1/capturepoints"
 
+Instruction = tuple[int, int, int, int]
+
 
 class Capture:
-    """A capture that runs. Its first bytes have come, so every socket is armed."""
+    """A capture that runs, with every socket armed."""
 
     def __init__(self, socket: WebSocket, first: bytes, sink: Callable[[bytes], object]) -> None:
         self._socket = socket
         self._sink = sink
-        sink(first)
+        if first:
+            sink(first)
 
     def record(self, stop: int, duration: float | None = None) -> None:
         """Pass on what comes until *stop* is readable or *duration*, in seconds, is over.
@@ -28,7 +33,7 @@ class Capture:
         while True:
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
             waiting = self._socket.pending()
-            ready, _, _ = select.select([self._socket, stop], [], [], 0 if waiting else left)
+            ready = select.select([self._socket.fileno(), stop], [], [], 0 if waiting else left)[0]
             if stop in ready or left == 0.0:
                 self._finish()
                 return
@@ -56,29 +61,47 @@ class Capture:
         self._socket.close()
 
 
+def points(connection: Connection) -> dict[str, dict[str, Any]]:
+    """Return the places where packets can be captured: `pod/NAMESPACE/NAME`, `node/NAME`, ..."""
+    listing = connection.get(POINTS_PATH)
+    return {str(item["where"]): item for item in cast("list[Any]", listing.get("items") or [])}
+
+
 def started(
     connection: Connection,
-    points: Sequence[str],
+    wanted: Sequence[str],
     sink: Callable[[bytes], object],
     *,
-    packet_filter: str = "",
+    program: Sequence[Instruction] = (),
 ) -> Capture:
-    """Start a capture at *points* (none: everywhere) and return when all sockets are armed.
+    """Start a capture at the points *wanted* and return when all sockets are armed.
 
-    *sink* gets the bytes of a pcapng file. *packet_filter* is in tcpdump's words. Raises ApiError
-    for an unknown point or a filter that makes no sense.
+    *sink* gets the bytes of a pcapng file. *program* filters packets in the kernel. Raises ApiError
+    for a point that does not exist.
     """
-    query = [("point", point) for point in points]
-    query += [("filter", packet_filter)] if packet_filter else []
-    socket = connection.websocket(PATH, query, protocols=[])
+    socket = connection.websocket(PATH, [("point", point) for point in wanted], protocols=[])
     try:
-        while True:
+        socket.send_text(json.dumps({"filter": [list(step) for step in program]}))
+        armed = False
+        early = list[bytes]()
+        while not armed:
             for message in socket.receive():
-                if message.kind == "close":
-                    reason = message.data.decode(errors="replace") or "the capture ended at once"
-                    raise ApiError(500, "InternalError", reason)
-                if message.kind == "binary" and message.data:
-                    return Capture(socket, message.data, sink)
+                if message.kind == "text" and message.data == b"started":
+                    armed = True
+                elif message.kind == "binary":
+                    early.append(message.data)
+                else:
+                    raise _refusal(message.data)
     except BaseException:
         socket.close()
         raise
+    return Capture(socket, b"".join(early), sink)
+
+
+def _refusal(text: bytes) -> ApiError:
+    try:
+        status = cast("dict[str, Any]", json.loads(text))
+        return ApiError.of(int(status["code"]), str(status["reason"]), str(status["message"]))
+    except (ValueError, KeyError, TypeError):
+        said = text.decode(errors="replace") or "the stream ended before the capture began"
+        return ApiError(500, "InternalError", said)

@@ -26,8 +26,8 @@ def resized(columns: int, rows: int) -> bytes:
 def exit_status(status: bytes) -> tuple[int, str]:
     """Return (exit status, message) of the Status object that ends a stream.
 
-    What is not the command's own exit status but a failure to run it is 126 or more, as a shell has
-    it: 126 with the server's message.
+    A command that could not be run has the statuses that a shell gives: 127 if there is no such
+    program, else 126, with the server's message.
     """
     body = cast("dict[str, Any]", json.loads(status))
     if body.get("status") == "Success":
@@ -36,4 +36,5 @@ def exit_status(status: bytes) -> tuple[int, str]:
     for cause in cast("list[dict[str, str]]", details.get("causes") or []):
         if cause.get("reason") == "ExitCode":
             return int(cause["message"]), ""
-    return 126, str(body.get("message") or "the command could not be run")
+    message = str(body.get("message") or "the command could not be run")
+    return (127 if "executable file not found" in message else 126), message

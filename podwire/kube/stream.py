@@ -63,8 +63,8 @@ def collected(
 ) -> Result:
     """Return the command's result when it ends; *given* is its whole input.
 
-    *stdout* and *stderr* see the output as it comes. Raises ApiError when the command could not
-    be run, or the stream breaks off without a status.
+    *stdout* and *stderr* see the output as it comes. A command that could not be run has status
+    126 or 127, as in a shell. Raises ApiError when the stream breaks off without a status.
     """
     if given is not None:
         for start in range(0, len(given), 1 << 15):
@@ -83,9 +83,7 @@ def collected(
                 (stderr or err.extend)(data)
             elif channel == channels.STATUS:
                 code, text = channels.exit_status(data)
-                if text:
-                    raise ApiError(500, "InternalError", text)
-                return Result(code, bytes(out), bytes(err))
+                return Result(code, bytes(out), bytes(err) + text.encode())
 
 
 def attached(socket: WebSocket, *, stdin: int | None, terminal: bool) -> int:
@@ -134,7 +132,7 @@ def _pump(socket: WebSocket, selector: selectors.BaseSelector, stdin: int | None
             elif channel == channels.STATUS:
                 code, text = channels.exit_status(data)
                 if text:
-                    raise ApiError(500, "InternalError", text)
+                    sys.stderr.write(f"podwire: {text}\n")
                 return code
 
 

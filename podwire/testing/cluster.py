@@ -5,7 +5,6 @@ The coroutines are blocking calls in threads, so one Cluster serves tests on any
 
 import asyncio
 import contextlib
-import os
 from collections import UserList
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -13,12 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+from podwire.emulator.trace import bpf, pcapng, request
+from podwire.emulator.trace import packets as scapy_door  # loads scapy only when it is used
+from podwire.emulator.trace.trace import Trace
+from podwire.emulator.trace.trace import trace as run_trace
 from podwire.errors import NotFound, UsageError
 from podwire.kube import apply as applying
-from podwire.kube import capture as capturing
-from podwire.kube import manifests, stream, waiting
+from podwire.kube import manifests, places, stream, waiting
 from podwire.kube.config import Access
 from podwire.kube.plain import Connection
+from podwire.testing.target import ApiTarget, recording, run
 
 Json = dict[str, Any]
 T = TypeVar("T")
@@ -30,6 +33,16 @@ _WAITED_FOR = (
     ("ReplicaSet", "/apis/apps/v1", "replicasets"),
     ("Pod", "/api/v1", "pods"),
 )
+# What `delete("pod/shop/web")` calls a kind: where it lives.
+_PATHS = {
+    "pod": ("/api/v1", "pods"),
+    "service": ("/api/v1", "services"),
+    "configmap": ("/api/v1", "configmaps"),
+    "secret": ("/api/v1", "secrets"),
+    "deployment": ("/apis/apps/v1", "deployments"),
+    "daemonset": ("/apis/apps/v1", "daemonsets"),
+    "replicaset": ("/apis/apps/v1", "replicasets"),
+}
 _STATUS_MARK = "\npodwire-status:"
 
 
@@ -75,26 +88,7 @@ class Pod:
         self, *argv: str, stdin: bytes | None = None, check: bool = True, container: str = ""
     ) -> stream.Result:
         """Run a command and return its result; raises CommandFailed unless *check* is false."""
-        connection = Connection(self._cluster.access)
-        sockets = list[Any]()
-
-        def run() -> stream.Result:
-            with connection:
-                socket = stream.opened(
-                    connection, self._path, argv, container=container, stdin=stdin is not None
-                )
-                sockets.append(socket)
-                try:
-                    return stream.collected(socket, given=stdin)
-                finally:
-                    socket.close()
-
-        try:
-            result = await asyncio.to_thread(run)
-        except asyncio.CancelledError:
-            for socket in sockets:  # ends the command, and with it the thread
-                socket.abandon()
-            raise
+        result = await run(self._cluster.access, self._path, argv, container=container, given=stdin)
         if check and result.exit_code != 0:
             raise CommandFailed(argv, result)
         return result
@@ -124,25 +118,24 @@ class Cluster:
         self.kubeconfig = kubeconfig
         self.namespace = "default"
         self.recordings = list[Packets]()
-        self.traces = list[Any]()
+        self.traces = list[Trace]()
         self._applied = list[applying.Applied]()
 
     async def apply(self, what: str | Path | Json) -> None:
         """Apply YAML text, a file or folder, or an object; raises ConfigError or ApiError."""
-        wanted = _manifests(what)
+        wanted = await asyncio.to_thread(_manifests, what)
         self._applied += await self.call(
             lambda c: applying.apply(c, wanted, namespace=self.namespace)
         )
 
     async def delete(self, what: str | Path | Json, *, grace: int | None = None) -> None:
-        """Delete what a manifest names, or "pod/NAMESPACE/NAME"; what is gone is fine."""
+        """Delete what a manifest names, or "pod/NAME", "service/NAMESPACE/NAME"; gone is fine."""
         options: Json = {} if grace is None else {"gracePeriodSeconds": grace}
-        if isinstance(what, str) and "\n" not in what and what.count("/") in (1, 2):
-            kind, _, key = what.partition("/")
-            path = self._path_of(kind, key)
+        path = self._named(what)
+        if path:
             await self.call(lambda c: _delete(c, path, options))
             return
-        wanted = _manifests(what)
+        wanted = await asyncio.to_thread(_manifests, what)
         await self.call(
             lambda c: applying.delete(c, wanted, namespace=self.namespace, options=options)
         )
@@ -196,23 +189,33 @@ class Cluster:
         """Return the host outside of the cluster, to run commands on."""
         return self.node("external")
 
+    async def trace(self, source: str, target: str, *argv: str, timeout: float = 10.0) -> Trace:  # noqa: ASYNC109 - the client program keeps it
+        """Make one request at *source* and judge from packets which way it went.
+
+        *source* is a place; *target* a URL or HOST:PORT[/udp], or with more words a command.
+        """
+        wanted = request.parse([target, *argv])
+        where = places.parse(source, self.namespace).where
+        judged = await run_trace(ApiTarget(self.access), where, wanted, timeout=timeout)
+        self.traces.append(judged)
+        return judged
+
     @asynccontextmanager
-    async def capture(self, *places: str, packet_filter: str = "") -> AsyncGenerator[Packets, None]:
+    async def capture(self, *at: str, packet_filter: str = "") -> AsyncGenerator[Packets, None]:
         """Record packets while the block runs: at these pods, nodes and hosts, or everywhere.
 
         The packets are there when the block has ended. A place is written as for
-        `podwire capture`.
+        `podwire capture`, a filter as for tcpdump.
         """
         packets = Packets()
-        async with self._recording([self._point(place) for place in places], packet_filter) as data:
+        points = [places.parse(place, self.namespace).point for place in at]
+        program = bpf.compile_filter(packet_filter)
+        async with recording(self.access, points, program=program) as data:
             yield packets
         packets.pcapng = bytes(data)
         self.recordings.append(packets)
-        # Imported here: scapy takes 0.3 s, and most tests never look at a packet.
-        from podwire.emulator.trace import packets as scapy_door  # noqa: PLC0415
-        from podwire.emulator.trace import pcapng  # noqa: PLC0415
-
-        packets.extend(scapy_door.all_to_scapy(pcapng.decode(packets.pcapng)))
+        door: Any = scapy_door  # scapy has no types
+        packets.extend(door.all_to_scapy(pcapng.decode(packets.pcapng)))
 
     async def call(self, what: Callable[[Connection], T]) -> T:
         """Return what a blocking function gets from the API, without blocking the loop."""
@@ -223,46 +226,18 @@ class Cluster:
 
         return await asyncio.to_thread(run)
 
-    @asynccontextmanager
-    async def _recording(
-        self, points: Sequence[str], packet_filter: str
-    ) -> AsyncGenerator[bytearray, None]:
-        data = bytearray()
-        connection = Connection(self.access)
-        running = await asyncio.to_thread(
-            capturing.started, connection, points, data.extend, packet_filter=packet_filter
-        )
-        read_end, write_end = os.pipe()
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                copying = tasks.create_task(asyncio.to_thread(running.record, read_end))
-                try:
-                    yield data
-                finally:
-                    os.write(write_end, b"\0")
-                await copying
-        finally:
-            for end in (read_end, write_end):
-                os.close(end)
-            running.close()
-            connection.close()
-
-    def _point(self, place: str) -> str:
-        kind, slash, name = place.partition("/")
-        if kind in ("node", "pod") and slash:
-            return name if kind == "node" else self._qualified(name)
-        return place if slash or place in ("external", "router") else self._qualified(place)
-
     def _qualified(self, name: str) -> str:
         return name if "/" in name else f"{self.namespace}/{name}"
 
     def _path_of(self, kind: str, name: str) -> str:
         namespace, _, short = self._qualified(name).partition("/")
-        plural = {"po": "pods", "svc": "services", "deploy": "deployments", "ds": "daemonsets"}.get(
-            kind.lower(), kind.lower().rstrip("s") + "s"
-        )
-        prefix = {p: prefix for _, prefix, p in _WAITED_FOR}.get(plural, "/api/v1")
+        prefix, plural = _PATHS[kind]
         return f"{prefix}/namespaces/{namespace}/{plural}/{short}"
+
+    def _named(self, what: object) -> str:
+        """Return the path of "KIND/NAME" or "KIND/NAMESPACE/NAME", or an empty text."""
+        kind, slash, name = what.partition("/") if isinstance(what, str) else ("", "", "")
+        return self._path_of(kind.lower(), name) if slash and kind.lower() in _PATHS else ""
 
     def _target(self, connection: Connection, name: str) -> waiting.Target:
         namespace, _, short = self._qualified(name).partition("/")

@@ -24,10 +24,9 @@ Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 _addresses = itertools.count(1)
 
 
-@pytest.fixture(scope="session")
-def event_loop_policy() -> asyncio.AbstractEventLoopPolicy:
+def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
     """Run on the loop that the product runs on."""
-    return uvloop.EventLoopPolicy()
+    return {"uvloop": uvloop.new_event_loop}
 
 
 class World:
@@ -116,6 +115,12 @@ async def make_world() -> AsyncIterator[Callable[..., World]]:
             return world
 
         yield make
+
+
+@pytest.fixture
+async def world(make_world: Callable[..., World]) -> World:
+    """Return a world with the settings of the product."""
+    return make_world()
 
 
 async def end(world: World) -> None:

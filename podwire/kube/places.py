@@ -5,6 +5,10 @@ from typing import Literal
 
 from podwire.errors import UsageError
 
+HELP = "POD, NAMESPACE/POD, node/NODE or external"
+
+_HOSTS = ("external", "router")
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -17,16 +21,19 @@ class Place:
     @property
     def point(self) -> str:
         """Return the name of the capture point there."""
+        if self.kind == "pod":
+            return f"pod/{self.namespace}/{self.name}"
+        return self.name if self.name in _HOSTS else f"node/{self.name}"
+
+    @property
+    def where(self) -> str:
+        """Return the name under which traces show the place."""
         return f"{self.namespace}/{self.name}" if self.kind == "pod" else self.name
-
-
-HELP = "POD, NAMESPACE/POD, node/NODE or external"
-
-_HOSTS = ("external", "router")
 
 
 def parse(text: str, namespace: str = "default") -> Place:
     """Return the place that *text* names; raises UsageError."""
+    text = text.removeprefix("pod/") if text.count("/") == 2 else text
     kind, slash, name = text.partition("/")
     if not text or (slash and (not kind or not name or "/" in name)):
         raise UsageError(f"{text!r} names no place\n  give {HELP}")

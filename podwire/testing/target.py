@@ -1,0 +1,149 @@
+"""A cluster as the tracer needs it (emulator/trace/trace.py: TraceTarget), over its API."""
+
+import asyncio
+import os
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, cast
+
+from podwire.emulator.trace import pcapng
+from podwire.emulator.trace.snapshot import Snapshot
+from podwire.emulator.trace.trace import Captured, Execution
+from podwire.kube import capture, places, stream
+from podwire.kube.config import Access
+from podwire.kube.plain import Connection, WebSocket
+
+_LISTS = (
+    ("Pod", "/api/v1/pods"),
+    ("Service", "/api/v1/services"),
+    ("EndpointSlice", "/apis/discovery.k8s.io/v1/endpointslices"),
+    ("Node", "/api/v1/nodes"),
+)
+
+
+class ApiTarget:
+    """What a trace does to a cluster; each call has a connection and a thread of its own."""
+
+    def __init__(self, access: Access) -> None:
+        self._access = access
+
+    def capture(self, points: Sequence[str]) -> AbstractAsyncContextManager[Captured]:
+        """Capture at *points* ("namespace/pod", a node, "external") while the block runs."""
+        return _captured(self._access, points)
+
+    async def exec(self, where: str, argv: Sequence[str]) -> Execution:
+        """Run a command; it ends when this is cancelled."""
+        place = _place(where)
+        path = (
+            stream.pod_path(place.namespace, place.name)
+            if place.kind == "pod"
+            else stream.host_path(place.name)
+        )
+        result = await run(self._access, path, argv)
+        return Execution(
+            result.exit_code,
+            result.stdout.decode(errors="replace"),
+            result.stderr.decode(errors="replace"),
+        )
+
+    async def objects(self) -> Snapshot:
+        """Return the objects that a trace judges by."""
+
+        def read() -> Snapshot:
+            with Connection(self._access) as connection:
+                return Snapshot.of(
+                    {**item, "kind": kind}
+                    for kind, path in _LISTS
+                    for item in cast(
+                        "list[dict[str, Any]]", connection.get(path).get("items") or []
+                    )
+                )
+
+        return await asyncio.to_thread(read)
+
+
+async def run(
+    access: Access,
+    path: str,
+    argv: Sequence[str],
+    *,
+    container: str = "",
+    given: bytes | None = None,
+) -> stream.Result:
+    """Run a command (path: see podwire.kube.stream); when this is cancelled, it is ended."""
+    sockets = list[WebSocket]()
+
+    def blocking() -> stream.Result:
+        with Connection(access) as connection:
+            socket = stream.opened(
+                connection, path, argv, container=container, stdin=given is not None
+            )
+            sockets.append(socket)
+            try:
+                return stream.collected(socket, given=given)
+            finally:
+                socket.close()
+
+    try:
+        return await asyncio.to_thread(blocking)
+    except asyncio.CancelledError:
+        for socket in sockets:  # the server ends the command with the connection
+            socket.abandon()
+        raise
+
+
+@asynccontextmanager
+async def recording(
+    access: Access, points: Sequence[str], *, program: Sequence[capture.Instruction] = ()
+) -> AsyncGenerator[bytearray, None]:
+    """Capture at *points* (none: everywhere) while the block runs; then the bytes are whole."""
+    data = bytearray()
+
+    def start() -> capture.Capture:
+        with Connection(access) as connection:
+            everywhere = points or list(capture.points(connection))
+            return capture.started(connection, everywhere, data.extend, program=program)
+
+    running = await asyncio.to_thread(start)
+    read_end, write_end = os.pipe()
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(asyncio.to_thread(running.record, read_end))
+            try:
+                yield data
+            finally:
+                os.write(write_end, b"\0")  # the group then waits for what is on its way
+    finally:
+        for end in (read_end, write_end):
+            os.close(end)
+        running.close()
+
+
+class _Recording:
+    """A capture that has ended when it is read."""
+
+    def __init__(self, data: bytearray) -> None:
+        self._data = data
+
+    def capture(self) -> pcapng.Capture:
+        """Return all that was captured."""
+        return pcapng.decode(bytes(self._data))
+
+
+@asynccontextmanager
+async def _captured(access: Access, points: Sequence[str]) -> AsyncGenerator[Captured, None]:
+    def present() -> list[str]:
+        wanted = [_place(where).point for where in points]
+        with Connection(access) as connection:
+            known = capture.points(connection)
+        return [point for point in wanted if point in known]
+
+    async with recording(access, await asyncio.to_thread(present)) as data:
+        yield _Recording(data)
+
+
+def _place(where: str) -> places.Place:
+    """Return the place that a trace calls *where*: a bare word is a host, never a pod."""
+    if "/" in where:
+        return places.parse(where)
+    return places.Place("host", where)
