@@ -11,7 +11,7 @@ import struct
 from collections import OrderedDict, deque
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, Protocol, cast
 
 from podwire.dns.message import Transport
 
@@ -114,11 +114,11 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Start the clock of the first message."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # uvloop's transports are no subclasses of asyncio's.
+        self._transport = cast(asyncio.Transport, transport)
         peer = transport.get_extra_info("peername") or ("", 0)
         self._client = (str(peer[0]), int(peer[1]))
-        transport.set_write_buffer_limits(high=1 << 17)
+        self._transport.set_write_buffer_limits(high=1 << 17)
         self._connections.add(self, self._client[0])
         self._deadline = self._loop.time() + self._timeouts.first_message
         self._timer = self._loop.call_at(self._deadline, self._out_of_time)

@@ -63,7 +63,7 @@ class Exchanges(Protocol):
         ...
 
 
-def parse_upstream(text: str) -> Upstream:
+def parse_upstream(text: str, *, lowest_port: int = 1) -> Upstream:
     """Return the server that ADDRESS, ADDRESS:PORT or [ADDRESS]:PORT names; raises ValueError."""
     address, port = text, "53"
     if text.startswith("["):
@@ -71,7 +71,7 @@ def parse_upstream(text: str) -> Upstream:
         port = port.removeprefix(":") or "53"
     elif text.count(":") == 1:
         address, _, port = text.partition(":")
-    if not port.isdigit() or not 0 < int(port) < 65536:
+    if not port.isdigit() or not lowest_port <= int(port) < 65536:
         raise ValueError(f"{text}: no port number")
     return Upstream(str(ip_address(address)), int(port))
 

@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from ipaddress import ip_address
 from pathlib import Path
-from random import SystemRandom
+from random import Random, SystemRandom
 from typing import Final
 
 import uvloop
@@ -84,7 +84,7 @@ async def run(settings: Settings, clock: Clock) -> None:
         door = FrontDoor(
             revision=lambda: table.revision,
             clock=clock,
-            dice=SystemRandom(),
+            dice=Random(),
             metrics=metrics,
             is_logging=settings.is_logging,
         )
@@ -99,11 +99,8 @@ async def run(settings: Settings, clock: Clock) -> None:
         except TimeoutError:
             log.warning("plugin/kubernetes: starting server with unsynced Kubernetes API")
         await stack.enter_async_context(serving(listeners, door))
-        log.info(
-            "dns on %s, zone %s",
-            ", ".join(f"{a}:{port}" for a, _ in settings.listen),
-            settings.zone,
-        )
+        for (address, _), listener in zip(settings.listen, listeners, strict=True):
+            log.info("dns on %s:%d, zone %s", address, listener.port, settings.zone)
         await stop.wait()
         log.info("shutting down after a lame duck of %g s", settings.lameduck)
         await asyncio.sleep(settings.lameduck)

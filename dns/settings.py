@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 from podwire.dns.answer import PodMode
 from podwire.dns.forward import parse_upstream
@@ -37,7 +37,7 @@ class Settings:
 
 def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
     """Return the settings of a command line; raises UsageError. ``--help`` prints and exits."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="podwire-dns",
         description="Cluster DNS, configured as kubeadm configures CoreDNS.",
     )
@@ -60,7 +60,7 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
     add("--log", action="store_true", help="a line for each query")
     found = parser.parse_args(list(argv))
     try:
-        endpoints = [parse_upstream(text) for text in found.listen or ["0.0.0.0:53"]]
+        endpoints = [parse_upstream(text, lowest_port=0) for text in found.listen or ["0.0.0.0:53"]]
     except ValueError as error:
         raise UsageError(f"--listen: {error}") from error
     return Settings(
@@ -76,6 +76,13 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
         lameduck=found.lameduck,
         is_logging=found.log,
     )
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose complaints are our errors, with our exit status."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}\n{self.format_usage().strip()}")
 
 
 def _default_api(environ: Mapping[str, str]) -> str:

@@ -51,24 +51,25 @@ API_PORT = 6443
 
 
 def control_plane(
-    config: ClusterConfig, channel: socket.socket, api: socket.socket, progress: Progress
+    config: ClusterConfig,
+    light: socket.socket,
+    heavy: socket.socket,
+    api: socket.socket,
+    progress: Progress,
 ) -> None:
-    """Run the control plane until it is killed; *channel* leads to the fork server."""
+    """Run the control plane until it is killed; *light* and *heavy* lead to the fork servers."""
     linux.set_process_name("podwire-control")
     logging.basicConfig(
         level=os.environ.get("PODWIRE_LOG", "WARNING").upper(),
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
         stream=sys.stderr,
     )
-    uvloop.run(_run(config, channel, api, progress))
+    uvloop.run(_run(config, Forks(light, heavy), api, progress))
 
 
-async def _run(
-    config: ClusterConfig, channel: socket.socket, api: socket.socket, progress: Progress
-) -> None:
+async def _run(config: ClusterConfig, forks: Forks, api: socket.socket, progress: Progress) -> None:
     known = addresses(config)
     clock = SystemClock()
-    forks = Forks(channel)
     forks.start()
     kept = certificates.for_cluster(
         config.name,

@@ -141,7 +141,7 @@ def _port_mapping(fields: Fields) -> PortMapping:
     protocol = fields.one_of("protocol", "TCP", ("TCP", "UDP", "tcp", "udp")).upper()
     return PortMapping(
         container_port=port,
-        host_port=max(0, fields.whole("hostPort", 0)),  # kind writes -1 for "any free port"
+        host_port=fields.port("hostPort", 0),
         listen_address=fields.parsed("listenAddress", LOCALHOST, IPv4Address),
         protocol=cast('Literal["TCP", "UDP"]', protocol),
     )
@@ -177,7 +177,7 @@ def _networking(fields: Fields, default: ClusterConfig) -> ClusterConfig:
         api_server_address=fields.parsed(
             "apiServerAddress", default.api_server_address, IPv4Address
         ),
-        api_server_port=max(0, fields.whole("apiServerPort", 0)),
+        api_server_port=fields.port("apiServerPort", 0),
         dns_domain=fields.parsed("dnsDomain", default.dns_domain, _domain),
         backend=cast("Backend", fields.one_of("backend", default.backend, ("vxlan", "host-gw"))),
     )

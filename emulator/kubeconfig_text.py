@@ -7,6 +7,7 @@ never an entry.
 """
 
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from typing import Any, cast
 
 import yaml
@@ -80,12 +81,11 @@ def _items(config: Json, section: str) -> list[Json]:
 
 
 def _checked(edit: Callable[[], str], wanted: Json) -> str:
-    try:
+    # An edit in between may even be no YAML any more, where a value stands in an odd place.
+    with suppress(ValueError, yaml.YAMLError):
         edited = edit()
         if _meaning(parsed(edited)) == _meaning(wanted):
             return edited
-    except ValueError:
-        pass
     return str(yaml.safe_dump(wanted, sort_keys=False, width=10**6))
 
 

@@ -144,6 +144,7 @@ def _router(known: ClusterAddresses) -> Namespace:
         links=(AddBridge(UNDERLAY_BRIDGE, _mac(known.router), UNDERLAY_MTU), *wires, outside),
         ports=(
             SetLink("lo", up=True),
+            SetLink(UNDERLAY_BRIDGE, up=True),
             *(SetLink(wire.name, up=True, master=UNDERLAY_BRIDGE) for wire in wires),
             SetLink(EXTERNAL_WIRE, up=True),
         ),
@@ -178,12 +179,17 @@ def _node(node: NodeAddresses, known: ClusterAddresses, config: ClusterConfig) -
         port=VXLAN_PORT,
         mtu=pod_mtu(config),
     )
+    links = (bridge, tunnel) if vxlan else (bridge,)
     vtep = AddAddress(VXLAN, IPv4Interface((node.vtep, 32)))
     return Namespace(
         name=node.name,
         sysctls=NODE_SYSCTLS,
-        links=(bridge, tunnel) if vxlan else (bridge,),
-        ports=(SetLink("lo", up=True), SetLink(NODE_INTERFACE, up=True)),
+        links=links,
+        ports=(
+            SetLink("lo", up=True),
+            SetLink(NODE_INTERFACE, up=True),
+            *(SetLink(link.name, up=True) for link in links),
+        ),
         addresses=(
             AddAddress(NODE_INTERFACE, node.underlay),
             AddAddress(POD_BRIDGE, node.bridge),

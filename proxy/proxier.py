@@ -17,6 +17,7 @@ from podwire.kube.informer import Informer
 from podwire.kube.names import Key
 from podwire.kube.objects import EndpointSlice, Node, Service
 from podwire.proxy.changes import between
+from podwire.proxy.claims import Claims
 from podwire.proxy.endpoints import HEADLESS_LABEL, PROXY_NAME_LABEL
 from podwire.proxy.listeners import Listeners
 from podwire.proxy.sources import Sources
@@ -62,7 +63,8 @@ class Proxier:
         self._listeners = listeners
         self._clock = clock
         self._loop = loop
-        self._present: dict[Key, dict[Frontend, Route]] = {}
+        self._claims = Claims()
+        self._present: dict[Frontend, Route] = {}
         self._queued_at: float | None = None
         self._started = False
         self._next: asyncio.Handle | None = None
@@ -119,16 +121,18 @@ class Proxier:
             self._inside = self.sources.inside
             self._listeners.move(self._inside)
         dirty = self.sources.take_dirty()
-        old: dict[Frontend, Route] = {}
-        new: dict[Frontend, Route] = {}
+        touched: set[Frontend] = set()
         for key in dirty:
-            old |= self._present.pop(key, {})
-            self._present[key] = self.sources.routes_of(key)
-            new |= self._present[key]
+            touched |= self._claims.update(key, self.sources.routes_of(key))
+        old = {f: route for f in touched if (route := self._present.get(f)) is not None}
+        new = {f: route for f in touched if (route := self._claims.route(f)) is not None}
         failed = self._listeners.apply(between(old, new))
-        for key in dirty:
-            self._forget(key, failed)
-        self._report(failed)
+        for frontend in touched:
+            if frontend in new and frontend not in failed:
+                self._present[frontend] = new[frontend]
+            else:
+                self._present.pop(frontend, None)
+        self._note(touched, failed)
         now = self._clock.monotonic()
         self._not_before = now + (now - began)
         self.syncs.count += 1
@@ -137,24 +141,19 @@ class Proxier:
         self._observe(dirty)
         self.synced.set()
 
-    def _forget(self, key: Key, failed: Mapping[Frontend, str]) -> None:
-        """Leave out what has failed, so that the next sync tries to open it again."""
-        routes = self._present[key]
-        if any(frontend in routes for frontend in failed):
-            self._present[key] = {f: r for f, r in routes.items() if f not in failed}
-            self._loop.call_later(RETRY, self._again, key)
-        elif not routes:
-            del self._present[key]
+    def _note(self, touched: set[Frontend], failed: Mapping[Frontend, str]) -> None:
+        """Say what has failed, once, and have its Services looked at again later."""
+        for frontend, reason in failed.items():
+            if self.failed.get(frontend) != reason:
+                log.error("cannot serve %s: %s; trying again every second", frontend, reason)
+        self.failed = {f: r for f, r in self.failed.items() if f not in touched} | {**failed}
+        for owner in {self._claims.owner(frontend) for frontend in failed}:
+            if owner is not None:
+                self._loop.call_later(RETRY, self._again, owner)
 
     def _again(self, key: Key) -> None:
         self.sources.mark(key)
         self.soon()
-
-    def _report(self, failed: Mapping[Frontend, str]) -> None:
-        for frontend, reason in failed.items():
-            if self.failed.get(frontend) != reason:
-                log.error("cannot serve %s: %s; trying again every second", frontend, reason)
-        self.failed = failed
 
     def _observe(self, dirty: frozenset[Key]) -> None:
         for key in dirty:

@@ -79,6 +79,12 @@ class UdpServer:
         loop.add_reader(sock.fileno(), self._asked)
 
     @property
+    def address(self) -> Address:
+        """Where clients ask."""
+        host, port = self._socket.getsockname()
+        return str(host), int(port)
+
+    @property
     def open(self) -> int:
         """Flows that are open now."""
         return len(self._flows)

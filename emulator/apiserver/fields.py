@@ -14,9 +14,7 @@ def struct(obj: Mapping[str, Any], name: str) -> Json:
 
 def items(obj: Mapping[str, Any], name: str) -> list[Any]:
     """Return the list *name* of *obj*; an empty one (not part of *obj*) if there is none."""
-    value = obj.get(name)
-    found: list[Any] = value if isinstance(value, list) else []
-    return found
+    return cast("list[Any]", obj[name]) if isinstance(obj.get(name), list) else []
 
 
 def text(obj: Mapping[str, Any], name: str) -> str:

@@ -4,12 +4,15 @@ from typing import Any
 from uuid import UUID
 
 from podwire.emulator.apiserver.fields import struct
+from podwire.emulator.apiserver import schema
+from podwire.emulator.apiserver.normalise import zero
 from podwire.emulator.apiserver.request import Dice, Request
 from podwire.emulator.apiserver.resources import Resource
 from podwire.kube.clock import rfc3339
 
 Json = dict[str, Any]
 
+_FIRST_PHASES = {"Pod": "Pending", "Namespace": "Active"}
 _SYSTEM_FIELDS = ("uid", "creationTimestamp", "generation", "deletionTimestamp")
 
 
@@ -99,13 +102,12 @@ def _keep(obj: Json, old: Json, name: str) -> None:
 
 
 def _drop_status(obj: Json, resource: Resource) -> None:
-    obj.pop("status", None)
-    if resource.kind == "Pod":
-        obj["status"] = {"phase": "Pending"}
-    elif resource.kind == "Namespace":
-        obj["status"] = {"phase": "Active"}
-    elif resource.kind == "Service":
-        obj["status"] = {"loadBalancer": {}}
+    type_ = schema.type_of(resource.api_version, resource.kind)
+    assert type_ is not None
+    # What Go writes for an empty status: {}, or counters at zero where they are not omitted.
+    obj["status"] = zero(type_.fields["status"].kind)
+    if resource.kind in _FIRST_PHASES:
+        obj["status"] = {"phase": _FIRST_PHASES[resource.kind]}
 
 
 def _keep_finalizers(obj: Json, old: Json) -> None:

@@ -1,4 +1,4 @@
-"""The fork server's client, on asyncio: ask for namespaces and processes, hear of their end."""
+"""The fork servers' client, on asyncio: ask for namespaces and processes, hear of their end."""
 
 import asyncio
 import os
@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from podwire.emulator.sandbox.forkserver import LIGHT
 from podwire.emulator.sandbox.messages import (
     LARGEST,
     Answer,
@@ -88,7 +89,42 @@ class Process:
 
 
 class Forks:
-    """One client of the fork server; start it with `run` in a task."""
+    """Both fork servers: what needs no big library is forked by PID 1, the rest by the zygote."""
+
+    def __init__(self, light: socket.socket, heavy: socket.socket) -> None:
+        self._light = ForkChannel(light)
+        self._heavy = ForkChannel(heavy)
+
+    def start(self) -> None:
+        """Listen for answers; call it in the loop."""
+        self._light.start()
+        self._heavy.start()
+
+    async def namespaces(self, hostname: str, path: str = "") -> list[int]:
+        """Make network (bind-mounted at *path*; none if empty), UTS and IPC namespaces."""
+        return await self._light.namespaces(hostname, path)
+
+    async def remove_namespace(self, path: str) -> None:
+        """Remove the bind mount at *path*."""
+        await self._light.remove_namespace(path)
+
+    async def fork(
+        self,
+        program: Program,
+        place: Place,
+        *,
+        stdin: int = -1,
+        stdout: int = -1,
+        stderr: int = -1,
+    ) -> Process:
+        """Start *program* in *place* with these descriptors; raises StartError."""
+        is_light = not program.builtin or program.builtin in LIGHT
+        channel = self._light if is_light else self._heavy
+        return await channel.fork(program, place, stdin=stdin, stdout=stdout, stderr=stderr)
+
+
+class ForkChannel:
+    """The client's end of one fork server."""
 
     def __init__(self, channel: socket.socket) -> None:
         self._channel = channel
@@ -197,9 +233,7 @@ class Forks:
     def _read(self) -> None:
         while True:
             try:
-                packet, fds, _flags, _address = socket.recv_fds(
-                    self._channel, LARGEST, 64
-                )
+                packet, fds, _flags, _address = socket.recv_fds(self._channel, LARGEST, 64)
             except BlockingIOError:
                 return
             if not packet:

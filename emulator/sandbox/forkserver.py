@@ -1,7 +1,7 @@
-"""The fork server: PID 1 of the sandbox. Loads libraries once; a process then costs a fork.
+"""The fork server: with its libraries loaded once, a process costs a fork.
 
-Single-threaded and without an event loop, for ever: only such a process may fork freely. It is the
-parent of everything in the sandbox, reaps what ends, and its own end ends the sandbox.
+Single-threaded and without an event loop, for ever: only such a process may fork freely. There are two
+in a sandbox (see supervisor); each is the parent of what it forks, and its own end ends the sandbox.
 """
 
 import gc
@@ -15,6 +15,8 @@ from pathlib import Path
 import msgspec
 
 from podwire import linux
+from podwire.cni import __main__ as cni
+from podwire.emulator.images import pause
 from podwire.emulator.network import make_namespace, remove_namespace
 from podwire.emulator.sandbox.container import BuiltIn, enter
 from podwire.emulator.sandbox.messages import (
@@ -27,8 +29,19 @@ from podwire.emulator.sandbox.messages import (
     Unmount,
 )
 
+# Built-in programs that need none of the big libraries: a fork of PID 1 will do.
+LIGHT: Mapping[str, BuiltIn] = {"cni": cni.main, "pause": pause.main}
+
 _DECODER = msgspec.json.Decoder(Request)
 _ENCODER = msgspec.json.Encoder()
+
+
+def channel() -> tuple[socket.socket, socket.socket]:
+    """Return the two ends that a fork server and its client speak through."""
+    ends = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    for end in ends:
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, LARGEST)
+    return ends
 
 
 class ForkServer:
@@ -63,9 +76,7 @@ class ForkServer:
 
     def _serve(self) -> bool:
         try:
-            packet, fds, _flags, _address = socket.recv_fds(
-                self._channel, LARGEST, 64
-            )
+            packet, fds, _flags, _address = socket.recv_fds(self._channel, LARGEST, 64)
         except OSError:
             return False
         if not packet:

@@ -24,6 +24,10 @@ class Progress:
         """Say why the cluster cannot start, and the exit status that fits."""
         self._say({"error": error, "status": status})
 
+    def close(self) -> None:
+        """Say no more from this process."""
+        self._link.close()
+
     def _say(self, said: Mapping[str, Any]) -> None:
         try:
             self._link.sendall(json.dumps(said).encode() + b"\n")

@@ -1,6 +1,8 @@
-"""PID 1 of the sandbox: makes its file system and network, starts the control plane, then forks.
+"""PID 1 of the sandbox: makes its file system and network, starts the zygote, then forks.
 
-The network is built by a child while the libraries load: two cores are there, and the time from
+Two fork servers: PID 1, which has loaded little and so forks fast, for programs of the host, CNI plugins
+and namespaces; and the zygote, which has loaded everything, for the built-in programs and the control
+plane. The network is built by a child while the zygote loads: two cores are there, and the time from
 `podwire up` to the first answer is what users feel.
 """
 
@@ -15,7 +17,8 @@ from typing import NoReturn
 
 from podwire import linux
 from podwire.emulator.config import ClusterConfig
-from podwire.emulator.sandbox import paths
+from podwire.emulator.sandbox import forkserver, paths
+from podwire.emulator.sandbox.forkserver import LIGHT, ForkServer
 from podwire.emulator.sandbox.progress import Progress
 from podwire.errors import PodwireError
 
@@ -34,34 +37,59 @@ def supervise(config: ClusterConfig, api: socket.socket, link: socket.socket) ->
             signal.signal(number, signal.SIG_IGN)
         _make_file_system()
         network = _in_child(lambda: _build_network(config), "the network of the cluster")
-        began = time.monotonic()
-        # Loaded once, here: everything else in the sandbox is a fork of this process.
-        from podwire.emulator.cluster import control_plane  # noqa: PLC0415
-        from podwire.emulator.images.builtins import BUILTINS  # noqa: PLC0415
-        from podwire.emulator.sandbox.forkserver import ForkServer  # noqa: PLC0415
-
-        progress.step(f"libraries loaded in {time.monotonic() - began:.2f} s")
+        ours, theirs = forkserver.channel()
+        networked, tell = os.pipe2(os.O_CLOEXEC)
+        zygote = os.fork()
+        if zygote == 0:
+            ours.close()
+            os.close(tell)
+            _be_zygote(config, api, theirs, networked, progress)
+        for end in (theirs, api):
+            end.close()
         network()
         progress.step(f"network of {len(config.nodes)} nodes made")
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        for end in (ours, theirs):
-            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+        os.close(tell)
+        link.close()
+        ForkServer(ours, LIGHT).run({zygote: "the zygote"}, _last_words)
+    except PodwireError as error:
+        progress.failed(str(error), error.exit_status)
+    except OSError as error:
+        progress.failed(f"{error}\n  see what this machine lacks: podwire doctor", 69)
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+        progress.failed("podwire failed while it started; this is its own fault")
+    finally:
+        os._exit(70)
+
+
+def _be_zygote(
+    config: ClusterConfig,
+    api: socket.socket,
+    light: socket.socket,
+    networked: int,
+    progress: Progress,
+) -> NoReturn:
+    """Load everything once, start the control plane as a fork, then fork built-in programs."""
+    try:
+        linux.set_process_name("podwire-zygote")
+        began = time.monotonic()
+        from podwire.emulator.cluster import control_plane  # noqa: PLC0415
+        from podwire.emulator.images.builtins import BUILTINS  # noqa: PLC0415
+
+        progress.step(f"libraries loaded in {time.monotonic() - began:.2f} s")
+        os.read(networked, 1)
+        ours, theirs = forkserver.channel()
         control = os.fork()
         if control == 0:
             ours.close()
             signal.signal(signal.SIGINT, signal.SIG_DFL)
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            control_plane(config, theirs, api, progress)
+            control_plane(config, light, theirs, api, progress)
             os._exit(0)
-        theirs.close()
-        api.close()
-        link.close()
-        essential = {control: "the control plane"}
-        ForkServer(ours, BUILTINS).run(essential, _last_words)
-    except PodwireError as error:
-        progress.failed(str(error), error.exit_status)
-    except OSError as error:
-        progress.failed(f"{error}\n  see what this machine lacks: podwire doctor", 69)
+        for end in (theirs, light, api):
+            end.close()
+        progress.close()
+        ForkServer(ours, BUILTINS).run({control: "the control plane"}, _last_words)
     except BaseException:
         sys.excepthook(*sys.exc_info())
         progress.failed("podwire failed while it started; this is its own fault")

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 
 from podwire.emulator.trace import pcapng
 from podwire.emulator.trace.agent import SOCKET_PATH, Order
@@ -33,7 +33,7 @@ async def record(
     order: Order,
     *,
     sink: Callable[[bytes], None] | None = None,
-) -> AsyncIterator[Recording]:
+) -> AsyncGenerator[Recording]:
     """Capture while the block runs; it is entered when every socket is armed.
 
     With *sink* the bytes go there (a file's write) and the recording keeps none. Raises
@@ -61,7 +61,7 @@ async def record(
 @contextlib.asynccontextmanager
 async def record_at(
     order: Order, *, path: str = SOCKET_PATH, sink: Callable[[bytes], None] | None = None
-) -> AsyncIterator[Recording]:
+) -> AsyncGenerator[Recording]:
     """Capture by the agent that listens at *path*, as `record` does."""
     try:
         reader, writer = await asyncio.open_unix_connection(path)

@@ -60,11 +60,11 @@ class Fields:
         return self._typed(key, default, int, "a whole number")
 
     def port(self, key: str, default: int) -> int:
-        """Return a port number; 0 stands for any free one."""
+        """Return a port number; 0, or kind's -1, stands for any free one."""
         port = self.whole(key, default)
-        if not 0 <= port <= 65535:
+        if not -1 <= port <= 65535:
             raise self.error(key, f"{self.dotted(key)}: {port} is no port (0 to 65535)")
-        return port
+        return max(0, port)
 
     def yes(self, key: str) -> bool:
         """Return a field that is true or false; absent is false."""

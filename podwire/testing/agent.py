@@ -24,7 +24,11 @@ class ProcessSession:
     """A process with pipes, or with a pty."""
 
     def __init__(
-        self, process: asyncio.subprocess.Process, stdin: int | None, stdout: int, stderr: int | None
+        self,
+        process: asyncio.subprocess.Process,
+        stdin: int | None,
+        stdout: int,
+        stderr: int | None,
     ) -> None:
         self._process = process
         self.stdin = stdin

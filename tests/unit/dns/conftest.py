@@ -1,10 +1,12 @@
 """The vector files' clusters as Kubernetes objects, and DNS data as the vectors write it."""
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Mapping
 from ipaddress import ip_address
 from typing import Any
 
 import pytest
+import uvloop
 
 from podwire.dns.answer import Options
 from podwire.dns.message import Record, Reply, Soa, data_text, kind_name, rcode_name
@@ -14,6 +16,19 @@ from podwire.kube.objects import EndpointSlice, Namespace, Pod, Service
 from podwire.kube.selectors import parse_labels
 
 Json = dict[str, Any]
+
+
+def pytest_asyncio_loop_factories(
+    config: pytest.Config, item: pytest.Item
+) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Run the server's tests on the plain loop, and on the one that the program uses."""
+    del config
+    plain: Mapping[str, Callable[[], asyncio.AbstractEventLoop]] = {
+        "asyncio": asyncio.new_event_loop
+    }
+    if item.path.name not in ("test_server.py", "test_forward.py"):
+        return plain
+    return {**plain, "uvloop": uvloop.new_event_loop}
 
 
 @pytest.fixture(scope="session")

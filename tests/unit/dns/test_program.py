@@ -219,7 +219,10 @@ def test_inside_a_pod_the_service_account_is_used(
     assert parse([], environ).api == "https://10.96.0.1:443"
 
 
-@pytest.mark.parametrize("argv", [["--listen", "dns.example"], ["--listen", "10.0.0.1:x"]])
+@pytest.mark.parametrize(
+    "argv",
+    [["--listen", "dns.example"], ["--listen", "10.0.0.1:x"], ["--pods", "all"], ["--ready", "x"]],
+)
 def test_wrong_options(argv: list[str]) -> None:
     with pytest.raises(UsageError):
         parse(argv, {})

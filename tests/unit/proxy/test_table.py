@@ -117,7 +117,7 @@ def leads(table: dict[Frontend, Route], frontend: str, *, inside: bool = True) -
         ("10.244.1.5 node-1 zone=b, 10.244.2.7 node-2 zone=a", "2.7", "1.5", True),
     ],
 )
-def test_usable_endpoints(endpoints: str, cluster: str, local: str, anywhere: bool) -> None:
+def test_usable_endpoints(endpoints: str, cluster: str, local: str, *, anywhere: bool) -> None:
     found = usable(candidates((slice_(endpoints),), port="", protocol="TCP"), HERE)
     assert " ".join(str(b.address)[7:] for b in found.cluster) == cluster
     assert " ".join(str(b.address)[7:] for b in found.local) == local
@@ -217,9 +217,7 @@ def test_ports_by_name_and_protocol() -> None:
     }
 
 
-@pytest.mark.parametrize(
-    ("name", "text"), [("", "default/web"), ("http", "default/web:http")]
-)
+@pytest.mark.parametrize(("name", "text"), [("", "default/web"), ("http", "default/web:http")])
 def test_port_names_are_written_as_kube_proxy_does(name: str, text: str) -> None:
     assert str(PortName("default", "web", name)) == text
 
@@ -264,7 +262,9 @@ def test_load_balancer_in_proxy_mode_is_left_alone() -> None:
 def test_source_ranges_bind_the_load_balancer_address_only(
     ranges: tuple[str, ...], let_in: tuple[str, ...]
 ) -> None:
-    by_address = {str(f.address): r for f, r in routes(load_balancer(*ranges), slice_(THERE)).items()}
+    by_address = {
+        str(f.address): r for f, r in routes(load_balancer(*ranges), slice_(THERE)).items()
+    }
     assert by_address["192.168.1.200"].sources == tuple(map(IPv4Network, let_in))
     assert by_address["198.51.100.4"].sources == ()
     assert by_address["10.96.14.7"].sources == ()

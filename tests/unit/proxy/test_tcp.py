@@ -231,15 +231,13 @@ async def test_an_answer_arrives_though_the_backend_closed_on_a_talking_client(
         writer.write(b"413 too large")
 
     frontend = world.frontend(world.route(await world.backend(serve)))
-    reader, writer = await world.connect(frontend)
+    loop, client = asyncio.get_running_loop(), world.socket()
+    await loop.sock_connect(client, (str(frontend.address), frontend.port))
     with suppress(ConnectionError):
         for _ in range(100):
-            writer.write(b"x" * 10_000)
-            await writer.drain()
-            await asyncio.sleep(0)
-    assert await reader.readexactly(13) == b"413 too large"
-    writer.transport.abort()
+            await loop.sock_sendall(client, b"x" * 10_000)
     await world.until(lambda: world.relay.open == 0)
+    assert await loop.sock_recv(client, 100) == b"413 too large"
 
 
 async def test_a_thousand_connections_at_once(world: World) -> None:
@@ -296,7 +294,8 @@ def fill_files() -> list[socket.socket]:
         try:
             fillers.append(socket.socket())
         except OSError as error:
-            assert error.errno == errno.EMFILE
+            if error.errno != errno.EMFILE:
+                raise
             return fillers
 
 

@@ -1,0 +1,41 @@
+# make demo and make test set up all that they need.
+.DEFAULT_GOAL := help
+PYTEST := .venv/bin/pytest
+WORKERS ?= 2
+
+.PHONY: help demo test lint unit system bench clean
+
+help: ## show this
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+demo: ## start a cluster, call a Service by name, prove the way the packets went
+	@scripts/virtual-environment
+	@scripts/demo
+
+test: lint unit system ## everything that must pass
+
+lint: ## style, types and import contracts
+	@scripts/virtual-environment --dev
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/lint-imports
+	.venv/bin/mypy
+	.venv/bin/pyright
+
+unit: ## tests without namespaces
+	@scripts/virtual-environment --dev
+	$(PYTEST) tests/unit tests/contract -q -n $(WORKERS)
+
+system: ## tests on real namespaces, with real clients
+	@scripts/virtual-environment --dev
+	@scripts/system-packages
+	$(PYTEST) tests/system -q -n $(WORKERS)
+	$(PYTEST) -c examples/02-your-own-tests/pyproject.toml --rootdir examples/02-your-own-tests examples/02-your-own-tests -q
+
+bench: ## start-up, memory, pods, endpoint changes, relay and DNS, against their peers
+	@scripts/virtual-environment --dev
+	@scripts/system-packages --bench
+	.venv/bin/python -P bench/run.py
+
+clean: ## remove what was set up and built
+	rm -rf .venv build dist *.egg-info podwire-reports .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

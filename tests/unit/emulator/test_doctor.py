@@ -1,0 +1,118 @@
+from dataclasses import replace
+
+import pytest
+
+from podwire.emulator.doctor import Facts, error_for, evaluate, lacking
+
+DONE = dict.fromkeys(("namespaces", "proc", "veth", "bridge", "vxlan", "forwarding"), "")
+GOOD = Facts(
+    trial=DONE,
+    distribution=("debian",),
+    programs=dict.fromkeys(("nft", "iptables", "kubectl", "curl", "dig", "tshark", "uv"), True),
+)
+REFUSED = {"namespaces": "Operation not permitted"}
+
+
+def test_a_machine_that_has_everything() -> None:
+    findings = evaluate(GOOD)
+    assert {finding.status for finding in findings} == {"ok"}
+    assert error_for(findings) is None
+
+
+@pytest.mark.parametrize(
+    ("facts", "name", "fix"),
+    [
+        (Facts(system="Darwin"), "system", "use a Linux machine"),
+        (replace(GOOD, kernel=(5, 4)), "kernel", "upgrade the kernel to 5.12"),
+        (replace(GOOD, python=(3, 10)), "python", "uv python install 3.12"),
+        (
+            replace(GOOD, trial=REFUSED, max_user_namespaces=0, apparmor_restrict_userns=1),
+            "namespaces",
+            "sudo sysctl -w user.max_user_namespaces=10000",
+        ),
+        (
+            replace(GOOD, trial=REFUSED, unprivileged_userns_clone=0),
+            "namespaces",
+            "sudo sysctl -w kernel.unprivileged_userns_clone=1",
+        ),
+        (
+            replace(GOOD, trial=REFUSED, apparmor_restrict_userns=1),
+            "namespaces",
+            "sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0",
+        ),
+        (replace(GOOD, trial=REFUSED, in_container=True), "namespaces", "docker run --privileged"),
+        (replace(GOOD, trial=REFUSED), "namespaces", "sudo podwire up"),
+        (replace(GOOD, trial={}), "namespaces", "run as another user"),
+        (
+            replace(GOOD, trial={**DONE, "vxlan": "Operation not supported"}),
+            "vxlan",
+            "sudo modprobe vxlan",
+        ),
+        (replace(GOOD, trial={**DONE, "bridge": "x"}), "bridge", "sudo modprobe bridge"),
+        (
+            replace(GOOD, trial={**DONE, "proc": "x"}, in_container=True),
+            "proc",
+            "docker run --security-opt systempaths=unconfined",
+        ),
+        (
+            replace(GOOD, programs={"nft": False, "iptables": False}),
+            "packet filter",
+            "sudo apt-get install -y nftables",
+        ),
+        (
+            replace(GOOD, programs={"nft": False}, distribution=("fedora",)),
+            "packet filter",
+            "sudo dnf install -y nftables",
+        ),
+        (
+            replace(GOOD, programs={"nft": False}, distribution=("nixos",)),
+            "packet filter",
+            "install nftables",
+        ),
+    ],
+)
+def test_each_lack_has_the_command_that_mends_it(facts: Facts, name: str, fix: str) -> None:
+    findings = evaluate(facts)
+    assert [finding.name for finding in lacking(findings)] == [name]
+    (finding,) = lacking(findings)
+    assert finding.fix.startswith(fix)
+    error = error_for(findings)
+    assert error is not None
+    assert error.exit_status == 69
+    assert finding.detail in str(error)
+    assert finding.fix in str(error)
+
+
+@pytest.mark.parametrize(
+    ("facts", "name", "fix"),
+    [
+        (replace(GOOD, tun=False), "tun", "sudo modprobe tun"),
+        (replace(GOOD, trial={**DONE, "overlay": "x"}), "overlay", "sudo modprobe overlay"),
+        (
+            replace(GOOD, programs={"nft": True, "dig": False}, distribution=("ubuntu", "debian")),
+            "dig",
+            "sudo apt-get install -y dnsutils",
+        ),
+        (
+            replace(GOOD, programs={"nft": True}, distribution=("arch",)),
+            "kubectl",
+            "see https://kubernetes.io/docs/tasks/tools/",
+        ),
+    ],
+)
+def test_what_is_optional_stops_nobody(facts: Facts, name: str, fix: str) -> None:
+    findings = evaluate(facts)
+    assert lacking(findings) == ()
+    found = {finding.name: finding for finding in findings}[name]
+    assert found.status == "optional"
+    assert found.fix.startswith(fix)
+
+
+def test_the_switches_do_not_matter_where_the_trial_worked() -> None:
+    assert lacking(evaluate(replace(GOOD, apparmor_restrict_userns=1))) == ()
+
+
+def test_without_a_look_at_programs_there_is_nothing_about_them() -> None:
+    names = {finding.name for finding in evaluate(replace(GOOD, programs={}))}
+    assert "packet filter" not in names
+    assert "kubectl" not in names

@@ -1,0 +1,335 @@
+"""Builders for tests of the judge: clusters and captured packets, each a line of text."""
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+from scapy.layers.dns import DNS, DNSQR, DNSRR
+from scapy.layers.inet import ICMP, IP, TCP, UDP
+from scapy.layers.l2 import ARP, Ether
+from scapy.layers.vxlan import VXLAN
+from scapy.packet import Raw
+
+from podwire.emulator.trace import frames, pcapng
+from podwire.emulator.trace.case import Case, ClientReport
+from podwire.emulator.trace.hops import Finding
+from podwire.emulator.trace.join import Sightings
+from podwire.emulator.trace.request import parse
+from podwire.emulator.trace.snapshot import Snapshot
+from podwire.emulator.trace.verify import judge
+from podwire.emulator.trace.wiring import Wiring
+
+READY = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
+
+
+def node(name: str, number: int) -> dict[str, Any]:
+    return {
+        "kind": "Node",
+        "metadata": {"name": name, "labels": {"topology.kubernetes.io/zone": f"zone-{number}"}},
+        "spec": {"podCIDR": f"10.244.{number}.0/24"},
+        "status": {"addresses": [{"type": "InternalIP", "address": f"192.168.1.{9 + number}"}]},
+    }
+
+
+def pod(where: str, address: str, *, ready: bool = True, **spec: Any) -> dict[str, Any]:
+    """Return a pod on the node that its address belongs to; its label app is its name's begin."""
+    namespace, name = where.split("/")
+    number = int(address.split(".")[2]) if address.startswith("10.244.") else 1
+    ports = [{"containerPort": 80}]
+    return {
+        "kind": "Pod",
+        "metadata": {"namespace": namespace, "name": name, "labels": {"app": name.split("-")[0]}},
+        "spec": {"nodeName": f"node-{number}", "containers": [{"name": "c", "ports": ports}], **spec},
+        "status": {"podIP": address, **(READY if ready else {"phase": "Running"})},
+    }
+
+
+def service(
+    where: str, address: str, port: str = "80", *, app: str = "web", **spec: Any
+) -> dict[str, Any]:
+    """Return a Service; *port* is "80", "80->8080", "53/UDP", "80:30080" (NodePort)."""
+    namespace, name = where.split("/")
+    found = re.fullmatch(r"(\d+)(?:->(\d+))?(?::(\d+))?(?:/(\w+))?", port)
+    assert found
+    number, target, node_port, protocol = found.groups()
+    entry: dict[str, Any] = {"port": int(number), "protocol": protocol or "TCP"}
+    entry["targetPort"] = int(target or number)
+    if node_port:
+        entry["nodePort"] = int(node_port)
+        spec["type"] = "NodePort"
+    return {
+        "kind": "Service",
+        "metadata": {"namespace": namespace, "name": name},
+        "spec": {"clusterIP": address, "selector": {"app": app}, "ports": [entry], **spec},
+    }
+
+
+def slice_(where: str, endpoints: str, port: str = "80") -> dict[str, Any]:
+    """Return an EndpointSlice; *endpoints* are "10.244.1.5 default/web-0 [not-ready|draining]"."""
+    namespace, name = where.split("/")
+    number, _, protocol = port.partition("/")
+    listed: list[dict[str, Any]] = []
+    for text in filter(None, (part.strip() for part in endpoints.split(","))):
+        address, *words = text.split()
+        target = next((w for w in words if "/" in w), "")
+        entry: dict[str, Any] = {"addresses": [address]}
+        entry["nodeName"] = f"node-{address.split('.')[2]}"
+        if target:
+            space, pod_name = target.split("/")
+            entry["targetRef"] = {"kind": "Pod", "namespace": space, "name": pod_name}
+        if "not-ready" in words:
+            entry["conditions"] = {"ready": False, "serving": False}
+        if "draining" in words:
+            entry["conditions"] = {"ready": False, "serving": True, "terminating": True}
+        for word in words:
+            if word.startswith("zone-"):
+                entry["hints"] = {"forZones": [{"name": word}]}
+        listed.append(entry)
+    return {
+        "kind": "EndpointSlice",
+        "metadata": {
+            "namespace": namespace,
+            "name": f"{name}-abcde",
+            "labels": {"kubernetes.io/service-name": name},
+        },
+        "addressType": "IPv4",
+        "ports": [{"port": int(number), "protocol": protocol or "TCP"}],
+        "endpoints": listed,
+    }
+
+
+def cluster(*more: dict[str, Any]) -> Snapshot:
+    """Return two nodes, a client, two web pods, CoreDNS and their Services; *more* replaces."""
+    base = [
+        node("node-1", 1),
+        node("node-2", 2),
+        pod("default/client", "10.244.1.5"),
+        pod("default/web-0", "10.244.1.6"),
+        pod("default/web-1", "10.244.2.6"),
+        pod("kube-system/coredns", "10.244.1.3"),
+        service("default/web-svc", "10.96.14.7", "80:30080"),
+        slice_("default/web-svc", "10.244.2.6 default/web-1"),
+        service("kube-system/kube-dns", "10.96.0.10", "53/UDP", app="coredns"),
+        slice_("kube-system/kube-dns", "10.244.1.3 kube-system/coredns", "53/UDP"),
+    ]
+
+    def identity(obj: dict[str, Any]) -> tuple[Any, ...]:
+        meta = obj["metadata"]
+        return obj["kind"], meta.get("namespace"), meta["name"]
+
+    replaced = {identity(obj) for obj in more}
+    return Snapshot.of([*(o for o in base if identity(o) not in replaced), *more])
+
+
+@dataclass(frozen=True)
+class Line:
+    """One packet: its label, where it was seen, and its frame."""
+
+    label: str
+    place: str
+    frame: bytes
+
+
+def lines(text: str) -> list[Line]:
+    """Read packets, one per line: LABEL WHERE DEVICE SRC > DST WHAT [via NODE > NODE]."""
+    return [_line(text_line) for text_line in text.strip().splitlines() if text_line.strip()]
+
+
+def _line(text: str) -> Line:
+    found = re.fullmatch(
+        r"\s*(\S+)\s+(\S+) (\S+)\s+(\S+) > (\S+)\s+(.*?)(?:\s+via (\S+) > (\S+))?\s*", text
+    )
+    assert found, text
+    label, where, device, src, dst, what, outer_src, outer_dst = found.groups()
+    packet = Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02") / _ip(src, dst, what)
+    if what.startswith("who-has"):
+        packet = Ether() / ARP(op=1, psrc=src, pdst=dst)
+    if what.startswith("is-at"):
+        packet = Ether() / ARP(op=2, psrc=src, pdst=dst)
+    if outer_src:
+        outer = IP(src=outer_src, dst=outer_dst) / UDP(sport=50000, dport=8472)
+        packet = Ether() / outer / VXLAN(vni=1) / packet
+    return Line(label, f"{where} {device}", bytes(packet))
+
+
+def _ip(src: str, dst: str, what: str) -> Any:
+    source, _, sport = src.partition(":")
+    target, _, dport = dst.partition(":")
+    ip = IP(src=source, dst=target)
+    if what.startswith("unreachable"):
+        _, kind, flow_src, flow_dst, protocol = what.split()
+        code = {"host": 1, "port": 3}[kind]
+        quoted = _ip(flow_src, flow_dst, "SYN" if protocol == "TCP" else "datagram x")
+        return ip / ICMP(type=3, code=code) / Raw(bytes(quoted)[:28])
+    if not sport:
+        return ip
+    here, there = int(sport), int(dport)
+    udp = UDP(sport=here, dport=there)
+    if what.startswith("A? "):
+        return ip / udp / DNS(id=7, qd=DNSQR(qname=what[3:]))
+    if what.startswith("= "):
+        return ip / udp / _answer(what[2:])
+    if what.startswith("datagram "):
+        return ip / udp / Raw(what[9:].encode())
+    # A first sequence number per direction, the same wherever the packet is seen.
+    mine, other = 1000 * min(here, 60000), 1000 * min(there, 60000)
+    tcp = {"sport": here, "dport": there}
+    if what == "SYN":
+        return ip / TCP(**tcp, flags="S", seq=mine)
+    if what == "SYN-ACK":
+        return ip / TCP(**tcp, flags="SA", seq=mine, ack=other + 1)
+    if what == "RST":
+        return ip / TCP(**tcp, flags="RA", seq=0, ack=other + 1)
+    if what == "FIN":
+        return ip / TCP(**tcp, flags="FA", seq=mine + 1, ack=other + 1)
+    assert what.startswith("data "), what
+    payload = what[5:].encode().decode("unicode_escape").encode()
+    return ip / TCP(**tcp, flags="PA", seq=mine + 1, ack=other + 1) / Raw(payload)
+
+
+def _answer(what: str) -> DNS:
+    name, code = what.split()
+    if code == "NXDOMAIN":
+        return DNS(id=7, qr=1, rcode=3, qd=DNSQR(qname=name))
+    if code == "SERVFAIL":
+        return DNS(id=7, qr=1, rcode=2, qd=DNSQR(qname=name))
+    records = [] if code == "NODATA" else [DNSRR(rrname=name, rdata=code, ttl=5)]
+    return DNS(id=7, qr=1, qd=DNSQR(qname=name), an=records or None)
+
+
+WEB = "web-svc.default.svc.cluster.local."
+GET = "data GET / HTTP/1.1\\r\\n\\r\\n"
+OK = "data HTTP/1.1 200 OK\\r\\n\\r\\n"
+
+LOOKUP = f"""
+ask.client    default/client eth0       10.244.1.5:40001 > 10.96.0.10:53     A? {WEB}
+ask.node      node-1 cni0               10.244.1.5:40001 > 10.96.0.10:53     A? {WEB}
+ask.relayed   node-1 cni0               10.244.1.1:41001 > 10.244.1.3:53     A? {WEB}
+ask.coredns   kube-system/coredns eth0  10.244.1.1:41001 > 10.244.1.3:53     A? {WEB}
+told.coredns  kube-system/coredns eth0  10.244.1.3:53 > 10.244.1.1:41001     = {WEB} 10.96.14.7
+told.relay    node-1 cni0               10.244.1.3:53 > 10.244.1.1:41001     = {WEB} 10.96.14.7
+told.node     node-1 cni0               10.96.0.10:53 > 10.244.1.5:40001     = {WEB} 10.96.14.7
+told.client   default/client eth0       10.96.0.10:53 > 10.244.1.5:40001     = {WEB} 10.96.14.7
+"""
+
+FRONT = """
+syn.client    default/client eth0       10.244.1.5:40002 > 10.96.14.7:80     SYN
+syn.node      node-1 cni0               10.244.1.5:40002 > 10.96.14.7:80     SYN
+ack.node      node-1 cni0               10.96.14.7:80 > 10.244.1.5:40002     SYN-ACK
+ack.client    default/client eth0       10.96.14.7:80 > 10.244.1.5:40002     SYN-ACK
+"""
+
+REQUEST = f"""
+get.client    default/client eth0       10.244.1.5:40002 > 10.96.14.7:80     {GET}
+get.node      node-1 cni0               10.244.1.5:40002 > 10.96.14.7:80     {GET}
+"""
+
+BACK = f"""
+back.node     node-1 flannel.1          10.244.1.0:41002 > 10.244.2.6:80     SYN
+back.tunnel   node-1 eth0               10.244.1.0:41002 > 10.244.2.6:80     SYN       via 192.168.1.10 > 192.168.1.11
+back.node-2   node-2 eth0               10.244.1.0:41002 > 10.244.2.6:80     SYN       via 192.168.1.10 > 192.168.1.11
+back.web      default/web-1 eth0        10.244.1.0:41002 > 10.244.2.6:80     SYN
+took.web      default/web-1 eth0        10.244.2.6:80 > 10.244.1.0:41002     SYN-ACK
+took.node     node-1 eth0               10.244.2.6:80 > 10.244.1.0:41002     SYN-ACK   via 192.168.1.11 > 192.168.1.10
+sent.node     node-1 flannel.1          10.244.1.0:41002 > 10.244.2.6:80     {GET}
+sent.web      default/web-1 eth0        10.244.1.0:41002 > 10.244.2.6:80     {GET}
+ok.web        default/web-1 eth0        10.244.2.6:80 > 10.244.1.0:41002     {OK}
+ok.node-2     node-2 eth0               10.244.2.6:80 > 10.244.1.0:41002     {OK}  via 192.168.1.11 > 192.168.1.10
+ok.tunnel     node-1 eth0               10.244.2.6:80 > 10.244.1.0:41002     {OK}  via 192.168.1.11 > 192.168.1.10
+ok.node       node-1 cni0               10.96.14.7:80 > 10.244.1.5:40002     {OK}
+ok.client     default/client eth0       10.96.14.7:80 > 10.244.1.5:40002     {OK}
+"""
+
+ANSWERED = LOOKUP + FRONT + REQUEST + BACK
+PLACES = ("default/client", "node-1", "node-2", "kube-system/coredns", "default/web-1")
+
+
+def capture_of(seen: Iterable[Line], *, dropped: int = 0) -> pcapng.Capture:
+    """Return a capture in which the packets came 10 microseconds apart."""
+    found = list(seen)
+    names = list(dict.fromkeys([*(line.place for line in found), *(f"{p} lo" for p in PLACES)]))
+    return pcapng.Capture(
+        interfaces=tuple(pcapng.Interface(name) for name in names),
+        frames=tuple(
+            pcapng.Frame(names.index(line.place), 10**18 + at * 10_000, line.frame)
+            for at, line in enumerate(found)
+        ),
+        statistics=(pcapng.Statistics(0, len(found), dropped),),
+    )
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What a test of the judge works with."""
+
+    cluster: Callable[..., Snapshot] = cluster
+    pod: Callable[..., dict[str, Any]] = pod
+    service: Callable[..., dict[str, Any]] = service
+    slice: Callable[..., dict[str, Any]] = slice_
+    lines: Callable[[str], list[Line]] = lines
+    capture: Callable[..., pcapng.Capture] = capture_of
+    lookup: str = LOOKUP
+    front: str = FRONT
+    request: str = REQUEST
+    back: str = BACK
+    answered: str = ANSWERED
+
+    def judge(
+        self,
+        story: str,
+        *,
+        snapshot: Snapshot | None = None,
+        without: str = "",
+        to: str = "http://web-svc",
+        source: str = "default/client",
+        dropped: int = 0,
+        blind: str = "",
+        report: ClientReport | None = None,
+    ) -> Finding:
+        """Judge *story* without the lines whose labels are in *without*, blind at one place."""
+        gone = without.split()
+        known = {line.label for line in lines(story)}
+        assert set(gone) <= known, f"no such lines: {set(gone) - known}"
+        seen = [line for line in lines(story) if line.label not in gone]
+        capture = capture_of(
+            (line for line in seen if line.place.split()[0] != blind), dropped=dropped
+        )
+        return self.judge_capture(
+            capture, snapshot=snapshot, to=to, source=source, blind=blind, report=report
+        )
+
+    def judge_capture(
+        self,
+        capture: pcapng.Capture,
+        *,
+        snapshot: Snapshot | None = None,
+        to: str = "http://web-svc",
+        source: str = "default/client",
+        blind: str = "",
+        report: ClientReport | None = None,
+    ) -> Finding:
+        case = self.case(snapshot, to=to, source=source)
+        if report is not None:
+            case = replace(case, report=report)
+        places = {i.where for i in capture.interfaces} - {blind}
+        sightings = Sightings(frames.packets(capture), places)
+        return judge(case, sightings, dropped=capture.dropped)
+
+    def case(
+        self,
+        snapshot: Snapshot | None = None,
+        *,
+        to: str = "http://web-svc",
+        source: str = "default/client",
+    ) -> Case:
+        found = snapshot or cluster()
+        place = found.location(source, Wiring())
+        assert place is not None
+        return Case(found, Wiring(), place, parse(to.split()), ClientReport())
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()

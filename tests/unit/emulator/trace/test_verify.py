@@ -1,0 +1,493 @@
+"""Each cause with its verdict; each is the answered story with one thing changed."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from podwire.emulator.trace.case import ClientReport
+
+if TYPE_CHECKING:
+    from tests.unit.emulator.trace.conftest import Bench
+
+RST = "rst.node  node-1 cni0  10.96.14.7:80 > 10.244.1.5:40002  RST\n"
+DNS_REFUSED = (
+    "no.node  node-1 cni0  10.96.0.10 > 10.244.1.5"
+    "  unreachable port 10.244.1.5:40001 10.96.0.10:53 UDP\n"
+)
+
+
+def test_a_request_whose_every_hop_was_seen_is_confirmed(bench: "Bench") -> None:
+    finding = bench.judge(bench.answered)
+    assert (finding.word, finding.outcome, finding.status) == ("confirmed", "answered", 200)
+    assert [f"{hop.where} {hop.interface or hop.kind}" for hop in finding.hops] == [
+        "default/client eth0",
+        "node-1 cni0",
+        "node-1 inferred",
+        "node-1 cni0",
+        "kube-system/coredns eth0",
+        "kube-system/coredns eth0",
+        "default/client eth0",
+        "default/client eth0",
+        "node-1 cni0",
+        "node-1 inferred",
+        "node-1 eth0",
+        "node-2 eth0",
+        "default/web-1 eth0",
+        "default/web-1 eth0",
+        "default/web-1 eth0",
+        "default/client eth0",
+    ]
+    assert [hop.index for hop in finding.hops] == list(range(1, 17))
+    assert {hop.node for hop in finding.hops} == {"node-1", "node-2"}
+    assert finding.hops[-1].pod == "default/client"
+    times = [hop.time_ns for hop in finding.hops]
+    assert times == sorted(times)
+
+
+@dataclass
+class Broken:
+    """One thing that is wrong, and what must be said of it."""
+
+    outcome: str
+    wrong: str  # where and interface of the first wrong hop, or its kind
+    reason: str
+    story: str = ""
+    without: str = ""
+    objects: tuple[dict[str, Any], ...] = ()
+    to: str = "http://web-svc"
+
+
+def check(bench: "Bench", broken: Broken) -> None:
+    finding = bench.judge(
+        broken.story or bench.answered,
+        without=broken.without,
+        snapshot=bench.cluster(*broken.objects),
+        to=broken.to,
+    )
+    assert finding.word == "refuted", finding
+    assert finding.outcome == broken.outcome
+    assert broken.reason in finding.reason
+    assert finding.wrong is not None
+    assert f"{finding.wrong.where} {finding.wrong.interface or finding.wrong.kind}" == broken.wrong
+    assert finding.wrong in finding.hops
+    assert bench.judge(bench.answered).word == "confirmed", "the twin without the cause"
+
+
+def test_selector_that_matches_nothing(bench: "Bench") -> None:
+    check(
+        bench,
+        Broken(
+            outcome="refused",
+            wrong="node-1 cni0",
+            reason="Service default/web-svc has no ready endpoints: its selector app=wbe matches no"
+            " pod (pods there have app=client or app=web)",
+            story=bench.lookup + bench.front + RST,
+            without="ack.node ack.client",
+            objects=(
+                bench.service("default/web-svc", "10.96.14.7", app="wbe"),
+                bench.slice("default/web-svc", ""),
+            ),
+        ),
+    )
+
+
+def test_pods_that_are_not_ready(bench: "Bench") -> None:
+    check(
+        bench,
+        Broken(
+            outcome="refused",
+            wrong="node-1 cni0",
+            reason="its selector app=web matches 2 pods, none of them ready (default/web-0 Running,"
+            " not Ready, default/web-1 Running, not Ready)",
+            story=bench.lookup + bench.front + RST,
+            without="ack.node ack.client",
+            objects=(
+                bench.pod("default/web-0", "10.244.1.6", ready=False),
+                bench.pod("default/web-1", "10.244.2.6", ready=False),
+                bench.slice("default/web-svc", "10.244.2.6 default/web-1 not-ready"),
+            ),
+        ),
+    )
+
+
+def test_kube_proxy_that_is_not_running(bench: "Bench") -> None:
+    check(
+        bench,
+        Broken(
+            outcome="refused",
+            wrong="node-1 cni0",
+            reason="node-1 refused, though Service default/web-svc has 1 ready endpoint",
+            story=bench.lookup + bench.front + RST,
+            without="ack.node ack.client",
+        ),
+    )
+
+
+def test_wrong_target_port(bench: "Bench") -> None:
+    back = bench.back.replace("10.244.2.6:80 ", "10.244.2.6:8080 ")
+    story = bench.lookup + bench.front + bench.request + back
+    check(
+        bench,
+        Broken(
+            outcome="refused",
+            wrong="default/web-1 eth0",
+            reason="default/web-1 eth0 got it and answered RST: nothing listens on port 8080 in"
+            " default/web-1 (Service default/web-svc: port 80, targetPort 8080; the pod declares"
+            " containerPort 80)",
+            story=story + "rst.web default/web-1 eth0 10.244.2.6:8080 > 10.244.1.0:41002 RST\n",
+            without="took.web took.node sent.node sent.web ok.web ok.node-2 ok.tunnel"
+            " ok.node ok.client",
+            objects=(
+                bench.service("default/web-svc", "10.96.14.7", "80->8080"),
+                bench.slice("default/web-svc", "10.244.2.6 default/web-1", "8080"),
+            ),
+        ),
+    )
+
+
+AFTER_BACK = "took.web took.node sent.node sent.web ok.web ok.node-2 ok.tunnel ok.node ok.client"
+
+
+@pytest.mark.parametrize(
+    ("lost", "more", "wrong", "outcome", "reason"),
+    [
+        (
+            "back.web",
+            "",
+            "default/web-1 eth0",
+            "timed out",
+            "the SYN to 10.244.2.6:80 left node-2 eth0 but never reached default/web-1 eth0",
+        ),
+        (
+            "back.web",
+            "arp node-2 cni0  10.244.2.1 > 10.244.2.6  who-has\n",
+            "default/web-1 eth0",
+            "unreachable",
+            "never reached default/web-1 eth0: nobody answers ARP for 10.244.2.6 on node-2 cni0",
+        ),
+        (
+            "back.web",
+            "icmp node-1 flannel.1  10.244.2.0 > 10.244.1.0"
+            "  unreachable host 10.244.1.0:41002 10.244.2.6:80 TCP\n",
+            "default/web-1 eth0",
+            "unreachable",
+            "host unreachable, says 10.244.2.0",
+        ),
+        (
+            "back.node-2 back.web",
+            "",
+            "node-2 eth0",
+            "timed out",
+            "left node-1 eth0 but never reached node-2 eth0",
+        ),
+        (
+            "back.tunnel back.node-2 back.web",
+            "",
+            "node-1 eth0",
+            "timed out",
+            "reached node-1 flannel.1 but never left by eth0 inside VXLAN",
+        ),
+        (
+            "back.node back.tunnel back.node-2 back.web",
+            "",
+            "node-1 missing",
+            "timed out",
+            "node-1 took the connection and sent nothing on to an endpoint of default/web-svc",
+        ),
+    ],
+)
+def test_backend_that_cannot_be_reached(
+    bench: "Bench", lost: str, more: str, wrong: str, outcome: str, reason: str
+) -> None:
+    check(
+        bench,
+        Broken(outcome, wrong, reason, bench.answered + more, f"{lost} {AFTER_BACK}"),
+    )
+
+
+def test_backend_on_the_same_node_without_hardware_address(bench: "Bench") -> None:
+    check(
+        bench,
+        Broken(
+            outcome="unreachable",
+            wrong="node-1 cni0",
+            reason="default/web-0 is unreachable from node-1: nobody answers ARP for 10.244.1.6",
+            story=bench.lookup
+            + bench.front
+            + bench.request
+            + "arp node-1 cni0  10.244.1.1 > 10.244.1.6  who-has\n",
+            objects=(bench.slice("default/web-svc", "10.244.1.6 default/web-0"),),
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("without", "more", "wrong", "outcome", "reason"),
+    [
+        (
+            "took.web took.node sent.node sent.web ok.web ok.node-2 ok.tunnel ok.node ok.client",
+            "",
+            "default/web-1 eth0",
+            "timed out",
+            "default/web-1 eth0 got the request to 10.244.2.6:80 and did not answer",
+        ),
+        (
+            "ok.web ok.node-2 ok.tunnel ok.node ok.client",
+            "",
+            "default/web-1 eth0",
+            "timed out",
+            "default/web-1 got the request and did not answer in time",
+        ),
+        (
+            "ok.web ok.node-2 ok.tunnel ok.node ok.client",
+            "fin.web default/web-1 eth0 10.244.2.6:80 > 10.244.1.0:41002 FIN\n",
+            "default/web-1 eth0",
+            "refused",
+            "default/web-1 closed the connection without an answer",
+        ),
+        (
+            "ok.web ok.node-2 ok.tunnel ok.node ok.client",
+            "bye.web default/web-1 eth0 10.244.1.0:41002 > 10.244.2.6:80 FIN\n"
+            "fin.web default/web-1 eth0 10.244.2.6:80 > 10.244.1.0:41002 FIN\n",
+            "default/web-1 eth0",
+            "timed out",
+            "default/web-1 got the request and did not answer in time",
+        ),
+        (
+            "ok.tunnel ok.node ok.client",
+            "",
+            "node-1 eth0",
+            "timed out",
+            "the answer left node-2 eth0 but never reached node-1 eth0",
+        ),
+        (
+            "ok.client",
+            "",
+            "default/client eth0",
+            "timed out",
+            "the answer left node-1 cni0 but never reached default/client eth0",
+        ),
+    ],
+)
+def test_answer_that_does_not_come(
+    bench: "Bench", without: str, more: str, wrong: str, outcome: str, reason: str
+) -> None:
+    check(bench, Broken(outcome, wrong, reason, bench.answered + more, without))
+
+
+def test_request_sent_to_what_is_no_endpoint(bench: "Bench") -> None:
+    check(
+        bench,
+        Broken(
+            outcome="answered",
+            wrong="node-1 inferred",
+            reason="node-1 sent the request to pod default/web-1 (10.244.2.6) port 80, which is no"
+            " ready endpoint of Service default/web-svc (10.244.1.6:80)",
+            objects=(bench.slice("default/web-svc", "10.244.1.6 default/web-0"),),
+        ),
+    )
+
+
+def test_relay_from_a_wrong_source_address(bench: "Bench") -> None:
+    check(
+        bench,
+        Broken(
+            outcome="answered",
+            wrong="node-1 inferred",
+            reason="node-1 relayed from 10.244.1.1; its address for that is 10.244.1.0",
+            story=bench.answered.replace("10.244.1.0:41002", "10.244.1.1:41002"),
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("objects", "reason"),
+    [
+        ("none ready", "cluster DNS: Service kube-system/kube-dns has no ready endpoints"),
+        ("", "cluster DNS: node-1 refused, though Service kube-system/kube-dns has 1 ready"),
+    ],
+)
+def test_cluster_dns_that_is_refused(bench: "Bench", objects: str, reason: str) -> None:
+    empty = bench.slice("kube-system/kube-dns", "", "53/UDP")
+    check(
+        bench,
+        Broken(
+            outcome="refused",
+            wrong="node-1 cni0",
+            reason=reason,
+            story=bench.lookup + DNS_REFUSED,
+            without="ask.relayed ask.coredns told.coredns told.relay told.node told.client",
+            objects=(empty,) if objects else (),
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("without", "more", "wrong", "outcome", "reason"),
+    [
+        (
+            "told.coredns told.relay told.node told.client",
+            "",
+            "kube-system/coredns eth0",
+            "timed out",
+            "cluster DNS: kube-system/coredns eth0 got the request to 10.244.1.3:53",
+        ),
+        (
+            "told.coredns told.relay told.node told.client",
+            "no kube-system/coredns eth0  10.244.1.3 > 10.244.1.1"
+            "  unreachable port 10.244.1.1:41001 10.244.1.3:53 UDP\n",
+            "kube-system/coredns eth0",
+            "refused",
+            "answered ICMP port unreachable: nothing listens on port 53 in kube-system/coredns",
+        ),
+        (
+            "ask.coredns told.coredns told.relay told.node told.client",
+            "",
+            "kube-system/coredns eth0",
+            "timed out",
+            "left node-1 cni0 but never reached kube-system/coredns eth0",
+        ),
+        (
+            "told.client",
+            "",
+            "default/client eth0",
+            "timed out",
+            "the answer left node-1 cni0 but never reached default/client eth0",
+        ),
+    ],
+)
+def test_cluster_dns_that_does_not_answer(
+    bench: "Bench", without: str, more: str, wrong: str, outcome: str, reason: str
+) -> None:
+    check(bench, Broken(outcome, wrong, reason, bench.lookup + more, without))
+
+
+def test_name_that_does_not_exist(bench: "Bench") -> None:
+    names = ["shop.default.svc.cluster.local.", "shop.svc.cluster.local.", "shop.cluster.local."]
+    story = ""
+    for at, name in enumerate([*names, "shop."]):
+        story += f"ask default/client eth0 10.244.1.5:4000{at} > 10.96.0.10:53 A? {name}\n"
+        story += f"no default/client eth0 10.96.0.10:53 > 10.244.1.5:4000{at} = {name} NXDOMAIN\n"
+    check(
+        bench,
+        Broken(
+            outcome="no such name",
+            wrong="default/client eth0",
+            reason="no such name: shop (all 4 names of the search path have no address); Service"
+            " market/shop would be shop.market",
+            story=story,
+            objects=(bench.service("market/shop", "10.96.20.1"),),
+            to="http://shop",
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("answer", "outcome", "reason"),
+    [
+        ("10.96.0.99", "answered", "answered A 10.96.0.99 for web-svc.default.svc.cluster.local."),
+        ("NXDOMAIN", "no such name", "the objects say A 10.96.14.7 (Service default/web-svc)"),
+        ("SERVFAIL", "no such name", "cluster DNS answered SERVFAIL"),
+        ("NODATA", "no such name", "cluster DNS answered NODATA"),
+    ],
+)
+def test_cluster_dns_that_answers_wrongly(
+    bench: "Bench", answer: str, outcome: str, reason: str
+) -> None:
+    name = "web-svc.default.svc.cluster.local."
+    story = bench.lookup.replace(f"= {name} 10.96.14.7", f"= {name} {answer}")
+    check(bench, Broken(outcome, "default/client eth0", reason, story))
+
+
+def test_a_lossy_capture_proves_nothing(bench: "Bench") -> None:
+    whole = bench.judge(bench.answered, dropped=3)
+    assert (whole.word, whole.wrong) == ("inconclusive", None)
+    assert whole.reason.startswith("the capture lost 3 packets (without that: confirmed")
+    broken = bench.judge(bench.answered, without="ok.client", dropped=1)
+    assert broken.word == "inconclusive"
+
+
+@pytest.mark.parametrize(
+    ("blind", "reason"),
+    [
+        ("default/client", "nothing was captured at default/client"),
+        ("default/web-1", "answered, but nothing was captured at default/web-1"),
+        ("node-2", "answered, but nothing was captured at node-2"),
+    ],
+)
+def test_a_place_that_was_not_captured_proves_nothing(
+    bench: "Bench", blind: str, reason: str
+) -> None:
+    finding = bench.judge(bench.answered, blind=blind)
+    assert (finding.word, finding.reason) == ("inconclusive", reason)
+
+
+def test_a_client_that_sends_nothing_proves_nothing(bench: "Bench") -> None:
+    said = ClientReport(exit_code=6, error="no route")
+    assert bench.judge(bench.front, without="syn.client ack.client", report=said).reason == (
+        "default/client sent nothing at all: no route"
+    )
+    finding = bench.judge(bench.lookup, report=said)
+    assert finding.word == "inconclusive"
+    assert finding.reason == "default/client sent nothing to web-svc:80/TCP: no route"
+
+
+def test_two_requests_alike_are_told_apart_by_nothing(bench: "Bench") -> None:
+    twin = bench.back.replace(":41002", ":41003").replace("10.96.14.7:80 > 10.244.1.5:40002", "10.96.14.7:80 > 10.244.1.5:40009")
+    finding = bench.judge(bench.answered + twin)
+    assert finding.word == "inconclusive"
+    assert "node-1 carried the same bytes on 2 connections at once" in finding.reason
+
+
+def test_two_requests_that_differ_are_told_apart_by_their_bytes(bench: "Bench") -> None:
+    twin = bench.back.replace(":41002", ":41003").replace("GET / ", "GET /other ")
+    assert bench.judge(bench.answered + twin.replace("40002", "40009")).word == "confirmed"
+
+
+def test_a_repeated_question_belongs_to_its_own_port(bench: "Bench") -> None:
+    first = "\n".join(bench.lookup.strip().splitlines()[:4]) + "\n"
+    again = bench.lookup.replace(":40001", ":40005").replace(":41001", ":41005")
+    rest = (bench.front + bench.request + bench.back)
+    finding = bench.judge(first + again + rest)
+    assert finding.word == "confirmed", finding.reason
+
+
+def test_an_application_that_fails_is_no_fault_of_the_network(bench: "Bench") -> None:
+    finding = bench.judge(bench.answered.replace("200 OK", "503 Busy"))
+    assert (finding.word, finding.status) == ("confirmed", 503)
+    assert finding.reason == "the application answered 503: the network did its part"
+
+
+def test_an_answer_that_never_ends_is_refuted(bench: "Bench") -> None:
+    report = ClientReport(exit_code=28, timed_out=True)
+    finding = bench.judge(bench.answered, report=report)
+    assert (finding.word, finding.outcome) == ("refuted", "timed out")
+    assert finding.reason == "the answer began and did not end in time"
+
+
+def test_pod_to_pod(bench: "Bench") -> None:
+    story = (
+        bench.back.replace("node-1 flannel.1 ", "default/client eth0 ")
+        .replace("10.244.1.0:41002", "10.244.1.5:41002")
+        .replace("ok.node ", "xx.node ")
+    )
+    story = "\n".join(line for line in story.splitlines() if "10.96." not in line)
+    more = "\nok.client default/client eth0 10.244.2.6:80 > 10.244.1.5:41002 data HTTP/1.1 200 OK\\r\\n\\r\\n"
+    assert bench.judge(story + more, to="http://10.244.2.6").word == "confirmed"
+    rewritten = story.replace("default/web-1 eth0        10.244.1.5:", "default/web-1 eth0        192.168.1.10:")
+    finding = bench.judge(rewritten + more, to="http://10.244.2.6")
+    assert finding.word == "refuted"
+    assert "never reached default/web-1" in finding.reason
+
+
+def test_command_that_only_asks_names(bench: "Bench") -> None:
+    assert bench.judge(bench.lookup, to="getent hosts web-svc").word == "confirmed"
+    wrong = bench.lookup.replace("10.96.14.7", "10.96.0.99")
+    assert bench.judge(wrong, to="getent hosts web-svc").word == "refuted"
+
+
+def test_command_that_connects(bench: "Bench") -> None:
+    assert bench.judge(bench.answered, to="wget http://web-svc").word == "confirmed"
+    finding = bench.judge(bench.answered, without="ok.client", to="wget http://web-svc")
+    assert finding.word == "refuted"
