@@ -53,7 +53,13 @@ def main(argv: Sequence[str]) -> None:
     for loop in ("asyncio", "uvloop"):
         for what, packets in questions.items():
             rate, lost = measure(loop, table, packets, seconds)
-            print(f"{loop:8} {what:28} {rate:9,.0f} answers/s  {lost} lost")
+            say(f"{loop:8} {what:28} {rate:9,.0f} answers/s  {lost} lost")
+
+
+def say(line: str) -> None:
+    """Print a line at once: forks must not inherit it unprinted."""
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
 
 
 def packet(name: str, kind: int) -> bytes:
@@ -100,7 +106,7 @@ def filled() -> Table:
     for service in services:
         table.change_service(None, service, now=1.0)
     took = time.perf_counter() - began
-    print(f"table: {SERVICES} Services in {took * 1e3:.1f} ms")
+    say(f"table: {SERVICES} Services in {took * 1e3:.1f} ms")
     table.change_service(None, peers, now=1.0)
     table.change_slice(None, slice_, now=1.0)
     table.change_namespace(None, convert(Namespace, {"metadata": {"name": "default"}}))

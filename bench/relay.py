@@ -3,9 +3,9 @@
     .venv/bin/python bench/relay.py [--rounds N] [--seconds S] [--only bulk,keepalive,new]
 
 Makes three network namespaces of its own, client -- node -- backend, joined by veth pairs. On the
-node one of the two relays listens on a ClusterIP; wrk and iperf3 run in the client's namespace,
-nginx and iperf3 in the backend's. Each round measures both relays, one after the other, and prints
-their ratio; the last lines are the medians. Exit status 1 when a median misses its target.
+node the two relays listen on a ClusterIP each; wrk and iperf3 run in the client's namespace, nginx
+and iperf3 in the backend's. Each round measures both relays, one after the other, and prints their
+ratio; the last lines are the medians. Exit status 1 when a median misses its target.
 
 Needs haproxy, wrk, iperf3, nginx, ip, nsenter and unshare; works as root and as an ordinary user
 who may make user namespaces. Everything runs in a PID namespace that ends with this program, so
@@ -41,7 +41,7 @@ from podwire.proxy.listeners import Listeners
 from podwire.proxy.table import Frontend, PortName, Route, Target
 from podwire.proxy.tcp import Relay
 
-CLUSTER_IP = "10.96.0.80"
+CLUSTER_IPS = {"podwire": "10.96.0.80", "haproxy": "10.96.0.81"}
 NODE_IP = "10.0.2.1"
 BACKEND_IP = "10.0.2.2"
 WEB, BULK = 80, 5201
@@ -49,7 +49,7 @@ PROGRAMS = ("haproxy", "wrk", "iperf3", "nginx", "ip", "nsenter", "unshare")
 CONNECTIONS = 64
 
 NGINX = """
-daemon off; user root; worker_processes 1; pid {folder}/nginx.pid; error_log stderr crit;
+daemon off; user root; master_process off; pid {folder}/nginx.pid; error_log stderr crit;
 events {{ worker_connections 8192; }}
 http {{
   access_log off; keepalive_requests 1000000000; tcp_nodelay on;
@@ -246,30 +246,32 @@ def main() -> int:
 def compare(bench: Bench, loads: Sequence[Load], rounds: int) -> int:
     """Print both relays' numbers and ratios round by round; return the exit status."""
     config = bench.folder / "haproxy.cfg"
-    config.write_text(HAPROXY.format(cluster_ip=CLUSTER_IP, backend=BACKEND_IP, web=WEB, bulk=BULK))
-    relays = {
+    config.write_text(
+        HAPROXY.format(cluster_ip=CLUSTER_IPS["haproxy"], backend=BACKEND_IP, web=WEB, bulk=BULK)
+    )
+    commands = {
         "podwire": (sys.executable, __file__, "--serve"),
         "haproxy": ("haproxy", "-db", "-q", "-f", str(config)),
     }
     for load in loads:
         say(f"direct   {load.name:<10} {load.measure(bench, BACKEND_IP):>10,.1f} {load.unit}")
     ratios: dict[str, list[float]] = {load.name: [] for load in loads}
-    for turn in range(rounds):
-        # Who comes first changes with the round, so that a machine that warms up favours nobody.
-        order = list(relays) if turn % 2 == 0 else list(reversed(relays))
-        seen: dict[tuple[str, str], float] = {}
-        for relay in order:
-            with bench.running("node", *relays[relay]):
-                bench.answering("client", CLUSTER_IP)
-                for load in loads:
-                    seen[relay, load.name] = load.measure(bench, CLUSTER_IP)
-        for load in loads:
-            ours, theirs = seen["podwire", load.name], seen["haproxy", load.name]
-            ratios[load.name].append(ours / theirs if theirs else 0.0)
-            say(
-                f"round {turn + 1}  {load.name:<10} podwire {ours:>10,.1f}  haproxy "
-                f"{theirs:>10,.1f} {load.unit:<14} ratio {ratios[load.name][-1]:.2f}"
-            )
+    with ExitStack() as stack:
+        for relay, command in commands.items():
+            stack.enter_context(bench.running("node", *command))
+            bench.answering("client", CLUSTER_IPS[relay])
+        for turn in range(rounds):
+            # The two measurements of a ratio follow each other at once, and who comes first changes
+            # with the round: so what else the machine does falls on both.
+            order = list(commands) if turn % 2 == 0 else list(reversed(commands))
+            for load in loads:
+                seen = {relay: load.measure(bench, CLUSTER_IPS[relay]) for relay in order}
+                ratio = seen["podwire"] / seen["haproxy"] if seen["haproxy"] else 0.0
+                ratios[load.name].append(ratio)
+                say(
+                    f"round {turn + 1}  {load.name:<10} podwire {seen['podwire']:>10,.1f}  "
+                    f"haproxy {seen['haproxy']:>10,.1f} {load.unit:<14} ratio {ratio:.2f}"
+                )
     missed = False
     for load in loads:
         median = statistics.median(ratios[load.name])
@@ -287,7 +289,7 @@ async def serve() -> None:
     table: dict[Frontend, Route] = {}
     for port in (WEB, BULK):
         target = Target("FORWARD", (Backend(IPv4Address(BACKEND_IP), port),))
-        frontend = Frontend(IPv4Address(CLUSTER_IP), port, "TCP")
+        frontend = Frontend(IPv4Address(CLUSTER_IPS["podwire"]), port, "TCP")
         table[frontend] = Route(PortName("bench", "web"), "ClusterIP", target, target)
     failed = listeners.apply(between({}, table))
     if failed:

@@ -9,8 +9,8 @@ from ipaddress import IPv4Interface, IPv6Interface, ip_address, ip_network
 from itertools import combinations
 from typing import NamedTuple
 
+from podwire.cni.changes import Address, Interface, Network
 from podwire.cni.documents import Json, anycase, as_object, lists, objects, text
-from podwire.cni.rtnetlink import Address, Interface, Network
 from podwire.cni.spec import ResultRoute, parse_route
 
 DATA_DIR = "/var/lib/cni/networks"

@@ -6,11 +6,11 @@ from collections.abc import Collection
 
 from podwire.cni import namespace as namespaces
 from podwire.cni import plan as plans
+from podwire.cni.changes import AddAddress, Change, DeleteAddress, DeleteLink, SetLink
 from podwire.cni.check import Survey
 from podwire.cni.netlink import Netlink, NetlinkError
 from podwire.cni.plan import Bridge, Plan
 from podwire.cni.present import OPERSTATE_UP, Link
-from podwire.cni.rtnetlink import AddAddress, Change, DeleteAddress, DeleteLink, SetLink
 from podwire.cni.spec import CniError, Code
 
 # The kernel's own work queue turns a port on, mostly before one can look; on a busy machine later.

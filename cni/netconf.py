@@ -6,9 +6,9 @@ from contextlib import suppress
 from ipaddress import ip_address
 from typing import NamedTuple, cast
 
+from podwire.cni.changes import Address
 from podwire.cni.documents import Json, anycase, flag, number, objects, table, text, texts
 from podwire.cni.ipam import DATA_DIR, HostLocal, RangeSet, parse_host_local, parse_sets
-from podwire.cni.rtnetlink import Address
 from podwire.cni.spec import (
     VERSIONS,
     Attachment,

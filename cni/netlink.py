@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from podwire.cni import present
+from podwire.cni.changes import Change, describe
 from podwire.cni.namespace import entered
 from podwire.cni.rtnetlink import (
     AF_BRIDGE,
@@ -20,10 +21,8 @@ from podwire.cni.rtnetlink import (
     GET_NEIGHBOUR,
     GET_ROUTE,
     IFLA_IFNAME,
-    Change,
     Message,
     attribute,
-    describe,
     encode,
     link_body,
 )

@@ -8,8 +8,7 @@ from hashlib import sha256
 from ipaddress import IPv4Address, IPv4Interface, IPv6Interface, ip_network
 from typing import NamedTuple
 
-from podwire.cni.netconf import NetConf
-from podwire.cni.rtnetlink import (
+from podwire.cni.changes import (
     AddAddress,
     AddBridge,
     Address,
@@ -21,6 +20,7 @@ from podwire.cni.rtnetlink import (
     SetHairpin,
     SetLink,
 )
+from podwire.cni.netconf import NetConf
 from podwire.cni.spec import (
     Attachment,
     Call,

@@ -11,7 +11,8 @@ from ipaddress import (
 )
 from typing import NamedTuple
 
-from podwire.cni.rtnetlink import AF_BRIDGE, FAMILY, IFF_UP, ONLINK, Address, Interface, Network
+from podwire.cni.changes import Address, Interface, Network
+from podwire.cni.rtnetlink import AF_BRIDGE, FAMILY, IFF_UP, ONLINK
 
 OPERSTATE_UP = 6
 

@@ -1,28 +1,30 @@
-"""Pure: changes to links, addresses, routes and neighbours as values, and their rtnetlink bytes.
+"""Pure: changes as rtnetlink messages.
 
-Links are named, never numbered: whoever sends a change looks the number up. Namespaces are named by
-a label that the sender maps to an open file. The numbers below are the kernel's (linux/rtnetlink.h,
-linux/if_link.h, linux/neighbour.h); `man 7 rtnetlink` describes the messages.
-
-Values of this part are NamedTuples: the plugin starts once per pod, and a dataclass takes the
-interpreter six times as long to define.
+The numbers are the kernel's (linux/rtnetlink.h, linux/if_link.h, linux/neighbour.h); `man 7
+rtnetlink` describes the messages.
 """
 
 import struct
 from collections.abc import Callable
-from ipaddress import (
-    IPv4Address,
-    IPv4Interface,
-    IPv4Network,
-    IPv6Address,
-    IPv6Interface,
-    IPv6Network,
-)
 from typing import NamedTuple
 
-Address = IPv4Address | IPv6Address
-Interface = IPv4Interface | IPv6Interface
-Network = IPv4Network | IPv6Network
+from podwire.cni.changes import (
+    AddAddress,
+    AddBridge,
+    AddForwarding,
+    AddNeighbour,
+    AddRoute,
+    AddVeth,
+    AddVxlan,
+    Change,
+    DeleteAddress,
+    DeleteLink,
+    DeleteRoute,
+    Interface,
+    Network,
+    SetHairpin,
+    SetLink,
+)
 
 CREATE, EXCLUSIVE, REPLACE, APPEND = 0x400, 0x200, 0x100, 0x800
 
@@ -40,142 +42,6 @@ TABLE_MAIN, TABLE_LOCAL = 254, 255
 UNICAST, LOCAL = 1, 2
 NUD_PERMANENT = 0x80
 NTF_SELF = 2
-
-
-class AddBridge(NamedTuple):
-    """A bridge, up, with a MAC of its own.
-
-    A bridge whose MAC was never set takes that of a port, and all zeroes when its last port goes.
-    """
-
-    name: str
-    mac: str
-    mtu: int = 0
-
-
-class AddVeth(NamedTuple):
-    """A pair: *name* here, *peer* in *peer_namespace*. Both are down: an end cannot come up alone.
-
-    An *mtu* of 0 leaves the kernel's default.
-    """
-
-    name: str
-    mac: str
-    peer: str
-    peer_mac: str
-    peer_namespace: str
-    mtu: int = 0
-
-
-class AddVxlan(NamedTuple):
-    """A VXLAN device that learns nothing: its neighbours and forwarding entries are given."""
-
-    name: str
-    mac: str
-    vni: int
-    local: IPv4Address
-    device: str
-    port: int
-    mtu: int
-
-
-class SetLink(NamedTuple):
-    """Changes of a link that exists. None, and an *mtu* of 0, leave a property as it is."""
-
-    name: str
-    up: bool | None = None
-    master: str | None = None
-    mac: str | None = None
-    mtu: int = 0
-    namespace: str | None = None
-    alias: str | None = None
-    rename: str | None = None
-
-
-class SetHairpin(NamedTuple):
-    """Whether a bridge sends a frame back through the port on which it came."""
-
-    name: str
-    on: bool
-
-
-class DeleteLink(NamedTuple):
-    """Removes a link; of a veth, both ends."""
-
-    name: str
-
-
-class AddAddress(NamedTuple):
-    """An address on a link. Repeating it changes nothing."""
-
-    link: str
-    address: Interface
-
-
-class DeleteAddress(NamedTuple):
-    """Takes an address off a link."""
-
-    link: str
-    address: Interface
-
-
-class AddRoute(NamedTuple):
-    """A route; one to the same destination with the same priority is replaced.
-
-    *local* makes every address of *destination* one of this machine (AnyIP). *onlink* says that the
-    gateway is reachable though no address of the link covers it. *mtu*, *advmss*, *priority* and
-    *table* of 0 leave the kernel's default; *scope* None is worked out as `ip route` does.
-    """
-
-    destination: Network
-    link: str
-    gateway: Address | None = None
-    onlink: bool = False
-    local: bool = False
-    mtu: int = 0
-    advmss: int = 0
-    priority: int = 0
-    table: int = 0
-    scope: int | None = None
-
-
-class DeleteRoute(NamedTuple):
-    """Removes the route to *destination* through *link*."""
-
-    destination: Network
-    link: str
-
-
-class AddNeighbour(NamedTuple):
-    """A permanent neighbour: *address* is at *mac*, without asking by ARP."""
-
-    link: str
-    address: Address
-    mac: str
-
-
-class AddForwarding(NamedTuple):
-    """A permanent forwarding entry of a VXLAN device: frames for *mac* go to the host *to*."""
-
-    link: str
-    mac: str
-    to: IPv4Address
-
-
-Change = (
-    AddBridge
-    | AddVeth
-    | AddVxlan
-    | SetLink
-    | SetHairpin
-    | DeleteLink
-    | AddAddress
-    | DeleteAddress
-    | AddRoute
-    | DeleteRoute
-    | AddNeighbour
-    | AddForwarding
-)
 
 Lookup = Callable[[str], int]
 
@@ -242,36 +108,6 @@ def encode(change: Change, index_of: Lookup, namespace_of: Lookup) -> Message:
             # other MAC the kernel keeps one host, so the entry of before is replaced.
             how = APPEND if change.mac == "00:00:00:00:00:00" else REPLACE
             return Message(NEW_NEIGHBOUR, CREATE | how, body)
-
-
-def describe(change: Change) -> str:
-    """Return *change* in the words of the ip command, for errors."""
-    match change:
-        case AddBridge():
-            return f"add bridge {change.name}"
-        case AddVeth():
-            return f"add veth {change.name} with peer {change.peer} in {change.peer_namespace}"
-        case AddVxlan():
-            return f"add vxlan {change.name} (id {change.vni}) on {change.device}"
-        case SetLink():
-            return f"set link {change.name}"
-        case SetHairpin():
-            return f"set hairpin of {change.name}"
-        case DeleteLink():
-            return f"delete link {change.name}"
-        case AddAddress():
-            return f"add address {change.address} to {change.link}"
-        case DeleteAddress():
-            return f"delete address {change.address} of {change.link}"
-        case AddRoute():
-            via = f" via {change.gateway}" if change.gateway else ""
-            return f"add route {change.destination}{via} dev {change.link}"
-        case DeleteRoute():
-            return f"delete route {change.destination} dev {change.link}"
-        case AddNeighbour():
-            return f"add neighbour {change.address} at {change.mac} dev {change.link}"
-        case AddForwarding():
-            return f"add forwarding of {change.mac} to {change.to} dev {change.link}"
 
 
 def attribute(kind: int, payload: bytes) -> bytes:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from podwire.cni.changes import AddBridge, AddVeth, AddVxlan, SetLink, describe
 from podwire.cni.namespace import (
     OWN,
     entered,
@@ -22,7 +23,6 @@ from podwire.cni.namespace import (
 )
 from podwire.cni.netlink import Netlink
 from podwire.cni.present import Link
-from podwire.cni.rtnetlink import AddBridge, AddVeth, AddVxlan, SetLink, describe
 from podwire.emulator import node_rules
 from podwire.emulator.node_rules import NodeRules
 from podwire.emulator.topology import HOST_SYSCTLS, Namespace, Sysctls, Topology

@@ -11,8 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Interface, IPv4Network
 
-from podwire.cni.plan import mac_of
-from podwire.cni.rtnetlink import (
+from podwire.cni.changes import (
     AddAddress,
     AddBridge,
     AddForwarding,
@@ -22,6 +21,7 @@ from podwire.cni.rtnetlink import (
     AddVxlan,
     SetLink,
 )
+from podwire.cni.plan import mac_of
 from podwire.emulator.addressing import (
     ClusterAddresses,
     NodeAddresses,

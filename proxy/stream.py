@@ -65,8 +65,12 @@ class Stream:
         self._backward = _Direction(backend, client, self)
         self._forward.opposite = self._backward
         self._backward.opposite = self._forward
-        self._forward.start()
+
+    def start(self) -> None:
+        """Begin to carry; what the client has sent so far is carried at once."""
         self._backward.start()
+        self._forward.start()
+        self._forward.readable()
 
     def finished(self) -> None:
         """Close both sockets in order if both directions have ended."""
@@ -128,7 +132,7 @@ class _Direction:
 
     def start(self) -> None:
         self._reading = True
-        self._machinery.loop.add_reader(self._source_fd, self._readable)
+        self._machinery.loop.add_reader(self._source_fd, self.readable)
 
     def stop(self) -> None:
         self._pause()
@@ -140,7 +144,8 @@ class _Direction:
             self._pipe = None
         self._pending = b""
 
-    def _readable(self) -> None:
+    def readable(self) -> None:
+        """Carry what the source has sent."""
         if self._full >= _BULK_AFTER:
             pipe = self._machinery.pipes.take()
             if pipe is not None:

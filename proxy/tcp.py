@@ -101,7 +101,9 @@ class Relay:
     def join(self, opening: "_Opening", backend: socket.socket) -> None:
         """Replace *opening*, which has found *backend*, by a stream."""
         self._openings.pop(opening)
-        self._streams[Stream(opening.client, backend, self.machinery, self._over)] = None
+        stream = Stream(opening.client, backend, self.machinery, self._over)
+        self._streams[stream] = None
+        stream.start()
 
     def give_up(self, opening: "_Opening") -> None:
         """Reset the client of *opening*: no backend answered."""
@@ -192,7 +194,14 @@ class _Opening:
                 break
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             failure = sock.connect_ex(backend.sockaddr)
-            if failure in (0, errno.EINPROGRESS):
+            if failure == errno.EINPROGRESS:
+                # On one machine the answer is often here already; asking again is much cheaper
+                # than a turn of the loop.
+                failure = sock.connect_ex(backend.sockaddr)
+            if failure == 0:
+                relay.join(self, sock)
+                return
+            if failure == errno.EALREADY:
                 self._socket = sock
                 relay.loop.add_writer(sock.fileno(), self._answered)
                 return

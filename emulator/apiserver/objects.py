@@ -3,8 +3,8 @@
 from typing import Any
 from uuid import UUID
 
-from podwire.emulator.apiserver.fields import struct
 from podwire.emulator.apiserver import schema
+from podwire.emulator.apiserver.fields import items, struct
 from podwire.emulator.apiserver.normalise import zero
 from podwire.emulator.apiserver.request import Dice, Request
 from podwire.emulator.apiserver.resources import Resource
@@ -53,6 +53,8 @@ def prepare_update(obj: Json, old: Json, request: Request) -> None:
         for name in ("spec", "data"):
             _keep(obj, old, name)
         _keep(meta, old_meta, "ownerReferences")
+        if resource.kind == "Pod" and not struct(obj, "status").get("qosClass"):
+            _keep(obj.setdefault("status", {}), struct(old, "status"), "qosClass")
         if resource.group == "apps":
             _keep(meta, old_meta, "labels")
     elif resource.has("status"):
@@ -85,6 +87,21 @@ def finished(obj: Json) -> bool:
     return bool(meta.get("deletionTimestamp")) and not waits
 
 
+def quality(spec: Json) -> str:
+    """Return a pod's QoS class: who is evicted last (pkg/apis/core/v1/helper/qos)."""
+    asked, equal = False, True
+    for container in (*items(spec, "containers"), *items(spec, "initContainers")):
+        resources = struct(container, "resources")
+        limits, requests = struct(resources, "limits"), struct(resources, "requests")
+        for name in ("cpu", "memory"):
+            limit, request = limits.get(name), requests.get(name, limits.get(name))
+            asked = asked or bool(limit or request)
+            equal = equal and bool(limit) and limit == request
+    if not asked:
+        return "BestEffort"
+    return "Guaranteed" if equal else "Burstable"
+
+
 def _metadata(obj: Json) -> Json:
     meta: Json = obj.setdefault("metadata", {})
     return meta
@@ -108,6 +125,8 @@ def _drop_status(obj: Json, resource: Resource) -> None:
     obj["status"] = zero(type_.fields["status"].kind)
     if resource.kind in _FIRST_PHASES:
         obj["status"] = {"phase": _FIRST_PHASES[resource.kind]}
+    if resource.kind == "Pod":
+        obj["status"]["qosClass"] = quality(struct(obj, "spec"))
 
 
 def _keep_finalizers(obj: Json, old: Json) -> None:

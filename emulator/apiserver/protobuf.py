@@ -13,7 +13,7 @@ import datetime
 import json
 import struct
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from podwire.emulator.apiserver import schema
 from podwire.emulator.apiserver.schema import Field, Kind, Type
@@ -38,8 +38,7 @@ def decode(body: bytes) -> dict[str, Any]:
         inside = _json(raw)
         if not isinstance(inside, dict):
             raise ProtobufError("the JSON inside the envelope is no object")
-        found_inside: dict[str, Any] = inside
-        return found_inside
+        return cast("dict[str, Any]", inside)
     found = schema.type_of(api_version, kind)
     if found is None:
         raise ProtobufError(f'no kind "{kind}" is registered for version "{api_version}"')

@@ -13,8 +13,8 @@ from podwire.emulator.apiserver.field_errors import (
     too_long,
 )
 from podwire.emulator.apiserver.tree import below, many
+from podwire.emulator.apiserver.validate_endpoints import PROTOCOLS
 from podwire.emulator.apiserver.validate_meta import Json, check
-from podwire.emulator.apiserver.validate_services import PROTOCOLS
 
 _MAX_BYTES = 1024 * 1024
 _NEEDED_KEYS = {
@@ -147,7 +147,7 @@ def _policy_peer(field: str, peer: Json) -> list[FieldError]:
     block: Json | None = peer.get("ipBlock")
     if block is not None:
         if "podSelector" in peer or "namespaceSelector" in peer:
-            message = "may not be specified when both ipBlock and selectors are specified"
+            message = "may not specify both ipBlock and another peer"
             problems.append(forbidden(field, message))
         if not block.get("cidr"):
             problems.append(required(f"{field}.ipBlock.cidr"))

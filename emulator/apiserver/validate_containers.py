@@ -17,8 +17,8 @@ from podwire.emulator.apiserver.field_errors import (
     required,
 )
 from podwire.emulator.apiserver.tree import below, many
+from podwire.emulator.apiserver.validate_endpoints import PROTOCOLS, protocol
 from podwire.emulator.apiserver.validate_meta import Json, check
-from podwire.emulator.apiserver.validate_services import PROTOCOLS, protocol
 
 _PULL = ("Always", "IfNotPresent", "Never")
 _MESSAGE = ("FallbackToLogsOnError", "File")

@@ -9,6 +9,7 @@ from typing import Any
 from podwire.emulator.apiserver import (
     syntax,
     validate_config,
+    validate_endpoints,
     validate_meta,
     validate_pods,
     validate_services,
@@ -59,8 +60,8 @@ _NAMES: dict[str, syntax.Check] = {
 _RULES: dict[tuple[str, str], _Rules] = {
     ("v1", "Pod"): validate_pods.pod,
     ("v1", "Service"): validate_services.service,
-    ("v1", "Endpoints"): validate_services.endpoints,
-    ("discovery.k8s.io/v1", "EndpointSlice"): validate_services.endpoint_slice,
+    ("v1", "Endpoints"): validate_endpoints.endpoints,
+    ("discovery.k8s.io/v1", "EndpointSlice"): validate_endpoints.endpoint_slice,
     ("v1", "ConfigMap"): validate_config.config_map,
     ("v1", "Secret"): validate_config.secret,
     ("v1", "Namespace"): validate_config.namespace,

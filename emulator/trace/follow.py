@@ -131,9 +131,14 @@ class _Follower:
             return _Reaction("refused" if refused else "unreachable", error)
         return _Reaction("silent")
 
+    def _blind_places(self) -> str:
+        return ", ".join(dict.fromkeys(self._blind))
+
     # -- the ways to fail
 
     def _wrong(self, hop: Hop, outcome: Outcome, reason: str) -> Finding:
+        if hop.kind == "missing" and self._blind:
+            reason += f" (nothing was captured at {self._blind_places()})"
         return Finding("refuted", (*self._hops, hop), outcome, reason, hop)
 
     def _lost(self, lost: _Lost) -> Finding:

@@ -5,9 +5,11 @@ import fcntl
 import os
 import pty
 import signal
+import socket
 import struct
 import termios
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from podwire.emulator.apiserver.agent import (
@@ -122,31 +124,18 @@ class FakeAgent:
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """Send the packets, wait for the stop, send the statistics."""
         self.captured.append((tuple(points), snaplen, tuple(filter_)))
-        reader = asyncio.StreamReader()
-        reader.feed_data(self.packets)
-        transport = _StopTransport(reader, self.statistics)
+        ours, theirs = socket.socketpair()
         loop = asyncio.get_running_loop()
-        protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
-        return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
+        theirs.sendall(self.packets)
 
+        def stop() -> None:
+            theirs.recv(1)  # empty: the server's half is closed
+            loop.remove_reader(theirs)
+            with theirs, suppress(BrokenPipeError):
+                theirs.sendall(self.statistics)
 
-class _StopTransport(asyncio.WriteTransport):
-    """The agent's end of a capture: answers the half-close with the statistics and an end."""
-
-    def __init__(self, reader: asyncio.StreamReader, statistics: bytes) -> None:
-        super().__init__()
-        self._reader = reader
-        self._statistics = statistics
-
-    def write_eof(self) -> None:
-        self._reader.feed_data(self._statistics)
-        self._reader.feed_eof()
-
-    def is_closing(self) -> bool:
-        return False
-
-    def close(self) -> None:
-        return
+        loop.add_reader(theirs, stop)
+        return await asyncio.open_connection(sock=ours)
 
 
 async def _start(command: Sequence[str], *, stdin: bool, tty: bool) -> Session:

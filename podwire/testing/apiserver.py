@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import msgspec
+
 from podwire.emulator.apiserver import handlers, paths
 from podwire.emulator.apiserver.negotiate import PLAIN, Form
 from podwire.emulator.apiserver.render import render

@@ -1,7 +1,7 @@
-"""The plugin as runtimes start it: a process, real namespaces, the cases of tests/data/cni/cases.json.
+"""The plugin as runtimes start it: one attachment, its environment, and what is refused.
 
-Everything happens in namespaces that the fixture makes with `unshare`, without root where there is none;
-they are gone with the process that holds them.
+The cases are those of tests/data/cni/cases.json; test_cni_state.py has those about what is kept.
+P13 (one document on standard output) is checked by the machine at every call.
 """
 
 import json
@@ -9,212 +9,26 @@ import os
 import re
 import shutil
 import subprocess
-import sys
-from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
+
+from podwire.testing.machine import VERSIONS, Machine, lacking
 
 pytestmark = pytest.mark.system
 
 CASES = Path(__file__).parents[1] / "data" / "cni" / "cases.json"
-VERSIONS = ["0.3.1", "0.4.0", "1.0.0", "1.1.0"]
-
-
-class Answer(NamedTuple):
-    status: int
-    stdout: str
-    stderr: str
-
-    @property
-    def document(self) -> Any:
-        return json.loads(self.stdout)
-
-    @property
-    def code(self) -> int:
-        return int(self.document["code"])
-
-    @property
-    def address(self) -> str:
-        return str(self.document["ips"][0]["address"])
-
-
-class Machine:
-    """A user, network and mount namespace of its own, in which the plugin is run."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self.data_dir = directory / "addresses"
-        self.plugins = directory / "plugins"
-        self.plugins.mkdir()
-        script = self.plugins / "podwire"
-        script.write_text(
-            f"#!{sys.executable} -I\nimport sys\n"
-            "from podwire.cni.__main__ import main\nsys.exit(main())\n"
-        )
-        script.chmod(0o755)
-        # Also as root: that way nothing of the machine can be touched by mistake.
-        self._holder = subprocess.Popen(
-            ["unshare", "-Urnm", "--kill-child", "--fork", "sh", "-c", "echo $PPID; exec cat"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert self._holder.stdout is not None
-        line = self._holder.stdout.readline()
-        if not line:
-            raise OSError("unshare cannot make a user namespace here")
-        children = Path(f"/proc/{self._holder.pid}/task/{self._holder.pid}/children").read_text()
-        self._pid = int(children.split()[0])
-        self.run("mount", "-t", "tmpfs", "tmpfs", "/run")
-        self.run("mkdir", "/run/netns")
-        self.run("ip", "link", "set", "lo", "up")
-
-    def close(self) -> None:
-        assert self._holder.stdin is not None
-        assert self._holder.stdout is not None
-        self._holder.stdin.close()
-        self._holder.stdout.close()
-        self._holder.wait(10)
-
-    def inside(self, *command: str) -> list[str]:
-        enter = ["nsenter", "-t", str(self._pid), "-U", "--preserve-credentials", "-n", "-m", "--"]
-        return [*enter, *command]
-
-    def run(self, *command: str, stdin: str = "") -> str:
-        done = subprocess.run(
-            self.inside(*command), input=stdin, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
-        return done.stdout
-
-    def succeeds(self, *command: str) -> bool:
-        done = subprocess.run(self.inside(*command), capture_output=True, check=False)
-        return done.returncode == 0
-
-    def ip(self, *arguments: str) -> Any:
-        return json.loads(self.run("ip", "-j", *arguments) or "[]")
-
-    def pod(self, name: str) -> str:
-        path = f"/run/netns/{name}"
-        self.run("sh", "-c", f"touch {path} && unshare --net={path} true")
-        return path
-
-    def in_pod(self, path: str, *command: str) -> str:
-        return self.run("nsenter", f"--net={path}", *command)
-
-    def config(self, version: str = "1.0.0", **changes: Any) -> dict[str, Any]:
-        config: dict[str, Any] = {
-            "cniVersion": version,
-            "name": "net",
-            "type": "podwire",
-            "bridge": "br0",
-            "isDefaultGateway": True,
-            "ipam": {
-                "type": "host-local",
-                "subnet": "10.50.0.0/24",
-                "dataDir": str(self.data_dir),
-            },
-        }
-        return config | changes
-
-    def ipam(self, **members: Any) -> dict[str, Any]:
-        return {"type": "host-local", "dataDir": str(self.data_dir)} | members
-
-    def call(
-        self,
-        command: str,
-        config: Mapping[str, Any] | bytes,
-        pod: str = "",
-        *,
-        cid: str = "c1",
-        ifname: str = "eth0",
-        environ: Mapping[str, str] | None = None,
-        inherited: Mapping[str, str] | None = None,
-        wrapper: tuple[str, ...] = (),
-    ) -> Answer:
-        stdin = config if isinstance(config, bytes) else json.dumps(config).encode()
-        parameters = {
-            "CNI_COMMAND": command,
-            "CNI_CONTAINERID": cid,
-            "CNI_NETNS": pod,
-            "CNI_IFNAME": ifname,
-            "CNI_ARGS": "",
-            "CNI_PATH": str(self.plugins),
-        } | dict(environ or {})
-        done = subprocess.run(
-            self.inside(*wrapper, str(self.plugins / "podwire")),
-            input=stdin,
-            capture_output=True,
-            check=False,
-            timeout=60,
-            env={**(os.environ if inherited is None else inherited), **parameters},
-        )
-        answer = Answer(done.returncode, done.stdout.decode(), done.stderr.decode())
-        self._require_sound(command, answer)
-        return answer
-
-    def _require_sound(self, command: str, answer: Answer) -> None:
-        """P13: one document or nothing on stdout; a failure exactly if it is an error."""
-        if answer.status == 0 and command not in ("ADD", "VERSION"):
-            assert answer.stdout == "", answer
-            return
-        document = answer.document
-        assert isinstance(document, dict), answer
-        assert (answer.status != 0) == ("code" in document), answer
-        if answer.status != 0:
-            assert isinstance(document["code"], int), answer
-            assert document["code"] >= 1, answer
-            assert document["msg"], answer
-            assert document["cniVersion"] in VERSIONS, answer
-
-    def add(self, config: Mapping[str, Any], pod: str, **how: Any) -> Answer:
-        answer = self.call("ADD", config, pod, **how)
-        assert answer.status == 0, answer
-        return answer
-
-    def delete(self, config: Mapping[str, Any], pod: str = "", **how: Any) -> None:
-        answer = self.call("DEL", config, pod, **how)
-        assert answer.status == 0, answer
-
-    def reserved(self, network: str = "net") -> list[str]:
-        directory = self.data_dir / network
-        if not directory.is_dir():
-            return []
-        return sorted(p.name for p in directory.iterdir() if re.match(r"[0-9a-f]+[.:]\d", p.name))
-
-    def state(self) -> str:
-        """Return all that a call may have changed, as text to compare."""
-        rules = self.run("nft", "list", "ruleset")
-        links = self.ip("link")
-        for link in links:
-            link.pop("operstate", None)
-            link.pop("flags", None)  # A bridge without ports loses its carrier.
-        return json.dumps(
-            [links, self.ip("addr"), self.ip("route"), rules, self.reserved()], indent=1
-        )
 
 
 @pytest.fixture
 def machine(tmp_path: Path) -> Iterator[Machine]:
-    lacking = [
-        p
-        for p in ("unshare", "nsenter", "ip", "nft", "busybox")
-        if not shutil.which(p, path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
-    ]
-    reason = f"this machine lacks {', '.join(lacking)}" if lacking else ""
-    made = None
-    if not reason:
-        try:
-            made = Machine(tmp_path)
-        except OSError as error:
-            reason = str(error)
-    if made is None:
+    if reason := lacking():
         if os.environ.get("CI") == "true":
             pytest.fail(reason)
         pytest.skip(reason)
+    made = Machine(tmp_path)
     try:
         yield made
     finally:
@@ -223,7 +37,12 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
 
 def test_every_case_has_a_test() -> None:
     wanted = {case["id"] for case in json.loads(CASES.read_text())["cases"]}
-    tested = set(re.findall(r"\b([PADCGSIR]\d\d)\b", Path(__file__).read_text()))
+    tested = set(
+        re.findall(
+            r"\b([PADCGSIR]\d\d)\b",
+            "".join(p.read_text() for p in Path(__file__).parent.glob("test_cni*.py")),
+        )
+    )
     assert wanted - tested == set()
 
 
@@ -310,7 +129,7 @@ def test_version(machine: Machine) -> None:
         (b'{"cniVersion":"0.4.0"}', "0.4.0"),
     ):
         answer = machine.call("VERSION", stdin, cid="", ifname="dummy")
-        assert answer.document == {"cniVersion": version, "supportedVersions": VERSIONS}
+        assert answer.document == {"cniVersion": version, "supportedVersions": list(VERSIONS)}
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -608,221 +427,6 @@ def test_what_runtimes_send_along(machine: Machine) -> None:
     asked = machine.add(config, pod, environ={"CNI_ARGS": "IP=10.50.0.99;MAC=02:00:00:00:00:01"})
     assert asked.address == "10.50.0.99/24"
     assert asked.document["interfaces"][2]["mac"] == "02:00:00:00:00:01"
-
-
-def test_many_at_once(machine: Machine) -> None:
-    """A14."""
-    count = 50
-    machine.run(
-        "sh",
-        "-c",
-        f"for i in $(seq {count}); do touch /run/netns/m$i; unshare --net=/run/netns/m$i true; done",
-    )
-    config = machine.config(ipMasq=True)
-    with ThreadPoolExecutor(8) as pool:
-
-        def add(number: int) -> Answer:
-            return machine.add(config, f"/run/netns/m{number}", cid=f"c{number}")
-
-        answers = list(pool.map(add, range(1, count + 1)))
-        assert len({answer.address for answer in answers}) == count
-        assert len({answer.document["interfaces"][2]["mac"] for answer in answers}) == count
-        assert len({answer.document["interfaces"][1]["name"] for answer in answers}) == count
-        assert {answer.document["interfaces"][0]["mac"] for answer in answers} == {
-            "0a:58:0a:32:00:01"
-        }
-        assert machine.run("nft", "list", "tables").count("podwire_masquerade") == count
-        list(pool.map(lambda n: machine.delete(config, cid=f"c{n}"), range(1, count + 1)))
-    assert machine.reserved() == []
-    assert [link["ifname"] for link in machine.ip("link")] == ["lo", "br0"]
-    assert machine.run("nft", "list", "tables") == ""
-
-
-def test_bridge_with_another_address(machine: Machine) -> None:
-    """A16."""
-    machine.run("ip", "link", "add", "br0", "type", "bridge")
-    machine.run("ip", "addr", "add", "10.77.0.1/24", "dev", "br0")
-    pod, before = machine.pod("p"), machine.state()
-    answer = machine.call("ADD", machine.config(), pod)
-    assert "already has an IP address different from 10.50.0.1/24" in answer.document["msg"]
-    assert machine.reserved() == []
-    assert "10.77.0.1" in before
-    assert "10.77.0.1" in machine.state()
-    machine.add(machine.config(forceAddress=True), pod)
-    assert "10.77.0.1" not in machine.state()
-
-
-@pytest.mark.parametrize(
-    "previous",
-    [
-        None,
-        {},
-        {"cniVersion": "0.1.0", "ip4": {"ip": "10.50.0.2/24"}},
-        {"cniVersion": "1.0.0", "ips": [{"address": "nonsense", "interface": 99}]},
-        "text",
-    ],
-)
-def test_delete_with_any_previous_result(machine: Machine, previous: object) -> None:
-    """D05."""
-    config, pod = machine.config(ipMasq=True), machine.pod("p")
-    before = machine.state()
-    machine.add(config, pod)
-    machine.delete(config | {"prevResult": previous}, pod)
-    machine.run("ip", "link", "del", "br0")
-    assert machine.state() == before
-
-
-@pytest.mark.parametrize(
-    "harm",
-    [
-        "ip link del br0",
-        "ip link del $(ip -o link | grep -o 'pw[0-9a-f]*' | head -1)",
-        "nft flush ruleset",
-        "umount /run/netns/p; rm /run/netns/p",
-        "rm -r {data}",
-        "mount -t tmpfs none {data}",
-    ],
-)
-def test_delete_when_something_is_gone(machine: Machine, harm: str) -> None:
-    """D07."""
-    config, pod = machine.config(ipMasq=True), machine.pod("p")
-    machine.add(config, pod)
-    machine.run("sh", "-c", harm.format(data=machine.data_dir))
-    machine.delete(config, pod)
-    assert not [link for link in machine.ip("link") if link["ifname"].startswith("pw")]
-    assert machine.run("nft", "list", "ruleset") == ""
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"ipMasq": False},
-        {"ipMasq": False, "bridge": "other", "mtu": -1},
-        {"ipam": {"type": "host-local", "subnet": "broken", "dataDir": "DATA"}},
-        {"ipam": {"type": "host-local", "subnet": "10.60.0.0/24", "dataDir": "DATA"}},
-    ],
-)
-def test_delete_under_a_changed_list(machine: Machine, change: dict[str, Any]) -> None:
-    """D08: found by id and interface, not by what the configuration says now."""
-    config, pod = machine.config(ipMasq=True), machine.pod("p")
-    machine.add(config, pod)
-    later = json.loads(json.dumps(config | change).replace("DATA", str(machine.data_dir)))
-    machine.delete(later, pod)
-    assert machine.reserved() == []
-    assert [link["ifname"] for link in machine.ip("link")] == ["lo", "br0"]
-    assert machine.run("nft", "list", "ruleset") == ""
-
-
-def test_garbage_collection(machine: Machine) -> None:
-    """G02: what cannot be removed is reported, all else is removed; null means: nothing is valid."""
-    config = machine.config("1.1.0", ipMasq=True)
-    foreign = machine.config("1.1.0", ipMasq=True, name="other", bridge="br1")
-    foreign["ipam"] = machine.ipam(subnet="10.51.0.0/24")
-    for number in (1, 2, 3):
-        machine.add(config, machine.pod(f"p{number}"), cid=f"c{number}")
-    machine.add(foreign, machine.pod("f"), cid="f1")
-    valid = [{"containerID": "c2", "ifname": "eth0"}]
-    (machine.data_dir / "net" / "10.50.0.3.d").mkdir()  # Nobody's, and unlink cannot remove it.
-    answer = machine.call("GC", config | {"cni.dev/valid-attachments": valid}, cid="", ifname="")
-    assert answer.status == 1
-    assert "10.50.0.3.d" in answer.document["details"]
-    (machine.data_dir / "net" / "10.50.0.3.d").rmdir()
-    answer = machine.call("GC", config | {"cni.dev/valid-attachments": valid}, cid="", ifname="")
-    assert answer.status == 0
-    assert machine.reserved() == ["10.50.0.3"]
-    assert len([link for link in machine.ip("link") if link["ifname"].startswith("pw")]) == 2
-    assert machine.run("nft", "list", "tables").count("masquerade") == 2
-    machine.call("GC", config | {"cni.dev/valid-attachments": None}, cid="", ifname="")
-    assert machine.reserved() == []
-    assert machine.reserved("other") == ["10.51.0.2"]
-    assert machine.run("nft", "list", "tables").count("masquerade") == 1
-
-
-def test_status(machine: Machine) -> None:
-    """S01."""
-    small = machine.ipam(subnet="10.50.0.0/30")
-    config = machine.config("1.1.0", ipam=small)
-    blank: dict[str, Any] = {"cid": "", "ifname": ""}
-    assert machine.call("STATUS", config, **blank).status == 0
-    machine.add(config, machine.pod("p"))
-    full = machine.call("STATUS", config, **blank)
-    assert full.code == 50
-    assert "no IP addresses available" in full.document["msg"]
-    machine.delete(config)
-    assert machine.call("STATUS", config, **blank).status == 0
-    for harm in ({"ipam": {"type": "nosuch"}}, {"bridge": "lo"}):
-        assert machine.call("STATUS", config | harm, **blank).code == 50
-    machine.run("mount", "--bind", "-o", "ro", str(machine.data_dir), str(machine.data_dir))
-    machine.run("mount", "-o", "remount,bind,ro", str(machine.data_dir))
-    assert machine.call("STATUS", config, **blank).code == 50
-    machine.run("umount", str(machine.data_dir))
-    machine.add(config, machine.pod("q"))
-
-
-def test_small_pool(machine: Machine) -> None:
-    """I01: network, broadcast and gateway addresses are never given."""
-    config = machine.config(ipam=machine.ipam(subnet="10.95.0.0/29"))
-    given: list[str] = []
-    for number in range(1, 6):
-        given.append(machine.add(config, machine.pod(f"p{number}"), cid=f"c{number}").address)
-    assert given == [f"10.95.0.{n}/29" for n in range(2, 7)]
-    last, before = machine.pod("p6"), machine.state()
-    answer = machine.call("ADD", config, last, cid="c6")
-    assert "no IP addresses available in range set: 10.95.0.1-10.95.0.6" in answer.document["msg"]
-    assert machine.state() == before
-    machine.delete(config, cid="c3")
-    assert machine.add(config, last, cid="c6").address == "10.95.0.4/29"
-
-
-@pytest.mark.parametrize("fault", ["read-only", "file", "full"])
-def test_broken_data_directory(machine: Machine, fault: str) -> None:
-    """I03."""
-    data = machine.data_dir
-    pod = machine.pod("p")
-    config = machine.config()
-    if fault == "file":
-        data.write_text("")
-    else:
-        data.mkdir()
-        inodes = "2" if fault == "full" else "0"
-        machine.run("mount", "-t", "tmpfs", "-o", f"nr_inodes={inodes}", "tmpfs", str(data))
-        if fault == "read-only":
-            machine.run("mount", "-o", "remount,ro", str(data))
-    before = machine.state()
-    answer = machine.call("ADD", config, pod)
-    assert str(data) in answer.document["msg"], answer
-    assert machine.state() == before
-    assert machine.run("sh", "-c", f"find {data} -name '10.*'") == ""
-    machine.delete(config, pod)
-
-
-def test_both_families(machine: Machine) -> None:
-    """I06: and if the second set is exhausted, the address of the first is freed."""
-    ranges = [[{"subnet": "10.50.0.0/24"}], [{"subnet": "fd00:50::/126", "rangeEnd": "fd00:50::2"}]]
-    routes = [{"dst": "0.0.0.0/0"}, {"dst": "::/0"}, {"dst": "10.9.0.0/16", "gw": "10.50.0.7"}]
-    config = machine.config("0.4.0", ipam=machine.ipam(ranges=ranges, routes=routes))
-    pod = machine.pod("p")
-    result = machine.add(config, pod).document
-    assert [ip["address"] for ip in result["ips"]] == ["10.50.0.2/24", "fd00:50::2/126"]
-    assert [ip["version"] for ip in result["ips"]] == ["4", "6"]
-    machine.in_pod(pod, "busybox", "ping", "-c1", "-W2", "10.50.0.1")
-    machine.in_pod(pod, "busybox", "ping6", "-c1", "-W2", "fd00:50::1")
-    assert "via 10.50.0.7" in machine.in_pod(pod, "ip", "route", "show", "10.9.0.0/16")
-    assert machine.call("CHECK", config | {"prevResult": result}, pod).status == 0
-    answer = machine.call("ADD", config, machine.pod("q"), cid="c2")
-    assert "failed to allocate for range 1" in answer.document["msg"]
-    assert machine.reserved() == ["10.50.0.2", "fd00:50::2"]
-    assert machine.call("ADD", machine.config("0.2.0"), machine.pod("r")).code == 1
-
-
-def test_addresses_rise(machine: Machine) -> None:
-    """I07: an address just freed rests until the search comes round."""
-    config, pod = machine.config(), machine.pod("p")
-    given: list[str] = []
-    for _ in range(6):
-        given.append(machine.add(config, pod).address)
-        machine.delete(config, pod)
-    assert given == [f"10.50.0.{n}/24" for n in range(2, 8)]
 
 
 def test_masquerade_and_hairpin(machine: Machine) -> None:

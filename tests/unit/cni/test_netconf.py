@@ -45,7 +45,8 @@ def test_calls_of_real_runtimes(call: dict[str, Any]) -> None:
     understood = parse(request, parsed)
     assert understood.version == json.loads(call["stdin"])["cniVersion"]
     wanted = dict(p.split("=", 1) for p in call["environ"]["CNI_ARGS"].split(";") if p)
-    assert understood.mac == wanted.get("MAC", "")
+    runtime: dict[str, Any] = json.loads(call["stdin"]).get("runtimeConfig") or {}
+    assert understood.mac == (runtime.get("mac") or wanted.get("MAC", ""))
 
 
 def test_defaults() -> None:
@@ -127,7 +128,7 @@ def test_dns_of_the_runtime(name: str) -> None:
 
 
 def test_capabilities_of_other_plugins_are_named() -> None:
-    runtime = {"portMappings": [{"hostPort": 1}], "bandwidth": {}}
+    runtime: dict[str, Any] = {"portMappings": [{"hostPort": 1}], "bandwidth": {}}
     assert conf(runtimeConfig=runtime).unused == ("portMappings",)
 
 
@@ -144,7 +145,7 @@ def test_capabilities_of_other_plugins_are_named() -> None:
         ({"runtimeConfig": {"mac": "01:00:00:00:00:00"}}, 7, "mac"),
         ({"runtimeConfig": {"mac": "nonsense"}}, 7, "mac"),
         ({"ipam": {"subnet": "10.0.0.0/24"}}, 7, "type"),
-        ({"ipam": {"type": "host-local", "ranges": [{}]}}, 7, "ranges"),
+        ({"ipam": {"type": "host-local", "ranges": [dict[str, Any]()]}}, 7, "ranges"),
     ],
 )
 def test_refused(members: dict[str, Any], code: int, word: str) -> None:

@@ -1,6 +1,7 @@
 """The words of the specification: call parameters, errors, results of each version."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import pytest
 
@@ -82,7 +83,7 @@ def test_error_document() -> None:
     assert "details" not in CniError(7, "no").document("1.0.0")
 
 
-RESULT = {
+RESULT: dict[str, Any] = {
     "interfaces": [
         {"name": "cni0", "mac": "0a:58:0a:f4:01:01"},
         {"name": "eth0", "mac": "0a:58:0a:f4:01:05", "sandbox": "/n"},
@@ -96,9 +97,9 @@ RESULT = {
 @pytest.mark.parametrize("version", ["0.3.1", "0.4.0", "1.0.0", "1.1.0"])
 def test_result_survives(version: str) -> None:
     printed = print_result(parse_result(RESULT), version)
-    (ip,) = RESULT["ips"]  # type: ignore[misc]
+    ips: list[dict[str, object]] = RESULT["ips"]
     family = {"version": "4"} if version.startswith("0.") else {}
-    assert printed == {**RESULT, "cniVersion": version, "ips": [{**family, **ip}]}  # type: ignore[dict-item]
+    assert printed == {**RESULT, "cniVersion": version, "ips": [{**family, **ips[0]}]}
 
 
 def test_members_of_newer_versions() -> None:

@@ -26,7 +26,7 @@ def pytest_asyncio_loop_factories(
     plain: Mapping[str, Callable[[], asyncio.AbstractEventLoop]] = {
         "asyncio": asyncio.new_event_loop
     }
-    if item.path.name not in ("test_server.py", "test_forward.py"):
+    if item.path.name not in ("test_connections.py", "test_forward.py", "test_server.py"):
         return plain
     return {**plain, "uvloop": uvloop.new_event_loop}
 

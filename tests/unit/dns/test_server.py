@@ -5,7 +5,7 @@ import json
 import random
 import socket
 import struct
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from ipaddress import ip_address
 from pathlib import Path
@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 
-from podwire.dns import connections
 from podwire.dns.answer import Options
 from podwire.dns.cache import Cache, CacheOptions
 from podwire.dns.chain import Block, Handler, Link, Request
@@ -394,50 +393,6 @@ async def test_requests_are_counted(table_of: TableOf) -> None:
     assert answered in text
 
 
-# TCP clients that do not behave
-
-QUICK = Timeouts(first_message=0.3, next_message=0.6, write=0.3)
-BASELINE = request({"qname": WEB, "qtype": "A"})
-
-
-@pytest.mark.parametrize(
-    ("sent", "why"),
-    [
-        (b"", "nothing"),
-        (b"\x00", "half a length"),
-        (b"\x00\x33", "a length alone"),
-        (struct.pack("!H", len(BASELINE) + 100) + BASELINE, "a length over the data"),
-        (struct.pack("!H", 65535) + BASELINE, "the largest length"),
-        (b"\x00\x05\x00\x00\x00\x00\x00", "a length below a header"),
-        (b"\x00\x00", "an empty message"),
-    ],
-)
-async def test_an_unfinished_message_is_closed_without_a_reply(
-    sent: bytes, why: str, table_of: TableOf
-) -> None:
-    async with running(table_of, timeouts=QUICK) as cluster, asyncio.timeout(PATIENCE):
-        reader, writer = await asyncio.open_connection("127.0.0.1", cluster.port)
-        writer.write(sent)
-        assert await reader.read() == b"", why
-        writer.close()
-
-
-async def test_a_slow_loris_does_not_move_its_deadline(table_of: TableOf) -> None:
-    async with running(table_of, timeouts=QUICK) as cluster, asyncio.timeout(PATIENCE):
-        reader, writer = await asyncio.open_connection("127.0.0.1", cluster.port)
-        closed = asyncio.ensure_future(reader.read())  # noqa: TID251 - beside the dripping
-        dripped = 0
-        for byte in framed(BASELINE):
-            if closed.done():
-                break
-            writer.write(bytes((byte,)))
-            dripped += 1
-            await asyncio.sleep(0.05)
-        assert await closed == b""
-        assert dripped < len(BASELINE)
-        writer.close()
-
-
 async def replies_to(port: int, stream: bytes, count: int) -> list[bytes]:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     async with asyncio.timeout(PATIENCE):
@@ -445,67 +400,6 @@ async def replies_to(port: int, stream: bytes, count: int) -> list[bytes]:
         found = [await frame(reader) for _ in range(count)]
     writer.close()
     return found
-
-
-def numbered(idents: Iterable[int]) -> bytes:
-    return b"".join(framed(request({"qname": WEB, "qtype": "A"}, n)) for n in idents)
-
-
-async def test_pipelined_queries_are_answered_in_order(table_of: TableOf) -> None:
-    async with running(table_of) as cluster:
-        replies = await replies_to(cluster.port, numbered(range(200)), 200)
-    assert [int.from_bytes(r[:2], "big") for r in replies] == list(range(200))
-
-
-async def test_a_query_then_a_half_close_is_answered(table_of: TableOf) -> None:
-    foreign = request({"qname": "www.example.com.", "qtype": "A"})
-    async with running(table_of) as cluster, asyncio.timeout(PATIENCE):
-        reader, writer = await asyncio.open_connection("127.0.0.1", cluster.port)
-        writer.write(framed(foreign))
-        writer.write_eof()
-        reply = await frame(reader)
-        assert reply[3] & 0xF == Rcode.NOERROR
-        assert await reader.read() == b""
-        writer.close()
-
-
-@pytest.mark.parametrize(
-    ("first", "codes"),
-    [
-        (b"\x12\x34\x09\x00" + BASELINE[4:], [Rcode.NOTIMP, Rcode.NOERROR]),
-        (BASELINE[:-4], [Rcode.FORMERR, Rcode.NOERROR]),
-        (BASELINE[:2] + b"\x81\x00" + BASELINE[4:], [Rcode.NOERROR]),
-    ],
-    ids=["unknown opcode", "cut question", "a response"],
-)
-async def test_a_bad_message_does_not_end_the_connection(
-    first: bytes, codes: list[Rcode], table_of: TableOf
-) -> None:
-    async with running(table_of) as cluster:
-        replies = await replies_to(cluster.port, framed(first) + framed(BASELINE), len(codes))
-    assert [r[3] & 0xF for r in replies] == codes
-
-
-async def test_idle_connections_do_not_keep_others_out(table_of: TableOf) -> None:
-    async with running(table_of) as cluster:
-        count = connections.MOST_CONNECTIONS_OF_ONE + 20
-        idle = [await asyncio.open_connection("127.0.0.1", cluster.port) for _ in range(count)]
-        assert (await ask_tcp(cluster.port, BASELINE))[3] & 0xF == Rcode.NOERROR
-        assert (await ask_udp(cluster.port, BASELINE))[3] & 0xF == Rcode.NOERROR
-        for _, writer in idle:
-            writer.transport.abort()
-
-
-async def test_a_client_that_never_reads_is_closed(table_of: TableOf) -> None:
-    big = request({"qname": "_http._tcp.many.default.svc.cluster.local.", "qtype": "SRV"})
-    async with running(table_of, timeouts=QUICK) as cluster, asyncio.timeout(PATIENCE):
-        with socket.socket() as sock:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            sock.settimeout(0)
-            loop = asyncio.get_running_loop()
-            await loop.sock_connect(sock, ("127.0.0.1", cluster.port))
-            with pytest.raises((ConnectionResetError, BrokenPipeError)):
-                await loop.sock_sendall(sock, framed(big) * 100_000)
 
 
 async def test_a_dead_upstream_is_told_at_once(table_of: TableOf) -> None:

@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
+from podwire.cni.changes import AddBridge, AddVeth, AddVxlan, describe
 from podwire.cni.netconf import NetConf, parse, parse_request
-from podwire.cni.rtnetlink import AddBridge, AddVeth, AddVxlan, describe
 from podwire.cni.spec import Attachment, Call
 from podwire.emulator import node_rules
 from podwire.emulator.config import Backend, ClusterConfig, NodeConfig, numbered_nodes
@@ -148,9 +149,9 @@ def test_long_node_names() -> None:
 def test_network_list_is_what_the_plugin_takes(backend: Backend) -> None:
     """The plugin finds the bridge as the topology made it: same name, MAC, MTU and gateway."""
     config = ClusterConfig(backend=backend)
-    document = network_list(config, "node-2", "/run/addresses/node-2")
-    (plugin,) = document["plugins"]  # type: ignore[misc]
-    stdin = plugin | {"name": document["name"], "cniVersion": document["cniVersion"]}  # type: ignore[operator, has-type]
+    document: dict[str, Any] = dict(network_list(config, "node-2", "/run/addresses/node-2"))
+    (plugin,) = document["plugins"]
+    stdin = {**plugin, "name": document["name"], "cniVersion": document["cniVersion"]}
     conf: NetConf = parse(
         parse_request(json.dumps(stdin).encode()), Call("ADD", Attachment("c", "eth0"))
     )

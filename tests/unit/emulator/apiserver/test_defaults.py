@@ -117,8 +117,12 @@ volumes:
     ],
 )  # fmt: skip
 def test_services(spec: str, filled: str) -> None:
-    found = stored("v1 Service", f"spec: {{{spec.strip('{}')}}}" if spec[0] != "{" else f"spec: {spec}")
-    assert found["spec"] == {k: "None" if v is None else v for k, v in yaml.safe_load(filled).items()}
+    found = stored(
+        "v1 Service", f"spec: {{{spec.strip('{}')}}}" if spec[0] != "{" else f"spec: {spec}"
+    )
+    assert found["spec"] == {
+        k: "None" if v is None else v for k, v in yaml.safe_load(filled).items()
+    }
 
 
 @pytest.mark.parametrize(
@@ -161,7 +165,9 @@ def test_string_data_is_never_stored() -> None:
 
 
 def test_a_job_gets_a_selector_of_its_own() -> None:
-    spec = stored("batch/v1 Job", "metadata: {name: once, uid: u-1}\nspec: {template: {metadata: {}}}")["spec"]
+    spec = stored(
+        "batch/v1 Job", "metadata: {name: once, uid: u-1}\nspec: {template: {metadata: {}}}"
+    )["spec"]
     assert spec["selector"] == {"matchLabels": {"batch.kubernetes.io/controller-uid": "u-1"}}
     assert spec["template"]["metadata"]["labels"]["job-name"] == "once"
 
@@ -182,7 +188,9 @@ def test_pull_policy(image: str, policy: str) -> None:
 @pytest.mark.parametrize("kind", ["v1 Pod", "v1 Service", "apps/v1 Deployment"])
 def test_defaulting_twice_changes_nothing_and_never_the_argument(kind: str) -> None:
     api_version, _, name = kind.partition(" ")
-    given = {"v1 Pod": POD, "apps/v1 Deployment": DEPLOYMENT}.get(kind, "spec: {ports: [{port: 80}]}")
+    given = {"v1 Pod": POD, "apps/v1 Deployment": DEPLOYMENT}.get(
+        kind, "spec: {ports: [{port: 80}]}"
+    )
     before = normalise(yaml.safe_load(given), api_version, name).object
     same = normalise(yaml.safe_load(given), api_version, name).object
     once = default(before, api_version, name)

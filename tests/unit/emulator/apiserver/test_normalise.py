@@ -28,7 +28,7 @@ def test_an_object_is_stored_as_go_would_write_it(
     what: str, kind: str, given: str, stored: str
 ) -> None:
     result = normal(given, kind).object
-    expected = yaml.safe_load(stored) or {}
+    expected: dict[str, Any] = yaml.safe_load(stored) or {}
     assert {name: result.get(name) for name in expected} == expected
     extra = {k: v for k, v in result.items() if k not in expected}
     assert not {k for k in extra if k not in ("metadata", "spec", "status")}, what

@@ -45,7 +45,7 @@ def test_lists_with_a_key_merge(patch: str, result: str) -> None:
         # Elements of the patch come in its order; the server's own keep their place.
         ("v1 Service", "spec: {ports: [{port: 80}]}", "spec: {ports: [{port: 443}, {port: 80}]}", "spec: {ports: [{port: 443}, {port: 80}]}"),
         ("v1 Service", "spec: {ports: [{port: 1}, {port: 2}, {port: 3}]}", "spec: {ports: [{port: 3}, {port: 1}]}", "spec: {ports: [{port: 2}, {port: 3}, {port: 1}]}"),
-        ("v1 ConfigMap", "metadata: {finalizers: [a, b]}", "metadata: {finalizers: [c, b]}", "metadata: {finalizers: [a, c, b]}"),
+        ("v1 ConfigMap", "metadata: {finalizers: [a, b]}", "metadata: {finalizers: [c, b]}", "metadata: {finalizers: [c, a, b]}"),
         ("v1 ConfigMap", "metadata: {finalizers: [a, b, c]}", "metadata: {$deleteFromPrimitiveList/finalizers: [b]}", "metadata: {finalizers: [a, c]}"),
         ("v1 ConfigMap", "data: {a: '1', b: '2'}", "data: {a: null, c: '3'}", "data: {b: '2', c: '3'}"),
         ("v1 ConfigMap", "data: {a: '1'}", "data: {$patch: replace, b: '2'}", "data: {b: '2'}"),
@@ -62,7 +62,9 @@ def test_objects_merge_by_their_types(kind: str, doc: str, patch: str, result: s
     api_version, _, name = kind.partition(" ")
     before = yaml.safe_load(doc)
     kept = copy.deepcopy(before)
-    assert strategic_merge_patch(before, yaml.safe_load(patch), api_version, name) == yaml.safe_load(result)
+    assert strategic_merge_patch(
+        before, yaml.safe_load(patch), api_version, name
+    ) == yaml.safe_load(result)
     assert before == kept
 
 

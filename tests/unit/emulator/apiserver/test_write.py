@@ -90,7 +90,7 @@ def test_unknown_fields_warn_unless_told_otherwise(server: SilentServer) -> None
     assert server.warnings == ('unknown field "datta"',)
     assert "datta" not in made
     server.must(f"POST {MAPS}?fieldValidation=Ignore", {**config("x"), "datta": {}})
-    assert server.warnings == ()
+    assert not server.warnings
 
 
 def test_dry_run_stores_nothing_and_tells_nobody(server: SilentServer) -> None:
@@ -175,20 +175,33 @@ def test_a_pod_begins_pending_and_a_node_keeps_its_status(server: SilentServer) 
 
 
 @pytest.mark.parametrize(
-    ("path", "body", "created"),
+    ("path", "expected"),
     [
-        ("/api/v1/namespaces/default/endpoints/x", {"metadata": {"name": "x"}}, True),
-        (
-            "/apis/coordination.k8s.io/v1/namespaces/default/leases/x",
-            {"metadata": {"name": "x"}},
-            True,
-        ),
-        ("/api/v1/namespaces/default/secrets/x", {"metadata": {"name": "x"}}, False),
+        ("/api/v1/namespaces/default/endpoints/x", 201),
+        ("/apis/coordination.k8s.io/v1/namespaces/default/leases/x", 201),
+        ("/api/v1/namespaces/default/secrets/x", 404),
     ],
 )
-def test_put_creates_some_kinds(server: SilentServer, path: str, body: Json, created: bool) -> None:
-    code, _ = server.ask(f"PUT {path}", body)
-    assert code == (201 if created else 404)
+def test_put_creates_some_kinds(server: SilentServer, path: str, expected: int) -> None:
+    assert server.ask(f"PUT {path}", {"metadata": {"name": "x"}})[0] == expected
+
+
+@pytest.mark.parametrize(
+    ("resources", "expected"),
+    [
+        ({}, "BestEffort"),
+        ({"requests": {"cpu": "1"}}, "Burstable"),
+        ({"limits": {"cpu": "1"}}, "Burstable"),
+        ({"limits": {"cpu": "1", "memory": "1Gi"}}, "Guaranteed"),
+        ({"limits": {"cpu": "2", "memory": "1Gi"}, "requests": {"cpu": "1"}}, "Burstable"),
+    ],
+)
+def test_quality_of_service(server: SilentServer, resources: Json, expected: str) -> None:
+    wanted = pod()
+    wanted["spec"]["containers"][0]["resources"] = resources
+    assert server.must(f"POST {PODS}", wanted)["status"]["qosClass"] == expected
+    written = server.must(f"PATCH {PODS}/p/status", {"status": None}, patch="merge")
+    assert written["status"]["qosClass"] == expected
 
 
 def test_a_lease_is_never_overwritten_blindly(server: SilentServer) -> None:

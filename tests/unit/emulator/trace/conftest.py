@@ -196,7 +196,7 @@ def _answer(what: str) -> DNS:
     if code == "SERVFAIL":
         return DNS(id=7, qr=1, rcode=2, qd=DNSQR(qname=name))
     records = [] if code == "NODATA" else [DNSRR(rrname=name, rdata=code, ttl=5)]
-    return DNS(id=7, qr=1, qd=DNSQR(qname=name), an=records or None)
+    return DNS(id=7, qr=1, qd=DNSQR(qname=name), an=records)
 
 
 WEB = "web-svc.default.svc.cluster.local."
@@ -232,6 +232,7 @@ back.tunnel   node-1 eth0               10.244.1.0:41002 > 10.244.2.6:80     SYN
 back.node-2   node-2 eth0               10.244.1.0:41002 > 10.244.2.6:80     SYN       via 192.168.1.10 > 192.168.1.11
 back.web      default/web-1 eth0        10.244.1.0:41002 > 10.244.2.6:80     SYN
 took.web      default/web-1 eth0        10.244.2.6:80 > 10.244.1.0:41002     SYN-ACK
+took.node-2   node-2 eth0               10.244.2.6:80 > 10.244.1.0:41002     SYN-ACK   via 192.168.1.11 > 192.168.1.10
 took.node     node-1 eth0               10.244.2.6:80 > 10.244.1.0:41002     SYN-ACK   via 192.168.1.11 > 192.168.1.10
 sent.node     node-1 flannel.1          10.244.1.0:41002 > 10.244.2.6:80     {GET}
 sent.web      default/web-1 eth0        10.244.1.0:41002 > 10.244.2.6:80     {GET}

@@ -136,7 +136,7 @@ def test_wrong_target_port(bench: "Bench") -> None:
             " default/web-1 (Service default/web-svc: port 80, targetPort 8080; the pod declares"
             " containerPort 80)",
             story=story + "rst.web default/web-1 eth0 10.244.2.6:8080 > 10.244.1.0:41002 RST\n",
-            without="took.web took.node sent.node sent.web ok.web ok.node-2 ok.tunnel"
+            without="took.web took.node-2 took.node sent.node sent.web ok.web ok.node-2 ok.tunnel"
             " ok.node ok.client",
             objects=(
                 bench.service("default/web-svc", "10.96.14.7", "80->8080"),
@@ -146,7 +146,7 @@ def test_wrong_target_port(bench: "Bench") -> None:
     )
 
 
-AFTER_BACK = "took.web took.node sent.node sent.web ok.web ok.node-2 ok.tunnel ok.node ok.client"
+AFTER_BACK = "took.web took.node-2 took.node sent.node sent.web ok.web ok.node-2 ok.tunnel ok.node ok.client"
 
 
 @pytest.mark.parametrize(
@@ -226,7 +226,7 @@ def test_backend_on_the_same_node_without_hardware_address(bench: "Bench") -> No
     ("without", "more", "wrong", "outcome", "reason"),
     [
         (
-            "took.web took.node sent.node sent.web ok.web ok.node-2 ok.tunnel ok.node ok.client",
+            "took.web took.node-2 took.node sent.node sent.web ok.web ok.node-2 ok.tunnel ok.node ok.client",
             "",
             "default/web-1 eth0",
             "timed out",
@@ -421,6 +421,15 @@ def test_a_place_that_was_not_captured_proves_nothing(
 ) -> None:
     finding = bench.judge(bench.answered, blind=blind)
     assert (finding.word, finding.reason) == ("inconclusive", reason)
+
+
+def test_an_uncaptured_place_is_named_beside_what_was_lost(bench: "Bench") -> None:
+    finding = bench.judge(bench.answered, without=AFTER_BACK, blind="default/web-1")
+    assert finding.word == "refuted"
+    assert finding.reason == (
+        "node-2 eth0 got the request to 10.244.2.6:80 and did not answer"
+        " (nothing was captured at default/web-1)"
+    )
 
 
 def test_a_client_that_sends_nothing_proves_nothing(bench: "Bench") -> None:

@@ -1,0 +1,54 @@
+"""Fixtures of the system tests: one cluster per worker, a namespace of its own per test."""
+
+import uuid
+from collections.abc import AsyncIterator
+
+import pytest
+
+from podwire.testing.cluster import Cluster
+
+WEB = """
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  replicas: 3
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec:
+      terminationGracePeriodSeconds: 10
+      containers:
+      - name: web
+        image: podwire/web
+        ports: [{name: http, containerPort: 80}]
+        readinessProbe: {httpGet: {path: /, port: http}, periodSeconds: 1}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web-svc}
+spec:
+  selector: {app: web}
+  ports: [{port: 80, targetPort: http}]
+"""
+
+CLIENT = """
+apiVersion: v1
+kind: Pod
+metadata: {name: client}
+spec:
+  terminationGracePeriodSeconds: 0
+  containers: [{name: curl, image: curlimages/curl, command: [sleep, infinity]}]
+"""
+
+
+@pytest.fixture
+async def cluster(podwire_session_cluster: Cluster) -> AsyncIterator[Cluster]:
+    """Give the worker's cluster, with a fresh namespace as its default one."""
+    shared = podwire_session_cluster
+    namespace = f"test-{uuid.uuid4().hex[:8]}"
+    await shared.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
+    shared.namespace = namespace
+    yield shared
+    await shared.call(lambda api: api.delete(f"/api/v1/namespaces/{namespace}", {}))
+    shared.namespace = "default"

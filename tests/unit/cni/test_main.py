@@ -1,0 +1,71 @@
+"""The plugin as a function and as a program: what it prints, and how little it loads."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ("aiohttp", "asyncio", "dnslib", "msgspec", "podwire.kube", "scapy", "subprocess", "yaml")
+
+
+def test_starting_loads_nothing_heavy() -> None:
+    program = "import sys, podwire.cni.__main__; print('\\n'.join(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", program], capture_output=True, text=True, check=True
+    )
+    loaded = set(done.stdout.split())
+    assert loaded & set(HEAVY) == set()
+    assert not [name for name in loaded if name.startswith("podwire.emulator")]
+
+
+@pytest.mark.parametrize(
+    ("environ", "stdin", "status", "printed"),
+    [
+        ({"CNI_COMMAND": "VERSION"}, "", 0, {"cniVersion": "1.1.0"}),
+        ({"CNI_COMMAND": "VERSION"}, '{"cniVersion": "0.3.1"}', 0, {"cniVersion": "0.3.1"}),
+        ({}, "", 1, {"code": 4, "msg": "required env variables [CNI_COMMAND] missing"}),
+        ({"CNI_COMMAND": "STATUS"}, "{", 1, {"code": 6}),
+        (
+            {"CNI_COMMAND": "STATUS"},
+            '{"name": "n", "cniVersion": "1.0.0"}',
+            1,
+            {"code": 1, "cniVersion": "1.0.0"},
+        ),
+        (
+            {"CNI_COMMAND": "STATUS"},
+            '{"name": "n", "cniVersion": "9.0.0"}',
+            1,
+            {"code": 1, "cniVersion": "1.1.0"},
+        ),
+    ],
+)
+def test_answers(
+    environ: dict[str, str], stdin: str, status: int, printed: dict[str, object]
+) -> None:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("CNI_")}
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "podwire.cni"],
+        input=stdin,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=clean | environ,
+    )
+    assert done.returncode == status
+    assert json.loads(done.stdout).items() >= printed.items()
+
+
+def test_closed_standard_input() -> None:
+    """Code 5, in words; and no traceback."""
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$0" -P -m podwire.cni <&-', sys.executable],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "CNI_COMMAND": "STATUS"},
+    )
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["code"] == 5
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,186 @@
+"""TLS and client certificates, and the end of the server while clients are connected."""
+
+import asyncio
+import datetime
+import random
+import socket
+import ssl
+import sys
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from podwire.emulator.apiserver.server import ApiServer
+from podwire.emulator.apiserver.store import Store
+from podwire.kube.clock import SystemClock
+from podwire.testing.agent import FakeAgent
+
+SECONDS = 10
+REVIEWS = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
+
+
+class Authority:
+    """A certificate authority in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test-ca")])
+        self.path = folder / "ca.crt"
+        certificate = self._sign(self._name, self._key, ca=True)
+        self.path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+
+    def chain(self, name: str, *groups: str) -> tuple[Path, Path]:
+        """Return paths of a certificate and its key."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = [x509.NameAttribute(NameOID.COMMON_NAME, name)]
+        subject += [x509.NameAttribute(NameOID.ORGANIZATION_NAME, group) for group in groups]
+        certificate = self._sign(x509.Name(subject), key, ca=False)
+        paths = self._folder / f"{name}.crt", self._folder / f"{name}.key"
+        paths[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+        paths[1].write_bytes(
+            key.private_bytes(
+                serialization.Encoding.PEM,
+                serialization.PrivateFormat.PKCS8,
+                serialization.NoEncryption(),
+            )
+        )
+        return paths
+
+    def _sign(
+        self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, *, ca: bool
+    ) -> x509.Certificate:
+        now = datetime.datetime.now(datetime.UTC)
+        return (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(self._name)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - datetime.timedelta(hours=1))
+            .not_valid_after(now + datetime.timedelta(hours=1))
+            .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
+            .add_extension(
+                x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))]),
+                critical=False,
+            )
+            .sign(self._key, hashes.SHA256())
+        )
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    return Authority(tmp_path)
+
+
+def new_server() -> ApiServer:
+    server = ApiServer(Store(), FakeAgent(), SystemClock(), random.Random(1))
+    server.fill(IPv4Address("192.168.1.2"), 6443)
+    return server
+
+
+def listener() -> socket.socket:
+    bound = socket.socket()
+    bound.bind(("127.0.0.1", 0))
+    bound.listen()
+    return bound
+
+
+def server_context(authority: Authority) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*authority.chain("server"))
+    context.load_verify_locations(authority.path)
+    context.verify_mode = ssl.CERT_OPTIONAL
+    return context
+
+
+def client_context(authority: Authority, *who: str) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=str(authority.path))
+    if who:
+        context.load_cert_chain(*authority.chain(*who))
+    return context
+
+
+@pytest.mark.parametrize(
+    ("who", "listing", "user"),
+    [
+        (("kubernetes-admin", "system:masters"), 200, ["kubernetes-admin", "system:masters", "system:authenticated"]),
+        (("system:node:node-1", "system:nodes"), 200, ["system:node:node-1", "system:nodes", "system:authenticated"]),
+        (("eve",), 403, ["eve", "system:authenticated"]),
+        ((), 401, None),
+    ],
+)  # fmt: skip
+async def test_certificates(
+    authority: Authority, who: tuple[str, ...], listing: int, user: list[str] | None
+) -> None:
+    bound = listener()
+    url = f"https://127.0.0.1:{bound.getsockname()[1]}"
+    context = client_context(authority, *who)
+    # A header is no proof on a socket that everybody reaches.
+    headers = {"X-Remote-User": "system:admin"}
+    async with new_server().serve([(bound, server_context(authority))]):
+        connector = aiohttp.TCPConnector(ssl=context)
+        async with aiohttp.ClientSession(url, connector=connector, headers=headers) as client:
+            async with client.get("/readyz") as answer:
+                assert answer.status == 200
+            async with client.get("/api/v1/pods") as answer:
+                assert answer.status == listing
+            async with client.post(REVIEWS, json={}) as answer:
+                document: dict[str, Any] = await answer.json()
+            found = document.get("status")
+            if user is None:
+                assert document["reason"] == "Unauthorized"
+            else:
+                assert isinstance(found, dict)
+                info = document["status"]["userInfo"]
+                assert [info["username"], *info["groups"]] == user
+
+
+async def test_the_end_of_the_server_ends_watches_in_good_order(tmp_path: Path) -> None:
+    path = tmp_path / "api.sock"
+    headers = {"X-Remote-User": "system:admin"}
+    async with asyncio.timeout(SECONDS):
+        connector = aiohttp.UnixConnector(str(path))
+        async with aiohttp.ClientSession(
+            "http://api", connector=connector, headers=headers
+        ) as client:
+            async with new_server().serve(unix_path=path):
+                answer = await client.get("/api/v1/pods?watch=1")
+            assert await answer.read() == b""
+
+
+async def test_the_control_loop_may_be_uvloop(tmp_path: Path) -> None:
+    script = (
+        "import asyncio, random, sys, uvloop\n"
+        "from pathlib import Path\n"
+        "from podwire.emulator.apiserver.server import ApiServer\n"
+        "from podwire.emulator.apiserver.store import Store\n"
+        "from podwire.kube.clock import SystemClock\n"
+        "from podwire.testing.agent import FakeAgent\n"
+        "async def main():\n"
+        "    server = ApiServer(Store(), FakeAgent(), SystemClock(), random.Random())\n"
+        "    async with server.serve(unix_path=Path(sys.argv[1])):\n"
+        "        reader, writer = await asyncio.open_unix_connection(sys.argv[1])\n"
+        "        writer.write(b'GET /readyz HTTP/1.0\\r\\n\\r\\n')\n"
+        "        print((await reader.read()).decode().splitlines()[-1])\n"
+        "        writer.close()\n"
+        "uvloop.run(main())\n"
+    )
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-P",
+        "-c",
+        script,
+        str(tmp_path / "api.sock"),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    async with asyncio.timeout(SECONDS):
+        output, _ = await process.communicate()
+    assert output == b"ok\n"

@@ -1,0 +1,188 @@
+from ipaddress import IPv4Address
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from podwire.emulator.trace.expect import Leg, Route, route
+from podwire.emulator.trace.wiring import Wiring
+
+if TYPE_CHECKING:
+    from tests.unit.emulator.trace.conftest import Bench
+
+
+def shown(leg: Leg) -> str:
+    places = ", ".join(
+        f"{p.where} {p.device}{' in VXLAN' if p.tunnelled else ''}".strip() for p in leg.places
+    )
+    sources = " or ".join(map(str, sorted(leg.sources))) or "any"
+    return f"{sources} > {leg.address}:{leg.port} at {places}"
+
+
+def routed(
+    bench: "Bench", source: str, target: str, *objects: dict[str, Any], wiring: Wiring | None = None
+) -> Route:
+    snapshot = bench.cluster(*objects)
+    place = snapshot.location(source, wiring or Wiring())
+    assert place is not None
+    address, _, rest = target.partition(":")
+    port, _, protocol = rest.partition("/")
+    return route(
+        snapshot,
+        wiring or Wiring(),
+        place,
+        IPv4Address(address),
+        int(port),
+        "UDP" if protocol == "UDP" else "TCP",
+    )
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "front", "backs"),
+    [
+        (
+            "default/client",
+            "10.96.14.7:80",
+            "10.244.1.5 > 10.96.14.7:80 at default/client eth0, node-1 cni0",
+            [
+                "10.244.1.1 > 10.244.1.6:80 at node-1 cni0, default/web-0 eth0",
+                "10.244.1.0 > 10.244.2.6:80 at node-1 eth0 in VXLAN, node-2 eth0 in VXLAN,"
+                " default/web-1 eth0",
+            ],
+        ),
+        (
+            "default/web-1",
+            "10.96.0.10:53/UDP",
+            "10.244.2.6 > 10.96.0.10:53 at default/web-1 eth0, node-2 cni0",
+            [
+                "10.244.2.0 > 10.244.1.3:53 at node-2 eth0 in VXLAN, node-1 eth0 in VXLAN,"
+                " kube-system/coredns eth0",
+            ],
+        ),
+        (
+            "node-2",
+            "10.96.14.7:80",
+            "any > 10.96.14.7:80 at node-2 lo",
+            [
+                "10.244.2.0 > 10.244.1.6:80 at node-2 eth0 in VXLAN, node-1 eth0 in VXLAN,"
+                " default/web-0 eth0",
+                "10.244.2.1 > 10.244.2.6:80 at node-2 cni0, default/web-1 eth0",
+            ],
+        ),
+        (
+            "external",
+            "192.168.1.11:30080",
+            "203.0.113.10 > 192.168.1.11:30080 at external eth0, router, node-2 eth0",
+            [
+                "10.244.2.0 > 10.244.1.6:80 at node-2 eth0 in VXLAN, node-1 eth0 in VXLAN,"
+                " default/web-0 eth0",
+                "10.244.2.1 > 10.244.2.6:80 at node-2 cni0, default/web-1 eth0",
+            ],
+        ),
+    ],
+)
+def test_through_a_service(
+    bench: "Bench", source: str, target: str, front: str, backs: list[str]
+) -> None:
+    both = bench.slice("default/web-svc", "10.244.1.6 default/web-0, 10.244.2.6 default/web-1")
+    found = routed(bench, source, target, both)
+    assert found.outcome == "answered"
+    assert shown(found.front) == front
+    assert found.relay is not None
+    assert [shown(leg) for _, leg in found.relay.legs] == backs
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "front"),
+    [
+        (
+            "default/client",
+            "10.244.1.6:80",
+            "10.244.1.5 > 10.244.1.6:80 at default/client eth0, node-1 cni0, default/web-0 eth0",
+        ),
+        (
+            "default/client",
+            "10.244.2.6:80",
+            "10.244.1.5 > 10.244.2.6:80 at default/client eth0, node-1 eth0 in VXLAN,"
+            " node-2 eth0 in VXLAN, default/web-1 eth0",
+        ),
+        (
+            "default/client",
+            "203.0.113.10:7",
+            "10.244.1.5 or 192.168.1.10 > 203.0.113.10:7 at default/client eth0, node-1 eth0,"
+            " router, external eth0",
+        ),
+        (
+            "default/client",
+            "192.168.1.11:10250",
+            "10.244.1.5 or 192.168.1.10 > 192.168.1.11:10250 at default/client eth0, node-1 eth0,"
+            " node-2 eth0",
+        ),
+    ],
+)
+def test_without_a_service(bench: "Bench", source: str, target: str, front: str) -> None:
+    found = routed(bench, source, target)
+    assert shown(found.front) == front
+    assert found.relay is None
+    assert found.outcome == "answered"
+
+
+def test_plain_routes_between_nodes_have_no_tunnel(bench: "Bench") -> None:
+    found = routed(bench, "default/client", "10.96.14.7:80", wiring=Wiring(backend="host-gw"))
+    assert found.relay is not None
+    assert [shown(leg) for _, leg in found.relay.legs] == [
+        "192.168.1.10 > 10.244.2.6:80 at node-1 eth0, node-2 eth0, default/web-1 eth0"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "endpoints", "outcome", "why"),
+    [
+        (
+            "default/client",
+            "10.96.14.7:80",
+            "",
+            "refused",
+            "Service default/web-svc has no ready endpoints",
+        ),
+        (
+            "default/client",
+            "10.96.14.7:8080",
+            "10.244.2.6",
+            "refused",
+            "Service default/web-svc has no port 8080/TCP; it has 80/TCP",
+        ),
+        (
+            "default/client",
+            "10.96.14.7:80/UDP",
+            "10.244.2.6",
+            "refused",
+            "Service default/web-svc has no port 80/UDP; it has 80/TCP",
+        ),
+        (
+            "default/client",
+            "10.96.99.99:80",
+            "10.244.2.6",
+            "refused",
+            "no Service has the ClusterIP 10.96.99.99",
+        ),
+        (
+            "external",
+            "10.96.14.7:80",
+            "10.244.2.6",
+            "timed out",
+            "the ClusterIP of Service default/web-svc exists inside the cluster only",
+        ),
+        (
+            "external",
+            "10.244.2.6:80",
+            "10.244.2.6",
+            "timed out",
+            "pod default/web-1 has no route from outside the cluster",
+        ),
+    ],
+)
+def test_what_cannot_be_answered(
+    bench: "Bench", source: str, target: str, endpoints: str, outcome: str, why: str
+) -> None:
+    found = routed(bench, source, target, bench.slice("default/web-svc", endpoints))
+    assert (found.outcome, found.why) == (outcome, why)
