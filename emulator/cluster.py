@@ -15,7 +15,6 @@ import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from ipaddress import IPv4Address
-from pathlib import Path
 
 import uvloop
 
@@ -42,7 +41,6 @@ from podwire.emulator.sandbox.progress import Progress
 from podwire.emulator.topology import network_list
 from podwire.kube.client import Client
 from podwire.kube.clock import SystemClock
-from podwire.kube.codec import convert
 from podwire.kube.events import EventRecorder
 from podwire.kube.informers import Informers
 from podwire.kube.objects import DaemonSet, Deployment, Object, Service

@@ -55,6 +55,10 @@ class NotRunning(PodwireError):
     """No cluster of that name runs."""
 
 
+class UnreachableError(PodwireError):
+    """The API server cannot be reached, or went away in the middle."""
+
+
 class ApiError(PodwireError):
     """The API server refused; HTTP code and reason are those of its Status object."""
 

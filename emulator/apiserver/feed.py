@@ -7,7 +7,7 @@ from podwire.emulator.apiserver.store import Change, Store
 from podwire.emulator.apiserver.watch import Watch
 
 _BOOKMARK_SECONDS = 60.0
-_LARGEST_BACKLOG = 32 * 1024 * 1024
+LARGEST_BACKLOG = 32 * 1024 * 1024
 """Bytes by which a client may lag behind; then its watch ends, and it begins again."""
 
 
@@ -63,7 +63,7 @@ class Feed:
             return
         self._lines.append(line)
         self._size += len(line)
-        if self._size > _LARGEST_BACKLOG:
+        if self._size > LARGEST_BACKLOG:
             self._lines.clear()
             self.close()
         self._wake.set()

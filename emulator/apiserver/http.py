@@ -88,8 +88,10 @@ class Front:
         except web.HTTPRequestEntityTooLarge:
             message = f"the body is too large: limit is {_LARGEST_BODY} bytes"
             return _refusal(statuses.refused(413, "RequestEntityTooLarge", message))
-        except Exception as error:  # noqa: BLE001  (one broken request is no broken server)
+        except Exception as error:  # one broken request is no broken server
             _log.exception("%s %s", http.method, http.path)
+            if http.writer.output_size > 0:
+                raise  # half of an answer is out: the connection must end
             return _refusal(statuses.internal(f"{type(error).__name__}: {error}"))
 
     def stop(self) -> None:

@@ -201,5 +201,6 @@ class Store:
         self._history.append(change)
         for tell in tuple(found.subscribers.values()):
             tell(change)
+        change.rendered.clear()  # the history keeps states, not what became of them
         if before is not None:
             before.release()

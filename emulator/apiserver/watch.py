@@ -105,7 +105,9 @@ class Watch:
         form = (self._form, self._resource.api_version)
         known = change.rendered.get(form)
         if known is None:
-            known = change.rendered[form] = self._line(change.type, change.now)
+            known = self._line(change.type, change.now)
+            if change.revision == self._store.revision:  # it happens now, others want it too
+                change.rendered[form] = known
         return known
 
     def _line(self, type_: EventType, stored: Stored) -> bytes:

@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import signal
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 import uvloop
 
@@ -19,10 +20,10 @@ def main(argv: Sequence[str], _environ: Mapping[str, str]) -> int:
 
 class _Datagrams(asyncio.DatagramProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport
+        # uvloop's transports have the methods of asyncio's, not their classes.
+        self._transport = cast(asyncio.DatagramTransport, transport)
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
-        assert isinstance(self._transport, asyncio.DatagramTransport)
         self._transport.sendto(data, addr)
 
 

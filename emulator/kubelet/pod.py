@@ -4,8 +4,6 @@ import asyncio
 import logging
 from typing import Any
 
-import aiohttp
-
 from podwire.emulator.kubelet.container import ContainerRun, PodFiles
 from podwire.emulator.kubelet.context import NodeContext
 from podwire.emulator.kubelet.resolver import hosts, resolver_of
@@ -13,7 +11,7 @@ from podwire.emulator.kubelet.status import status_of
 from podwire.emulator.kubelet.volumes import VolumeError, files_of, remove, write
 from podwire.emulator.runtimes.mounts import Bind
 from podwire.emulator.runtimes.runtime import PodRequest, PodSandbox, RuntimeFailure
-from podwire.errors import ApiError, Conflict, NotFound
+from podwire.errors import ApiError, Conflict, NotFound, UnreachableError
 from podwire.kube.codec import key_of
 from podwire.kube.objects import Pod
 
@@ -240,7 +238,7 @@ class PodLife:
             pod = await self._node.client.patch(Pod, key_of(self.pod), patch, subresource="status")
         except (NotFound, Conflict):
             return
-        except (ApiError, aiohttp.ClientError, OSError) as error:
+        except (ApiError, UnreachableError) as error:
             log.warning("status of %s: %s", key_of(self.pod), error)
             self._dirty.set()
             await asyncio.sleep(FIRST_RETRY)

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from podwire.emulator.sandbox.forkserver import LIGHT
 from podwire.emulator.sandbox.messages import (
     LARGEST,
+    LIGHT,
     Answer,
     Fork,
     Mount,

@@ -15,8 +15,6 @@ from pathlib import Path
 import msgspec
 
 from podwire import linux
-from podwire.cni import __main__ as cni
-from podwire.emulator.images import pause
 from podwire.emulator.network import make_namespace, remove_namespace
 from podwire.emulator.sandbox.container import BuiltIn, enter
 from podwire.emulator.sandbox.messages import (
@@ -28,9 +26,6 @@ from podwire.emulator.sandbox.messages import (
     Request,
     Unmount,
 )
-
-# Built-in programs that need none of the big libraries: a fork of PID 1 will do.
-LIGHT: Mapping[str, BuiltIn] = {"cni": cni.main, "pause": pause.main}
 
 _DECODER = msgspec.json.Decoder(Request)
 _ENCODER = msgspec.json.Encoder()

@@ -8,6 +8,9 @@ import msgspec
 # One packet holds one message: environment and arguments of a container fit well below this.
 LARGEST = 1 << 20
 
+# Built-in programs that need none of the big libraries: PID 1 forks them, the zygote the others.
+LIGHT = frozenset({"cni", "pause"})
+
 
 class Mount(msgspec.Struct, frozen=True):
     """One step towards a container's root file system, done in order; see container.make_mount.

@@ -6,6 +6,7 @@ the line "stop" what is still on its way is read, the counters follow, and the s
 answer that begins with "{" is an error. Each caller is served by a child process of its own.
 """
 
+import bisect
 import contextlib
 import gc
 import json
@@ -33,11 +34,12 @@ from podwire.emulator.trace.ring import (
 
 SOCKET_PATH = "/run/podwire/capture.sock"
 
-_HOLD_NS = 4 * RETIRE_MS * 1_000_000  # rings report late; frames wait so long to be put in order
-_SETTLED_AFTER = 4 * RETIRE_MS / 1000  # seconds without a frame that mean: nothing is in flight
-_SETTLE_LIMIT = 1.0
+_FRESH_NS = 1_000_000  # what is younger may not stand in its ring yet
+_AFTERMATH_NS = 10_000_000  # the goodbyes of what was captured still belong to it
+_SETTLE_LIMIT_NS = 1_000_000_000
 _MOST_BUFFERED = 64 << 20  # bytes kept for a slow caller; after that the rings fill and drop
 _RING_BUDGET = 64 << 20
+_FOREVER = 1 << 63
 _LONGEST_ORDER = 4 << 20
 
 
@@ -132,12 +134,12 @@ def _capture(connection: socket.socket) -> None:
         events = dict(poll.poll(RETIRE_MS if session.holds else None))
         if connection.fileno() in events and not stopping and _told_to_stop(connection):
             stopping = True
-            session.settle()
+            outbox += session.settle()
             outbox += session.tail()
             for ring in session.rings:
                 poll.unregister(ring.fileno())
         elif not stopping and len(outbox) < _MOST_BUFFERED:
-            outbox += session.pending(time.time_ns() - _HOLD_NS)
+            outbox += session.pending()
         _send(connection, outbox)
 
 
@@ -180,7 +182,6 @@ class _Session:
         self._numbers: dict[tuple[int, int], int] = {}
         self._counts: list[int] = []
         self._held: list[tuple[int, int, RawFrame]] = []
-        self._settled = bytearray()
         opened: list[tuple[socket.socket, tuple[Device, ...]]] = []
         for point in order.points:
             try:
@@ -211,46 +212,31 @@ class _Session:
         section = pcapng.section_block(application="podwire capture", comments=self._missing)
         return section + b"".join(map(pcapng.interface_block, self._interfaces))
 
-    def pending(self, until_ns: int) -> bytes:
-        """Read the rings; return, in order, the frames that are older than *until_ns*."""
-        parts: list[bytes] = []
-        held = self._held
-        for index, ring in enumerate(self.rings):
-            for frame in ring.read():
-                number = self._numbers.get((index, frame.device))
-                if number is None:
-                    number, block = self._appeared(index, frame.device)
-                    parts.append(block)
-                self._counts[number] += 1
-                held.append((frame.time_ns, number, frame))
-        held.sort(key=_time)
-        due = len(held)
-        while due and held[due - 1][0] > until_ns:
-            due -= 1
-        for time_ns, number, frame in held[:due]:
-            flags = pcapng.packet_flags(
-                outgoing=frame.outgoing, checksum_ready=frame.checksum_ready
-            )
-            parts.append(pcapng.raw_packet_block(number, time_ns, frame.data, frame.length, flags))
-        del held[:due]
+    def pending(self) -> bytes:
+        """Read the rings; return, in order, the frames that no later one can be older than."""
+        parts = self._read()
+        waiting = (ring.waiting_since() for ring in self.rings)
+        limits = [since for since in waiting if since is not None]
+        parts.append(self._due(min([*limits, time.time_ns() - _FRESH_NS])))
         return b"".join(parts)
 
-    def settle(self) -> None:
-        """Wait until no ring has had a frame for a moment, or the limit is over."""
-        limit = time.monotonic() + _SETTLE_LIMIT
-        quiet_since = time.monotonic()
-        poll = select.poll()
-        for ring in self.rings:
-            poll.register(ring.fileno(), select.POLLIN)
-        while time.monotonic() < min(limit, quiet_since + _SETTLED_AFTER):
-            if poll.poll(RETIRE_MS):
-                self._settled += self.pending(0)
-                quiet_since = time.monotonic()
+    def settle(self) -> bytes:
+        """Wait until every ring has handed over all from before now; return frames as pending."""
+        until = time.time_ns() + _AFTERMATH_NS
+        parts: list[bytes] = []
+        while time.time_ns() < until + _SETTLE_LIMIT_NS:
+            begun = time.time_ns()
+            parts += self._read()
+            waiting = [ring.waiting_since() for ring in self.rings]
+            if begun > until and all(since is None or since > until for since in waiting):
+                break
+            time.sleep(RETIRE_MS / 1000)
+        return b"".join(parts)
 
     def tail(self) -> bytes:
         """Return all remaining frames and the counters."""
-        parts = [bytes(self._settled), self.pending(time.time_ns() + 10**12)]
         now = time.time_ns()
+        parts = [*self._read(), self._due(_FOREVER)]
         for index, ring in enumerate(self.rings):
             ring.count()
             lost = ring.dropped
@@ -263,6 +249,37 @@ class _Session:
                 parts.append(pcapng.statistics_block(counters, now))
                 lost = 0
         return b"".join(parts)
+
+    def _read(self) -> list[bytes]:
+        """Take what the rings have; return descriptions of interfaces that are new."""
+        new: list[bytes] = []
+        for index, ring in enumerate(self.rings):
+            for frame in ring.read():
+                number = self._numbers.get((index, frame.device))
+                if number is None:
+                    number, block = self._appeared(index, frame.device)
+                    new.append(block)
+                self._counts[number] += 1
+                self._held.append((frame.time_ns, number, frame))
+        return new
+
+    def _due(self, until_ns: int) -> bytes:
+        """Return, in order, the frames that are older than *until_ns*, and forget them."""
+        held = self._held
+        held.sort(key=_time)
+        due = bisect.bisect_left(held, until_ns, key=_time)
+        blocks = b"".join(
+            pcapng.raw_packet_block(
+                number,
+                time_ns,
+                frame.data,
+                frame.length,
+                pcapng.packet_flags(outgoing=frame.outgoing, checksum_ready=frame.checksum_ready),
+            )
+            for time_ns, number, frame in held[:due]
+        )
+        del held[:due]
+        return blocks
 
     def _appeared(self, ring: int, index: int) -> tuple[int, bytes]:
         device = self.rings[ring].device(index)

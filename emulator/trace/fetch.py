@@ -5,6 +5,7 @@ without an answer. Runs in a pod that has no curl, and for targets that curl doe
 """
 
 import argparse
+import contextlib
 import http.client
 import json
 import os
@@ -60,14 +61,15 @@ def _client(url: str) -> _Client:
 def _get(url: str, timeout: float, said: dict[str, Any]) -> None:
     parts = urlsplit(url)
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    connection = kind(parts.hostname or "", parts.port, timeout=timeout)
-    connection.connect()
-    said["local_port"] = connection.sock.getsockname()[1]
-    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    connection.request("GET", target, headers={"User-Agent": "podwire", "Connection": "close"})
-    answer = connection.getresponse()
-    said["status"] = answer.status
-    answer.read()
+    with contextlib.closing(kind(parts.hostname or "", parts.port, timeout=timeout)) as connection:
+        connection.connect()
+        said["local_port"] = connection.sock.getsockname()[1]
+        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        headers = {"User-Agent": "podwire", "Connection": "close"}
+        connection.request("GET", target, headers=headers)
+        with connection.getresponse() as answer:
+            said["status"] = answer.status
+            answer.read()
 
 
 def _connect(url: str, timeout: float, said: dict[str, Any]) -> None:

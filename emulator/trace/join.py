@@ -144,12 +144,11 @@ def attempts(
     until_ns: int,
 ) -> list[Packet]:
     """Return the openings that *node* sent to known endpoints in the meantime, once each."""
-    found = [
+    return [
         p
         for p in _openings(sightings, node, own, front)
         if (p.core.dst, p.core.dport) in known and p.time_ns <= until_ns
     ]
-    return found
 
 
 def _joined_datagram(
@@ -159,15 +158,18 @@ def _joined_datagram(
     proof = f"the same {len(core.payload)} bytes went out"
     flows: dict[Flow, Packet] = {}
     repeated_ns = 1 << 63
+    passed: set[str] = set()
     for packet in sightings.at(node):
         other = packet.core
         is_later = packet.time_ns > front.time_ns
         if not is_later or other.protocol != "UDP" or other.payload != core.payload:
             continue
         if other.dst == core.dst and other.dport == core.dport:
-            # The client asked again, from another port: what follows belongs to that.
-            if other.flow != core.flow:
+            # The client asked again: what follows belongs to that. (One datagram shows on each
+            # interface that it passes.)
+            if other.flow != core.flow or packet.interface in passed:
                 repeated_ns = min(repeated_ns, packet.time_ns)
+            passed.add(packet.interface)
         elif packet.inner is None and other.src in own:
             flows.setdefault(other.flow, packet)
     first = [packet for packet in flows.values() if packet.time_ns < repeated_ns]

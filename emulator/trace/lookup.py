@@ -67,7 +67,10 @@ def look_up(case: Case, sightings: Sightings) -> Lookup:
 
 
 def _questions(case: Case, sightings: Sightings, names: frozenset[str] | None) -> list[_Question]:
-    """Return each name's question for IPv4 addresses with its answer; a repeated one only once."""
+    """Return each name's question for IPv4 addresses with its answer.
+
+    Of a repeated question that is the last one before the answer; without an answer, the first.
+    """
     found: dict[str, _Question] = {}
     where = case.source.where
     for packet in sightings.at(where):
@@ -80,11 +83,15 @@ def _questions(case: Case, sightings: Sightings, names: frozenset[str] | None) -
         name = message.name.lower()
         if names is not None and name not in names:
             continue
-        if found.get(name, (None, None, None))[2] is None:
-            answer = _answer_to(sightings, where, packet, message)
-            if name not in found or answer is not None:
-                found[name] = (packet, message, answer)
+        answer = _answer_to(sightings, where, packet, message)
+        if name not in found or (answer is not None and _before_answer(packet, found[name])):
+            found[name] = (packet, message, answer)
     return list(found.values())
+
+
+def _before_answer(packet: Packet, known: _Question) -> bool:
+    """Return whether *packet* repeats a question that had no answer yet when it was sent."""
+    return known[2] is None or packet.time_ns < known[2].time_ns
 
 
 def _answer_to(

@@ -21,7 +21,7 @@ from podwire.emulator.trace.pcapng import LINKTYPE_ETHERNET, LINKTYPE_RAW
 Instruction = tuple[int, int, int, int]
 """One BPF instruction: code, jump if true, jump if false, constant."""
 
-RETIRE_MS = 5  # the kernel hands over a block that is not full after this long
+RETIRE_MS = 5  # the kernel hands over a block that is not full some time after this
 _BLOCK = 1 << 17  # holds a 64 KiB frame: veth passes TCP segments unsplit
 
 _SOL_PACKET = 263
@@ -38,6 +38,8 @@ _RETURN_CONSTANT = 0x06
 
 # struct tpacket_block_desc up to blk_len; tpacket3_hdr and the sockaddr_ll that follows it.
 _BLOCK_HEAD = struct.Struct("=IIIIII")
+_BLOCK_COUNT = struct.Struct("=I")
+_BLOCK_OPENED = struct.Struct("=II")
 _FRAME_HEAD = struct.Struct("=IIIIIIH2x20x4xiHB")
 
 
@@ -123,14 +125,23 @@ class Ring:
             if not status & 1:
                 break
             self._take(frames, start + first, count)
-            struct.pack_into("=I", self._view, start + 8, 0)
+            # Empty, and the kernel's again; in this order, for the sake of waiting_since.
+            _BLOCK_COUNT.pack_into(self._view, start + 12, 0)
+            _BLOCK_COUNT.pack_into(self._view, start + 8, 0)
             self._next = (self._next + 1) % self._blocks
         return frames
 
-    def ready(self) -> bool:
-        """Return whether a block waits to be read."""
-        status: int = struct.unpack_from("=I", self._view, self._next * _BLOCK + 8)[0]
-        return bool(status & 1)
+    def waiting_since(self) -> int | None:
+        """Return a time, in ns, that no frame yet to be read is older than; None if there is none.
+
+        Of a block that is not handed over yet the kernel shows how many frames it holds, and when
+        it was opened.
+        """
+        start = self._next * _BLOCK
+        if _BLOCK_COUNT.unpack_from(self._view, start + 12)[0] == 0:
+            return None
+        seconds, nanoseconds = _BLOCK_OPENED.unpack_from(self._view, start + 32)
+        return int(seconds * 1_000_000_000 + nanoseconds)
 
     def count(self) -> None:
         """Bring *received* and *dropped* up to date."""

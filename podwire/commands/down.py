@@ -6,7 +6,7 @@ from pathlib import Path
 from podwire.commands import session
 from podwire.commands.output import say
 from podwire.emulator import kubeconfig
-from podwire.emulator.sandbox import anchor
+from podwire.emulator import anchor
 from podwire.errors import NotRunning, UsageError
 
 EPILOG = """\

@@ -5,7 +5,7 @@ import sys
 
 from podwire.commands import session
 from podwire.commands.output import number
-from podwire.emulator.sandbox import anchor
+from podwire.emulator import anchor
 from podwire.errors import UsageError
 from podwire.kube import places
 

@@ -7,7 +7,7 @@ from typing import Any
 from podwire.commands import session
 from podwire.commands.output import age, say, say_json, say_table
 from podwire.emulator import kubeconfig
-from podwire.emulator.sandbox import anchor
+from podwire.emulator import anchor
 from podwire.errors import NotRunning
 
 Json = dict[str, Any]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from podwire.emulator import kubeconfig
-from podwire.emulator.sandbox import anchor
+from podwire.emulator import anchor
 from podwire.errors import NotRunning, PodwireError, UsageError
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from podwire.commands import session
 from podwire.commands.output import number, say, say_json
 from podwire.emulator import config, config_file, doctor, kubeconfig, machine_facts
 from podwire.emulator.config import ClusterConfig
-from podwire.emulator.sandbox import anchor
+from podwire.emulator import anchor
 from podwire.errors import PodwireError, UsageError
 from podwire.kube.manifests import Manifest, from_paths
 

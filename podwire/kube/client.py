@@ -3,6 +3,7 @@
 import asyncio
 import ssl
 from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -11,7 +12,7 @@ from typing import Any, Generic, Self
 import aiohttp
 import msgspec
 
-from podwire.errors import ApiError, Expired
+from podwire.errors import ApiError, Expired, UnreachableError
 from podwire.kube.codec import decode, encode
 from podwire.kube.names import Key
 from podwire.kube.objects import Pod, Resource, T
@@ -64,7 +65,7 @@ class Client:
     """One user's connection pool to one API server; use it as an async context manager.
 
     Every method raises `podwire.errors.ApiError` (or the subclass that fits) for what the server
-    refuses, and `aiohttp.ClientError` or OSError when it cannot be reached.
+    refuses, and UnreachableError when it cannot be reached.
     """
 
     def __init__(
@@ -160,7 +161,7 @@ class Client:
             fieldSelector=fields,
         )
         url = self.url + collection(kind.RESOURCE, namespace)
-        async with self.session.get(url, params=query) as response:
+        async with _reached(), self.session.get(url, params=query) as response:
             if response.status != 200:
                 raise _error(response.status, await response.read())
             async for line in _lines(response.content):
@@ -263,9 +264,12 @@ class Client:
         query: Mapping[str, str] | None = None,
         headers: Mapping[str, str] = _JSON,
     ) -> bytes:
-        async with self.session.request(
-            method, self.url + path, params=query, data=body, headers=headers if body else None
-        ) as response:
+        async with (
+            _reached(),
+            self.session.request(
+                method, self.url + path, params=query, data=body, headers=headers if body else None
+            ) as response,
+        ):
             answer = await response.read()
             if response.status >= 400:
                 raise _error(response.status, answer)
@@ -281,6 +285,14 @@ def collection(resource: Resource, namespace: str) -> str:
 def path_of(resource: Resource, key: Key) -> str:
     """Return the URL path of one object."""
     return f"{collection(resource, key.namespace)}/{key.name}"
+
+
+@asynccontextmanager
+async def _reached() -> AsyncIterator[None]:
+    try:
+        yield
+    except (aiohttp.ClientError, OSError, asyncio.LimitOverrunError) as error:
+        raise UnreachableError(f"the API server cannot be reached: {error}") from error
 
 
 def _query(**terms: str) -> dict[str, str]:

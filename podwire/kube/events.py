@@ -4,9 +4,7 @@ import asyncio
 import logging
 from dataclasses import dataclass
 
-import aiohttp
-
-from podwire.errors import ApiError, NotFound
+from podwire.errors import ApiError, NotFound, UnreachableError
 from podwire.kube.client import Client
 from podwire.kube.clock import Clock, rfc3339
 from podwire.kube.codec import reference_to
@@ -75,7 +73,7 @@ class EventRecorder:
             happening = await self._queue.get()
             try:
                 await self._write(happening)
-            except (ApiError, aiohttp.ClientError, OSError) as error:
+            except (ApiError, UnreachableError) as error:
                 log.debug("event %s not written: %s", happening.reason, error)
 
     async def _write(self, happening: _Happening) -> None:

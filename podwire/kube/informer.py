@@ -5,9 +5,7 @@ import logging
 from collections.abc import Callable
 from typing import Generic
 
-import aiohttp
-
-from podwire.errors import ApiError, Expired
+from podwire.errors import ApiError, Expired, UnreachableError
 from podwire.kube.client import Client
 from podwire.kube.codec import key_of
 from podwire.kube.names import Key
@@ -71,7 +69,7 @@ class Informer(Generic[T]):
                     await self._watch()
             except Expired:
                 continue
-            except (ApiError, aiohttp.ClientError, OSError, TimeoutError) as error:
+            except (ApiError, UnreachableError) as error:
                 log.info("watch of %s: %s; again in %.2f s", self.kind.__name__, error, delay)
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, LAST_RETRY)
@@ -113,4 +111,8 @@ class Informer(Generic[T]):
         if old and new and old.metadata.resource_version == new.metadata.resource_version:
             return
         for changed in self._subscribers:
-            changed(old, new)
+            try:
+                changed(old, new)
+            except Exception:
+                # A fault of one subscriber must not take the copy, and with it all others.
+                log.exception("a subscriber to %s failed on %s", self.kind.__name__, key)

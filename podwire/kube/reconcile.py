@@ -8,9 +8,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
-import aiohttp
-
-from podwire.errors import ApiError, Conflict
+from podwire.errors import ApiError, Conflict, UnreachableError
 from podwire.kube.names import Key
 
 log = logging.getLogger(__name__)
@@ -37,11 +35,12 @@ class Reconciler:
         self._working: set[Key] = set()
         self._again: set[Key] = set()
         self._failures: dict[Key, int] = {}
-        self._timers: dict[Key, asyncio.TimerHandle] = {}
+        # When a key is due, in the loop's time, and what wakes us then.
+        self._timers: dict[Key, tuple[float, asyncio.Handle]] = {}
 
     def add(self, key: Key) -> None:
         """Have *key* looked at soon."""
-        timer = self._timers.pop(key, None)
+        _due, timer = self._timers.pop(key, (0.0, None))
         if timer is not None:
             timer.cancel()
         if key in self._working:
@@ -56,12 +55,13 @@ class Reconciler:
             self.add(key)
             return
         loop = asyncio.get_running_loop()
-        present = self._timers.get(key)
-        if present is not None:
-            if present.when() <= loop.time() + seconds:
+        due = loop.time() + seconds
+        earlier, timer = self._timers.get(key, (due, None))
+        if timer is not None:
+            if earlier <= due:
                 return
-            present.cancel()
-        self._timers[key] = loop.call_later(seconds, self._due, key)
+            timer.cancel()
+        self._timers[key] = (due, loop.call_later(seconds, self._due, key))
 
     async def run(self) -> None:
         """Work until cancelled."""
@@ -70,7 +70,7 @@ class Reconciler:
                 for n in range(self._concurrency):
                     tasks.create_task(self._work(), name=f"{self._name} {n}")
         finally:
-            for timer in self._timers.values():
+            for _due, timer in self._timers.values():
                 timer.cancel()
             self._timers.clear()
 
@@ -103,7 +103,7 @@ class Reconciler:
         delay = min(FIRST_DELAY * 2.0 ** (count - 1), LAST_DELAY)
         if isinstance(error, Conflict):
             log.debug("%s %s: %s", self._name, key, error)
-        elif isinstance(error, ApiError | aiohttp.ClientError | OSError):
+        elif isinstance(error, ApiError | UnreachableError):
             log.info("%s %s: %s; again in %.3f s", self._name, key, error, delay)
         else:
             log.exception("%s %s failed; again in %.3f s", self._name, key, delay)

@@ -155,7 +155,7 @@ def _size(handle: int) -> bytes:
 @contextmanager
 def _raw(handle: int) -> Generator[None, None, None]:
     before = termios.tcgetattr(handle)
-    tty.setraw(handle)
+    tty.setraw(handle, termios.TCSADRAIN)  # what was typed ahead is for the command
     try:
         yield
     finally:

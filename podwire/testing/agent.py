@@ -60,6 +60,7 @@ class FakeAgent:
     """Runs commands on this machine; serves the logs and packets that a test gives it."""
 
     log_pieces: Sequence[bytes] = (b"one\n", b"two\n")
+    log_failure: Exception | None = None
     packets: bytes = b"pcapng"
     statistics: bytes = b"statistics"
     captured: list[tuple[tuple[str, ...], int, tuple[Instruction, ...]]] = field(
@@ -100,6 +101,8 @@ class FakeAgent:
             raise AgentError(500, "InternalError", "the log is broken")
         for piece in self.log_pieces:
             yield piece
+        if self.log_failure is not None:
+            raise self.log_failure
 
     async def exec_host(
         self, name: str, command: Sequence[str], *, stdin: bool, tty: bool

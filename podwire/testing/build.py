@@ -1,4 +1,4 @@
-"""One-line objects for tests: pods, nodes, services, workloads, with uids that follow from names."""
+"""One-line objects for tests: pods, nodes, services, workloads, uids follow from names."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -141,7 +141,12 @@ def template(labels: Mapping[str, str], image: str = "nginx") -> dict[str, Any]:
 
 
 def deployment(
-    name: str, *, replicas: int = 3, image: str = "nginx", spec: Any = None, **metadata: Any
+    name: str,
+    *,
+    replicas: int = 3,
+    image: str = "nginx",
+    spec: Mapping[str, Any] | None = None,
+    **metadata: Any,
 ) -> Deployment:
     """Return a Deployment of pods `app: NAME`; *spec* are more fields of its specification."""
     labels = {"app": name}

@@ -1,6 +1,8 @@
+# pyright: basic, reportAttributeAccessIssue=false, reportArgumentType=false
 """The programs of capture_world.py: `dns`, `web` and `relay`, as small as they can be."""
 
 import asyncio
+import functools
 import json
 import socket
 import sys
@@ -45,7 +47,7 @@ def web(argument: str, mark: Path) -> None:
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, format: str, *args: object) -> None:
+        def log_request(self, *_: object) -> None:
             pass
 
     server = ThreadingHTTPServer(("0.0.0.0", 80), Handler)
@@ -100,9 +102,9 @@ async def relay(argument: str, mark: Path) -> None:
             address, protocol = frontend.split("/")
             host, _, port = address.rpartition(":")
             if protocol == "udp":
-                await asyncio.get_running_loop().create_datagram_endpoint(
-                    lambda f=frontend, b=backends: Datagrams(f, b), local_addr=(host, int(port))
-                )
+                make = functools.partial(Datagrams, frontend, backends)
+                loop = asyncio.get_running_loop()
+                await loop.create_datagram_endpoint(make, local_addr=(host, int(port)))
                 continue
 
             async def accept(
@@ -121,7 +123,7 @@ async def relay(argument: str, mark: Path) -> None:
                 back[1].close()
 
             await asyncio.start_server(accept, host, int(port))
-        mark.touch()
+        mark.touch()  # noqa: ASYNC240 - on a tmpfs
         await asyncio.Event().wait()
 
 

@@ -93,7 +93,7 @@ def api(tmp_path: Path) -> Iterator[Api]:
     thread.start()
     assert started.wait(20)
     assert loops, "the API server did not start"
-    address = "https://127.0.0.1:{}".format(listener.getsockname()[1])
+    address = f"https://127.0.0.1:{listener.getsockname()[1]}"
     path = tmp_path / "kubeconfig"
     document = kubeconfig.document(
         "test",

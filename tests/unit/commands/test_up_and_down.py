@@ -11,7 +11,8 @@ import yaml
 
 from podwire.cli import main
 from podwire.emulator.config import ClusterConfig
-from podwire.emulator.sandbox import anchor
+from podwire.emulator.doctor import Facts
+from podwire.emulator import anchor
 from podwire.errors import AlreadyRunning, NotRunning
 
 if TYPE_CHECKING:
@@ -86,6 +87,10 @@ def fake(api: "Api", monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeAnc
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "mine"))
     (tmp_path / "mine").write_text("current-context: prod\ncontexts: [{name: prod, context: {}}]\n")
     return made
+
+
+def ignored(*_: object) -> None:
+    """Stand in for signal.signal: the test run keeps its own handlers."""
 
 
 def current(path: Path) -> str:
@@ -185,13 +190,13 @@ def test_ctrl_c_at_any_step_leaves_nothing(
     def interrupted(_steps: object, _what: str) -> None:
         nonlocal steps
         steps += 1
-        if steps == stop_at:
+        if steps == last:
             raise KeyboardInterrupt
 
     monkeypatch.setattr("podwire.commands.up.Steps.done", interrupted)
-    monkeypatch.setattr("podwire.commands.up.signal.signal", lambda *_: None)
+    monkeypatch.setattr("podwire.commands.up.signal.signal", ignored)
     # The first step is said inside anchor.start, which cleans up after itself.
-    for stop_at in (2, 3, 4):
+    for last in (2, 3, 4):  # noqa: B007 - the function above reads it
         steps = 0
         assert main(["up", "-f", str(tmp_path / "m.yaml")]) == 130
         assert fake.clusters == {}
@@ -201,7 +206,7 @@ def test_ctrl_c_at_any_step_leaves_nothing(
 def test_attached_ends_with_its_input(
     fake: FakeAnchor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("podwire.commands.up.signal.signal", lambda *_: None)
+    monkeypatch.setattr("podwire.commands.up.signal.signal", ignored)
     with Path(os.devnull).open() as stdin:
         monkeypatch.setattr("sys.stdin", stdin)
         assert main(["up", "--attached", "-o", "json"]) == 0
@@ -212,8 +217,6 @@ def test_attached_ends_with_its_input(
 def test_a_machine_that_lacks_something_stops_up_at_once(
     fake: FakeAnchor, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from podwire.emulator.doctor import Facts
-
     facts = Facts(trial={"namespaces": "Operation not permitted"}, max_user_namespaces=0)
     monkeypatch.setattr("podwire.emulator.machine_facts.gather_fast", lambda: facts)
     assert main(["up"]) == 69

@@ -46,7 +46,7 @@ def test_validity_is_counted_from_the_given_time() -> None:
     ("trusted", "works"), [("the cluster's own", True), ("another cluster's", False)]
 )
 def test_both_sides_prove_themselves_to_openssl_at_its_strictest(
-    certificates: ClusterCertificates, tmp_path: Path, trusted: str, works: bool
+    certificates: ClusterCertificates, tmp_path: Path, trusted: str, *, works: bool
 ) -> None:
     authority = certificates.authority if works else for_cluster("other").authority
     pem = tmp_path / "server.pem"

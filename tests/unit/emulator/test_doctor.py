@@ -4,7 +4,8 @@ import pytest
 
 from podwire.emulator.doctor import Facts, error_for, evaluate, lacking
 
-DONE = dict.fromkeys(("namespaces", "proc", "veth", "bridge", "vxlan", "forwarding"), "")
+STEPS: tuple[str, ...] = ("namespaces", "proc", "veth", "bridge", "vxlan", "forwarding")
+DONE: dict[str, str] = {step: "" for step in STEPS}  # noqa: C420 - its type is too narrow
 GOOD = Facts(
     trial=DONE,
     distribution=("debian",),

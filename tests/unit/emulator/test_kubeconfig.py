@@ -48,9 +48,16 @@ def entry(name: str) -> dict[str, Any]:
     )
 
 
+def names_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
 def names(path: Path) -> dict[str, Any]:
     config: dict[str, Any] = yaml.safe_load(path.read_text())
-    sections = {s: [item["name"] for item in config.get(s) or []] for s in ("clusters", "contexts", "users")}  # fmt: skip
+    sections: dict[str, Any] = {}
+    for section in ("clusters", "contexts", "users"):
+        items: list[dict[str, Any]] = config.get(section) or []
+        sections[section] = [item["name"] for item in items]
     return {**sections, "current": config.get("current-context")}
 
 
@@ -138,7 +145,9 @@ def test_a_context_of_that_name_that_is_not_ours_is_never_removed(tmp_path: Path
         ("another host's, home is shared", Origin("else", "boot-2", "net:[1]", 1000), set[str](), False),
     ],
 )  # fmt: skip
-def test_prune(tmp_path: Path, case: str, origin: Origin, running: set[str], pruned: bool) -> None:
+def test_prune(
+    tmp_path: Path, case: str, origin: Origin, running: set[str], *, pruned: bool
+) -> None:
     path = tmp_path / "config"
     path.write_text(MINE)
     kubeconfig.merge(path, "blue", entry("blue"), HERE)
@@ -156,8 +165,8 @@ def test_the_file_is_private_and_a_link_stays_a_link(tmp_path: Path) -> None:
     assert link.is_symlink()
     assert stat.S_IMODE(real.stat().st_mode) == 0o600
     assert "podwire-blue" in real.read_text()
-    assert sorted(os.listdir(link.parent)) == ["config"]
-    assert sorted(os.listdir(tmp_path)) == ["folder", "real"]
+    assert names_in(link.parent) == ["config"]
+    assert names_in(tmp_path) == ["folder", "real"]
 
 
 def test_a_file_that_does_not_exist_is_made_with_its_folder(tmp_path: Path) -> None:
@@ -175,7 +184,7 @@ def test_what_is_no_kubeconfig_is_left_as_it_is(tmp_path: Path, text: str) -> No
     with pytest.raises(ConfigError, match="is no kubeconfig"):
         kubeconfig.merge(path, "blue", entry("blue"), HERE)
     assert path.read_text() == text
-    assert os.listdir(tmp_path) == ["config"]
+    assert names_in(tmp_path) == ["config"]
 
 
 def test_which_file_kubectl_would_write(tmp_path: Path) -> None:
@@ -212,7 +221,7 @@ def test_many_processes_at_once_lose_nothing(tmp_path: Path) -> None:
     assert [process.wait(60) for process in processes] == [0] * 6
     assert set(names(path)["contexts"]) == {"prod", *(f"podwire-c{n}" for n in range(6))}
     assert "# production: careful" in path.read_text()
-    assert os.listdir(tmp_path) == ["config"]
+    assert names_in(tmp_path) == ["config"]
 
 
 def test_kubectls_lock_is_waited_for_and_a_stale_one_is_broken(tmp_path: Path) -> None:
@@ -232,4 +241,4 @@ def test_kubectls_lock_is_waited_for_and_a_stale_one_is_broken(tmp_path: Path) -
 def test_the_lock_goes_with_an_error(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError), locked(tmp_path / "config"):
         raise ZeroDivisionError
-    assert os.listdir(tmp_path) == []
+    assert names_in(tmp_path) == []

@@ -436,3 +436,28 @@ async def test_capture(http: aiohttp.ClientSession, agent: FakeAgent) -> None:
         await socket.receive()
         assert socket.close_code == 1000
     assert agent.captured == [(tuple(points), 96, ((6, 0, 0, 262144),))]
+
+
+class Interrupted(Exception):
+    """What no agent should raise."""
+
+
+@pytest.mark.parametrize(
+    "agent", [FakeAgent(log_pieces=(b"one\n",), log_failure=Interrupted("bug"))]
+)
+async def test_half_an_answer_is_never_completed_by_another(http: aiohttp.ClientSession) -> None:
+    await pod(http)
+    async with asyncio.timeout(SECONDS), http.get(f"{PODS}/p/log") as answer:
+        assert await answer.content.readline() == b"one\n"
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await answer.read()
+    async with http.get("/readyz") as answer:
+        assert answer.status == 200
+
+
+@pytest.mark.parametrize("agent", [FakeAgent(log_pieces=(), log_failure=Interrupted("bug"))])
+async def test_a_broken_part_is_an_internal_error(http: aiohttp.ClientSession) -> None:
+    await pod(http)
+    async with http.get(f"{PODS}/p/log") as answer:
+        document = await answer.json()
+    assert (answer.status, document["reason"]) == (500, "InternalError")

@@ -3,13 +3,12 @@
 import asyncio
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any, cast
 
-import msgspec
 import pytest
 
 from podwire.emulator.apiserver.agent import NodeAgent
@@ -98,8 +97,15 @@ class World:
         found = (o for o in self._informers.of(kind).all() if o.metadata.namespace == namespace)
         return sorted(found, key=lambda o: o.metadata.name)
 
-    def get(self, kind: type[T], name: str, namespace: str = "default") -> T | None:
-        return self._informers.of(kind).get(Key(namespace, name))
+    def get(self, kind: type[T], name: str, namespace: str = "default") -> T:
+        """Return the object; raises LookupError, which `until` takes for "not yet"."""
+        found = self._informers.of(kind).get(Key(namespace, name))
+        if found is None:
+            raise LookupError(f"{kind.__name__} {namespace}/{name}")
+        return found
+
+    def has(self, kind: type[Object], name: str, namespace: str = "default") -> bool:
+        return self._informers.of(kind).get(Key(namespace, name)) is not None
 
     def messages(self, reason: str, namespace: str = "default") -> list[str]:
         events = (e for e in self.all(Event, namespace) if e.reason == reason)
@@ -108,11 +114,13 @@ class World:
     async def until(self, holds: Callable[[], object]) -> None:
         """Wait for *holds*; looked at after each change that the test's own watch sees."""
         async with asyncio.timeout(LIMIT):
-            while not holds():
+            while not _true(holds):
                 self._changed.clear()
                 await self._changed.wait()
 
-    async def create(self, kind: type[T], name: str, *, namespace: str = "default", **parts: Any) -> T:
+    async def create(
+        self, kind: type[T], name: str, *, namespace: str = "default", **parts: Any
+    ) -> T:
         metadata = {"name": name, **parts.pop("metadata", {})}
         return await self.client.create_raw(kind, namespace, {"metadata": metadata, **parts})
 
@@ -130,6 +138,13 @@ class World:
         self._changed.set()
 
 
+def _true(holds: Callable[[], object]) -> bool:
+    try:
+        return bool(holds())
+    except LookupError:
+        return False
+
+
 Cluster = Callable[[], AbstractAsyncContextManager[World]]
 
 
@@ -140,7 +155,7 @@ def cluster(tmp_path: Path) -> Cluster:
 
 
 @asynccontextmanager
-async def _cluster(socket: Path) -> AsyncIterator[World]:
+async def _cluster(socket: Path) -> AsyncGenerator[World]:
     rng = random.Random(7)
     server = ApiServer(Store(), cast(NodeAgent, None), SystemClock(), rng)
     server.fill(IPv4Address("192.168.1.2"), 6443)
@@ -148,33 +163,26 @@ async def _cluster(socket: Path) -> AsyncIterator[World]:
         server.serve(unix_path=socket),
         Client.unix(socket, user="system:kube-controller-manager") as client,
         Client.unix(socket, user="system:node:node-1") as node_client,
-        Client.unix(socket, user="test") as test_client,
+        Client.unix(socket, user="system:test") as test_client,
     ):
         informers, node_informers = Informers(client), Informers(node_client)
         test_informers = Informers(test_client)
         kubelet = PretendKubelet(node_client, node_informers)
         world = World(test_client, test_informers, kubelet)
         started = controllers(client, SystemClock(), rng, informers=informers, root_ca="CA")
-        tasks = [
-            asyncio.ensure_future(work)  # noqa: TID251 - ended below, with the block
-            for work in (
-                informers.run(),
-                node_informers.run(),
-                test_informers.run(),
-                kubelet.loop.run(),
-                run(started),
-            )
-        ]
-        try:
+        # A controller that falls over ends the test, with its error.
+        async with asyncio.timeout(LIMIT), asyncio.TaskGroup() as tasks:
+            running = [
+                tasks.create_task(work)
+                for work in (
+                    informers.run(),
+                    node_informers.run(),
+                    test_informers.run(),
+                    kubelet.loop.run(),
+                    run(started),
+                )
+            ]
             await test_informers.synced()
             yield world
-            broken = [task.exception() for task in tasks if task.done()]
-            assert broken == []
-        finally:
-            for task in tasks:
+            for task in running:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def as_json(obj: Object) -> dict[str, Any]:
-    return cast(dict[str, Any], msgspec.to_builtins(obj))

@@ -41,7 +41,11 @@ def pod(where: str, address: str, *, ready: bool = True, **spec: Any) -> dict[st
     return {
         "kind": "Pod",
         "metadata": {"namespace": namespace, "name": name, "labels": {"app": name.split("-")[0]}},
-        "spec": {"nodeName": f"node-{number}", "containers": [{"name": "c", "ports": ports}], **spec},
+        "spec": {
+            "nodeName": f"node-{number}",
+            "containers": [{"name": "c", "ports": ports}],
+            **spec,
+        },
         "status": {"podIP": address, **(READY if ready else {"phase": "Running"})},
     }
 
@@ -175,7 +179,7 @@ def _ip(src: str, dst: str, what: str) -> Any:
         return ip / udp / Raw(what[9:].encode())
     # A first sequence number per direction, the same wherever the packet is seen.
     mine, other = 1000 * min(here, 60000), 1000 * min(there, 60000)
-    tcp = {"sport": here, "dport": there}
+    tcp: dict[str, Any] = {"sport": here, "dport": there}
     if what == "SYN":
         return ip / TCP(**tcp, flags="S", seq=mine)
     if what == "SYN-ACK":
@@ -189,7 +193,7 @@ def _ip(src: str, dst: str, what: str) -> Any:
     return ip / TCP(**tcp, flags="PA", seq=mine + 1, ack=other + 1) / Raw(payload)
 
 
-def _answer(what: str) -> DNS:
+def _answer(what: str) -> Any:
     name, code = what.split()
     if code == "NXDOMAIN":
         return DNS(id=7, qr=1, rcode=3, qd=DNSQR(qname=name))

@@ -32,12 +32,12 @@ def test_what_is_no_filter() -> None:
     libpcap_and_tcpdump()
     library = load_libpcap()
     assert library is not None
-    with pytest.raises(UsageError, match="'tpc port 80' is no capture filter: .*\n  examples"):
+    with pytest.raises(UsageError, match=r"'tpc port 80' is no capture filter: .*\n  examples"):
         by_libpcap(library, "tpc port 80")
-    with pytest.raises(UsageError, match="'tpc port 80' is no capture filter: .*\n  examples"):
+    with pytest.raises(UsageError, match=r"'tpc port 80' is no capture filter: .*\n  examples"):
         by_tcpdump("tpc port 80")
 
 
 def test_without_libpcap_and_tcpdump() -> None:
-    with pytest.raises(MachineError, match="apt-get install libpcap0.8"):
+    with pytest.raises(MachineError, match=r"apt-get install libpcap0\.8"):
         by_tcpdump("udp", ("no-such-tcpdump",))

@@ -1,3 +1,4 @@
+# pyright: basic, reportAttributeAccessIssue=false
 import pytest
 from dnslib import AAAA, CNAME, MX, PTR, QTYPE, RR, SRV, TXT, A, DNSRecord
 

@@ -3,7 +3,7 @@
 import json
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 import pytest
@@ -14,7 +14,7 @@ Serve = Callable[[socket.socket], None]
 
 
 @contextmanager
-def tcp(serve: Serve) -> Iterator[int]:
+def tcp(serve: Serve) -> Generator[int]:
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def accept() -> None:
@@ -40,6 +40,10 @@ def hold(connection: socket.socket) -> None:
     connection.recv(4096)
 
 
+def leave(connection: socket.socket) -> None:
+    """Close without a word."""
+
+
 def run(url: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, dict[str, object]]:
     code = fetch.main(["--timeout", "0.5", url], {})
     said: dict[str, object] = json.loads(capsys.readouterr().out)
@@ -60,8 +64,8 @@ def test_get(status: int, capsys: pytest.CaptureFixture[str]) -> None:
     [
         (hold, "tcp", 0, "answered"),
         (http("200 OK"), "http", 0, "answered"),
-        (lambda connection: None, "tcp", fetch.NO_ANSWER, "refused"),
-        (lambda connection: None, "http", fetch.NO_ANSWER, "refused"),
+        (leave, "tcp", fetch.NO_ANSWER, "refused"),
+        (leave, "http", fetch.NO_ANSWER, "refused"),
     ],
 )
 def test_outcomes(

@@ -25,12 +25,18 @@ QUERY = IP(src=CLIENT, dst="10.96.0.10") / UDP(sport=5, dport=53) / DNS(qd=DNSQR
     [
         (Ether() / SYN, "TCP 10.244.1.5:40000 > 10.244.2.6:80", "SYN"),
         (
-            Ether() / IP(src=CLIENT, dst=WEB) / TCP(sport=1, dport=2, flags="PA") / Raw(b"GET /\r\n"),
+            Ether()
+            / IP(src=CLIENT, dst=WEB)
+            / TCP(sport=1, dport=2, flags="PA")
+            / Raw(b"GET /\r\n"),
             "TCP 10.244.1.5:1 > 10.244.2.6:2",
             "GET /",
         ),
         (
-            Ether() / IP(src=CLIENT, dst=WEB) / TCP(sport=1, dport=2, flags="PA") / Raw(b"\x16\x03"),
+            Ether()
+            / IP(src=CLIENT, dst=WEB)
+            / TCP(sport=1, dport=2, flags="PA")
+            / Raw(b"\x16\x03"),
             "TCP 10.244.1.5:1 > 10.244.2.6:2",
             "2 bytes",
         ),

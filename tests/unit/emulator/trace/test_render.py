@@ -1,6 +1,6 @@
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
@@ -35,7 +35,10 @@ def test_table_of_a_confirmed_request(bench: "Bench") -> None:
         "  1  0.00  default/client       eth0        10.244.1.5:40001 > 10.96.0.10:53   UDP"
         "  A? web-svc.default.svc.cluster.local."
     )
-    assert "  node-1               (inferred)  10.96.14.7:80 -> 10.244.2.6:80   relayed to" in lines[11]
+    assert (
+        "  node-1               (inferred)  10.96.14.7:80 -> 10.244.2.6:80   relayed to"
+        in lines[11]
+    )
     assert len(lines) == 18
 
 
@@ -109,7 +112,13 @@ def faults(value: Any, schema: dict[str, Any], at: str = "$") -> list[str]:
     found: list[str] = []
     if "enum" in schema and value not in schema["enum"]:
         found.append(f"{at}: {value!r}")
-    kinds = {"object": dict, "array": list, "string": str, "integer": int, "number": (int, float)}
+    kinds: dict[str, Any] = {
+        "object": dict,
+        "array": list,
+        "string": str,
+        "integer": int,
+        "number": (int, float),
+    }
     allowed = schema.get("type", [])
     allowed = [allowed] if isinstance(allowed, str) else allowed
     if allowed and not any(
@@ -117,12 +126,16 @@ def faults(value: Any, schema: dict[str, Any], at: str = "$") -> list[str]:
     ):
         return [*found, f"{at}: {value!r} is no {allowed}"]
     if isinstance(value, dict):
+        value = cast("dict[str, Any]", value)
         properties = schema.get("properties", {})
-        found += [f"{at}.{name} is missing" for name in schema.get("required", []) if name not in value]
+        found += [
+            f"{at}.{name} is missing" for name in schema.get("required", []) if name not in value
+        ]
         found += [f"{at}.{name} is unknown" for name in value if name not in properties]
         for name in value.keys() & properties.keys():
             found += faults(value[name], properties[name], f"{at}.{name}")
     if isinstance(value, list):
-        for index, item in enumerate(value):
+        items: list[Any] = value
+        for index, item in enumerate(items):
             found += faults(item, schema.get("items", {}), f"{at}[{index}]")
     return found

@@ -47,5 +47,5 @@ def test_requests(words: list[str], request_: Request, text: str, stem: str) -> 
     [[], ["web-svc"], ["web-svc:"], ["web-svc:99999"], ["web:80/sctp"], ["ftp://x"], ["http://"]],
 )
 def test_what_is_no_request(words: list[str]) -> None:
-    with pytest.raises(UsageError, match="\n|:"):
+    with pytest.raises(UsageError, match=r"\n|:"):
         parse(words)

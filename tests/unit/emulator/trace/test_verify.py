@@ -146,7 +146,9 @@ def test_wrong_target_port(bench: "Bench") -> None:
     )
 
 
-AFTER_BACK = "took.web took.node-2 took.node sent.node sent.web ok.web ok.node-2 ok.tunnel ok.node ok.client"
+AFTER_BACK = (
+    "took.web took.node-2 took.node sent.node sent.web ok.web ok.node-2 ok.tunnel ok.node ok.client"
+)
 
 
 @pytest.mark.parametrize(
@@ -443,7 +445,9 @@ def test_a_client_that_sends_nothing_proves_nothing(bench: "Bench") -> None:
 
 
 def test_two_requests_alike_are_told_apart_by_nothing(bench: "Bench") -> None:
-    twin = bench.back.replace(":41002", ":41003").replace("10.96.14.7:80 > 10.244.1.5:40002", "10.96.14.7:80 > 10.244.1.5:40009")
+    twin = bench.back.replace(":41002", ":41003").replace(
+        "10.96.14.7:80 > 10.244.1.5:40002", "10.96.14.7:80 > 10.244.1.5:40009"
+    )
     finding = bench.judge(bench.answered + twin)
     assert finding.word == "inconclusive"
     assert "node-1 carried the same bytes on 2 connections at once" in finding.reason
@@ -457,9 +461,23 @@ def test_two_requests_that_differ_are_told_apart_by_their_bytes(bench: "Bench") 
 def test_a_repeated_question_belongs_to_its_own_port(bench: "Bench") -> None:
     first = "\n".join(bench.lookup.strip().splitlines()[:4]) + "\n"
     again = bench.lookup.replace(":40001", ":40005").replace(":41001", ":41005")
-    rest = (bench.front + bench.request + bench.back)
+    rest = bench.front + bench.request + bench.back
     finding = bench.judge(first + again + rest)
     assert finding.word == "confirmed", finding.reason
+
+
+def test_a_question_repeated_on_the_same_port(bench: "Bench") -> None:
+    first = "\n".join(bench.lookup.strip().splitlines()[:4]) + "\n"
+    other = first.replace(":41001", ":41005")
+    again = bench.lookup.replace(":41001", ":41005")
+    finding = bench.judge(first + other + again + bench.front + bench.request + bench.back)
+    assert finding.word == "confirmed"
+    assert finding.hops[0].packet is not None
+    assert finding.hops[0].packet.number == 9, "the one that was answered"
+    finding = bench.judge(first + other)
+    assert finding.word == "refuted"
+    assert finding.hops[0].packet is not None
+    assert finding.hops[0].packet.number == 1, "the first one that was not answered"
 
 
 def test_an_application_that_fails_is_no_fault_of_the_network(bench: "Bench") -> None:
@@ -484,7 +502,9 @@ def test_pod_to_pod(bench: "Bench") -> None:
     story = "\n".join(line for line in story.splitlines() if "10.96." not in line)
     more = "\nok.client default/client eth0 10.244.2.6:80 > 10.244.1.5:41002 data HTTP/1.1 200 OK\\r\\n\\r\\n"
     assert bench.judge(story + more, to="http://10.244.2.6").word == "confirmed"
-    rewritten = story.replace("default/web-1 eth0        10.244.1.5:", "default/web-1 eth0        192.168.1.10:")
+    rewritten = story.replace(
+        "default/web-1 eth0        10.244.1.5:", "default/web-1 eth0        192.168.1.10:"
+    )
     finding = bench.judge(rewritten + more, to="http://10.244.2.6")
     assert finding.word == "refuted"
     assert "never reached default/web-1" in finding.reason

@@ -1,9 +1,9 @@
 """PID 1 of the sandbox: makes its file system and network, starts the zygote, then forks.
 
-Two fork servers: PID 1, which has loaded little and so forks fast, for programs of the host, CNI plugins
-and namespaces; and the zygote, which has loaded everything, for the built-in programs and the control
-plane. The network is built by a child while the zygote loads: two cores are there, and the time from
-`podwire up` to the first answer is what users feel.
+Two fork servers: PID 1, which has loaded little and so forks fast, for programs of the host, CNI
+plugins and namespaces; and the zygote, which has loaded everything, for the built-in programs and the
+control plane. The network is built by a child while the zygote loads: two cores are there, and the
+time from `podwire up` to the first answer is what users feel.
 """
 
 import os
@@ -11,16 +11,22 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NoReturn
 
 from podwire import linux
+from podwire.cni import __main__ as cni
 from podwire.emulator.config import ClusterConfig
+from podwire.emulator.images import pause
 from podwire.emulator.sandbox import forkserver, paths
-from podwire.emulator.sandbox.forkserver import LIGHT, ForkServer
+from podwire.emulator.sandbox.container import BuiltIn
+from podwire.emulator.sandbox.forkserver import ForkServer
 from podwire.emulator.sandbox.progress import Progress
 from podwire.errors import PodwireError
+
+# The programs of messages.LIGHT.
+_LIGHT: Mapping[str, BuiltIn] = {"cni": cni.main, "pause": pause.main}
 
 
 def supervise(config: ClusterConfig, api: socket.socket, link: socket.socket) -> NoReturn:
@@ -50,12 +56,12 @@ def supervise(config: ClusterConfig, api: socket.socket, link: socket.socket) ->
         progress.step(f"network of {len(config.nodes)} nodes made")
         os.close(tell)
         link.close()
-        ForkServer(ours, LIGHT).run({zygote: "the zygote"}, _last_words)
+        ForkServer(ours, _LIGHT).run({zygote: "the zygote"}, _last_words)
     except PodwireError as error:
         progress.failed(str(error), error.exit_status)
     except OSError as error:
         progress.failed(f"{error}\n  see what this machine lacks: podwire doctor", 69)
-    except BaseException:
+    except BaseException:  # noqa: BLE001 - a forked child must not return into its parent
         sys.excepthook(*sys.exc_info())
         progress.failed("podwire failed while it started; this is its own fault")
     finally:
@@ -73,8 +79,8 @@ def _be_zygote(
     try:
         linux.set_process_name("podwire-zygote")
         began = time.monotonic()
+        from podwire.emulator.builtins import BUILTINS  # noqa: PLC0415
         from podwire.emulator.cluster import control_plane  # noqa: PLC0415
-        from podwire.emulator.images.builtins import BUILTINS  # noqa: PLC0415
 
         progress.step(f"libraries loaded in {time.monotonic() - began:.2f} s")
         os.read(networked, 1)
@@ -90,7 +96,7 @@ def _be_zygote(
             end.close()
         progress.close()
         ForkServer(ours, BUILTINS).run({control: "the control plane"}, _last_words)
-    except BaseException:
+    except BaseException:  # noqa: BLE001 - a forked child must not return into its parent
         sys.excepthook(*sys.exc_info())
         progress.failed("podwire failed while it started; this is its own fault")
     finally:
@@ -146,14 +152,14 @@ def _in_child(work: Callable[[], None], what: str) -> Callable[[], None]:
             status = 0
         except (PodwireError, OSError) as error:
             os.write(say, str(error).encode())
-        except BaseException:
+        except BaseException:  # noqa: BLE001 - a forked child must not return into its parent
             sys.excepthook(*sys.exc_info())
         finally:
             os._exit(status)
     os.close(say)
 
     def finish() -> None:
-        with open(said, "rb") as file:
+        with os.fdopen(said, "rb") as file:
             problem = file.read().decode()
         _pid, status = os.waitpid(child, 0)
         if status:

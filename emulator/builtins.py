@@ -1,4 +1,4 @@
-"""Every program that the zygote can run without exec, by name (forkserver.LIGHT has the others)."""
+"""Every program that the zygote can run without exec, by name (the supervisor has the others)."""
 
 from collections.abc import Mapping
 

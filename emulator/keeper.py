@@ -7,6 +7,7 @@ however it ends.
 import os
 import signal
 import socket
+from pathlib import Path
 from typing import NoReturn
 
 from podwire import linux
@@ -42,7 +43,7 @@ def keep(config: ClusterConfig, api: socket.socket, link: socket.socket) -> NoRe
             os._exit(70)
         supervisor = os.fork()
         if supervisor == 0:
-            from podwire.emulator.sandbox.supervisor import supervise  # noqa: PLC0415
+            from podwire.emulator.supervisor import supervise  # noqa: PLC0415
 
             supervise(config, api, link)
         api.close()
@@ -75,5 +76,4 @@ def enter_namespaces() -> None:
         ("setgroups", "deny"),
         ("gid_map", f"0 {gid} 1"),
     ):
-        with open(f"/proc/self/{name}", "w", encoding="ascii") as file:
-            file.write(text)
+        Path("/proc/self", name).write_text(text)

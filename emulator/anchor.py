@@ -2,11 +2,13 @@
 
     podwire up -> anchor (host's namespaces) -> keeper (new namespaces) -> supervisor (PID 1 inside)
 
-Each dies with the one before it (PDEATHSIG), and the anchor ends when the inside does. The name is an
-abstract socket, `@podwire/UID/NAME`: the kernel drops it with the process, so no file decides
-anything. Requests are one JSON line, answered by one: {"op": "status"}, {"op": "stop"}, {"op": "log"}.
+Each dies with the one before it (PDEATHSIG), and the anchor ends when the inside does. The name is
+an abstract socket, `@podwire/UID/NAME`: the kernel drops it with the process, so no file decides
+anything. A request is one JSON line, {"op": "status"}, {"op": "stop"} or {"op": "log"}, and so is
+its answer.
 """
 
+import contextlib
 import json
 import os
 import select
@@ -209,7 +211,7 @@ class _Anchor:
         pid = os.fork()
         if pid == 0:
             # Imported here: only the inside needs it, and `podwire up` should start light.
-            from podwire.emulator.sandbox.keeper import keep  # noqa: PLC0415
+            from podwire.emulator.keeper import keep  # noqa: PLC0415
 
             self._name.close()
             keep(self._config, self._api, self._link)
@@ -252,10 +254,8 @@ class _Anchor:
 
     def _say_goodbye(self) -> None:
         if self._link is not None:
-            try:
+            with contextlib.suppress(OSError):
                 self._link.sendall(json.dumps({"log": self._log_tail()}).encode() + b"\n")
-            except OSError:
-                pass
         for sock in self._stop_asked:
             try:
                 sock.sendall(b'{"stopped": true}\n')

@@ -1,0 +1,109 @@
+import msgspec
+import pytest
+
+from podwire.emulator.controllers.scheduling import (
+    Placements,
+    Unschedulable,
+    choose,
+    wants_scheduling,
+)
+from podwire.kube.objects import Node, Pod, Taint
+from podwire.testing import build
+
+WEB = build.replica_set("web")
+DB = build.replica_set("db")
+NODES = [build.node(f"node-{n}") for n in (1, 2, 3)]
+
+
+def placed(text: str) -> Placements:
+    """Read `web node-1, db node-2`: which ReplicaSet has a pod where."""
+    placements = Placements()
+    for number, item in enumerate(filter(None, text.split(", "))):
+        owner, node = item.split()
+        placements.put(build.pod(f"{owner}-{number}", owner=WEB if owner == "web" else DB), node)
+    return placements
+
+
+@pytest.mark.parametrize(
+    ("there", "goes_to"),
+    [
+        ("", "node-1"),
+        ("web node-1", "node-2"),
+        ("web node-1, web node-2", "node-3"),
+        ("web node-1, web node-2, web node-3", "node-1"),
+        ("db node-1", "node-2"),
+        ("db node-1, db node-2, web node-3", "node-1"),
+        ("web node-1, db node-2, db node-2, db node-3", "node-3"),
+        ("web node-1, db node-2, db node-2, db node-3, db node-3, db node-3", "node-2"),
+    ],
+)
+def test_pods_of_one_owner_spread_first(there: str, goes_to: str) -> None:
+    assert choose(build.pod("web-new", owner=WEB), NODES, placed(there)) == goes_to
+
+
+def test_pods_without_owner_spread_too() -> None:
+    placements = Placements()
+    where: list[str] = []
+    for number in range(6):
+        pod = build.pod(f"lone-{number}")
+        node = choose(pod, NODES, placements)
+        assert isinstance(node, str)
+        placements.put(pod, node)
+        where.append(node)
+    assert sorted(where) == ["node-1", "node-1", "node-2", "node-2", "node-3", "node-3"]
+
+
+@pytest.mark.parametrize(
+    ("nodes", "message"),
+    [
+        ([], "no nodes available to schedule pods"),
+        (
+            NODES,
+            "0/3 nodes are available: 3 node(s) didn't match Pod's node affinity/selector.",
+        ),
+        (
+            [
+                build.node("node-1", unschedulable=True),
+                build.node("node-2", taints=[Taint(key="k", value="v", effect="NoSchedule")]),
+                build.node("node-3"),
+            ],
+            "0/3 nodes are available: 1 node(s) didn't match Pod's node affinity/selector, "
+            "1 node(s) had untolerated taint {k: v}, 1 node(s) were unschedulable.",
+        ),
+    ],
+)
+def test_no_node_fits(nodes: list[Node], message: str) -> None:
+    pod = build.pod("picky")
+    picky = msgspec.structs.replace(
+        pod, spec=msgspec.structs.replace(pod.spec, node_selector={"disk": "ssd"})
+    )
+    assert choose(picky, nodes, Placements()) == Unschedulable(message)
+
+
+def test_a_pod_that_leaves_makes_room() -> None:
+    placements = placed("web node-1, web node-2, web node-3")
+    assert placements.remove("uid-of-web-1")
+    assert not placements.remove("uid-of-web-1")
+    assert choose(build.pod("web-new", owner=WEB), NODES, placements) == "node-2"
+
+
+@pytest.mark.parametrize(
+    ("changes", "wants"),
+    [
+        ({}, True),
+        ({"node_name": "node-1"}, False),
+        ({"scheduler_name": "mine"}, False),
+        ({"scheduling_gates": ({"name": "wait"},)}, False),
+    ],
+)
+def test_which_pods_are_ours(*, changes: dict[str, object], wants: bool) -> None:
+    pod = build.pod("web", phase="Pending")
+    pod = msgspec.structs.replace(pod, spec=msgspec.structs.replace(pod.spec, **changes))
+    assert wants_scheduling(pod) == wants
+
+
+@pytest.mark.parametrize(
+    "pod", [build.pod("web", phase="Succeeded"), build.pod("web", phase="Pending", deleted=True)]
+)
+def test_finished_and_leaving_pods_are_not_placed(pod: Pod) -> None:
+    assert not wants_scheduling(pod)
