@@ -36,9 +36,11 @@ class ControllerContext:
         return EventRecorder(self.client, self.clock, component)
 
     def accepts_objects(self, namespace: str) -> bool:
-        """Tell whether new objects may be made in *namespace*: it exists and is not terminating."""
+        """Tell whether objects may be made in *namespace*: it is not known to be terminating."""
         found = self.informers.of(Namespace).get(Key("", namespace))
-        return found is not None and found.metadata.deletion_timestamp is None
+        # Unknown means that its event is still on its way, behind those of what is in it; nobody
+        # would wake the controller up again, so it tries, and the API server has the last word.
+        return found is None or found.metadata.deletion_timestamp is None
 
     async def serve(self, *runs: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run the loops of a controller until cancelled, from the first whole copies on."""

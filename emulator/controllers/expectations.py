@@ -34,8 +34,11 @@ class Expectations:
         if obj is None:
             return
         self.forget(key_of(obj))
-        if new is None or new.metadata.deletion_timestamp is not None:
-            self.forget(obj.metadata.uid)
+        # After a gap in the watch one change may show another object of the same name.
+        if old is not None and (new is None or new.metadata.uid != old.metadata.uid):
+            self.forget(old.metadata.uid)
+        if new is not None and new.metadata.deletion_timestamp is not None:
+            self.forget(new.metadata.uid)
 
     def forget(self, what: Key | str) -> None:
         """Stop expecting a name or uid: it was seen, or its write was refused."""

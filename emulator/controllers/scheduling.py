@@ -37,8 +37,12 @@ class Placements:
 
     def put(self, pod: Pod, node: str) -> None:
         """Note that *pod* is on *node*; the same again changes nothing."""
+        present = self._places.get(pod.metadata.uid)
+        owner = controller_uid(pod)
+        if present is not None and (present.node, present.owner) == (node, owner):
+            return
         self.remove(pod.metadata.uid)
-        place = _Place(node, controller_uid(pod), host_ports(pod.spec))
+        place = _Place(node, owner, host_ports(pod.spec))
         self._places[pod.metadata.uid] = place
         self._in_all[node] += 1
         self._of_owner[place.owner, node] += 1

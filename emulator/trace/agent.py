@@ -141,6 +141,8 @@ def _capture(connection: socket.socket) -> None:
         elif not stopping and len(outbox) < _MOST_BUFFERED:
             outbox += session.pending()
         _send(connection, outbox)
+    # Now, not when this process has ended: the kernel takes its time to dissolve each ring.
+    connection.close()
 
 
 def _line(connection: socket.socket) -> bytes:

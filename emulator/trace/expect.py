@@ -197,7 +197,7 @@ def _direct(
         places = _between(wiring, source, target)
     front = Leg(protocol, sources, target.address, port, places, _name(target))
     if source.kind == "outside" and target.kind == "pod":
-        why = f"pod {target.pod} has no route from outside the cluster"
+        why = f"{_name(target)} has no route from outside the cluster"
         return Route(front, outcome="timed out", why=why, backend=target)
     return Route(front, backend=target)
 
@@ -286,5 +286,5 @@ def _sources(snapshot: Snapshot, wiring: Wiring, source: Location) -> frozenset[
 
 def _name(target: Location) -> str:
     if target.kind == "pod":
-        return f"pod {target.pod}"
+        return f"pod {target.pod or target.address}"
     return f"node {target.node}" if target.kind == "node" else target.where

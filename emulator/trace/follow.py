@@ -224,10 +224,10 @@ class _Follower:
         legs = {(leg.address, leg.port): (backend, leg) for backend, leg in relay.legs}
         usable = [opening for opening in tried if (opening.core.dst, opening.core.dport) in legs]
         if usable:
-            opening = usable[-1]
-            times = f", like {len(usable) - 1} others" if len(usable) > 1 else ""
-            proof = f"the connection to an endpoint in the meantime{times}"
-            return self._relayed(relay, Joined(opening, proof))
+            # The first one has had the most time to fail.
+            more = f", the first of {len(usable)}" if len(usable) > 1 else ""
+            proof = f"the connection to an endpoint in the meantime{more}"
+            return self._relayed(relay, Joined(usable[0], proof))
         for backend, leg in relay.legs:
             # Without a hardware address not even the first packet leaves the node.
             arp = self._no_arp(address=str(leg.address))

@@ -152,6 +152,11 @@ class Snapshot:
         if node is not None:
             name = node.metadata.name
             return Location("node", name, address, node=name)
+        for node in self.nodes:
+            pods = self.node_pods(node.metadata.name)
+            if pods is not None and address in pods:
+                # No pod has it, or has it yet; packets to it go to that node all the same.
+                return Location("pod", str(address), address, node=node.metadata.name)
         name = EXTERNAL if address == wiring.external else str(address)
         return Location("outside", name, address)
 

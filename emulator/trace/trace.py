@@ -290,8 +290,9 @@ def _of_fetch(done: Execution) -> ClientReport:
 
 
 def _last_line(text: str) -> str:
+    """Return the line in which a program says why it failed; curl goes on with advice."""
     lines = text.strip().splitlines()
-    return lines[-1] if lines else ""
+    return next((line for line in lines if line.startswith("curl: (")), lines[-1] if lines else "")
 
 
 def _duration(finding: Finding, took_ns: int) -> int:

@@ -67,7 +67,7 @@ def test_d(podwire_session_cluster): pass
 def test_a_failure_saves_its_packets_and_ends_its_cluster(pytester: pytest.Pytester) -> None:
     result = run(pytester, FAILS)
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*podwire cluster pytest-main-*", "packets: *capture-1.pcapng"])
+    result.stdout.fnmatch_lines(["*podwire cluster pytest-*", "packets: *capture-1.pcapng"])
     folder = pytester.path / "podwire-reports" / "test_shop.py_test_it"
     assert (folder / "capture-1.pcapng").read_bytes() == b"PACKETS"
     assert "end" in (pytester.path / "log").read_text()

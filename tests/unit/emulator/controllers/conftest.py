@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from ipaddress import IPv4Address
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import pytest
 
@@ -18,6 +18,7 @@ from podwire.emulator.controllers.podstate import is_finished, is_ready
 from podwire.emulator.controllers.registry import controllers, run
 from podwire.errors import NotFound
 from podwire.kube.client import Client
+from podwire.kube.client import Event as WatchEvent
 from podwire.kube.clock import SystemClock, rfc3339
 from podwire.kube.codec import key_of
 from podwire.kube.informers import Informers
@@ -145,26 +146,58 @@ def _true(holds: Callable[[], object]) -> bool:
         return False
 
 
-Cluster = Callable[[], AbstractAsyncContextManager[World]]
+class LaggingClient(Client):
+    """A client whose watches deliver each event late, one after another."""
+
+    lag = 0.0
+    """Seconds per event."""
+    late: type[Object] | None = None
+    """The only kind that lags; None: all of them."""
+
+    async def watch(
+        self, kind: type[T], *, since: str, namespace: str = "", labels: str = "", fields: str = ""
+    ) -> AsyncGenerator[WatchEvent[T]]:
+        events = super().watch(kind, since=since, namespace=namespace, labels=labels, fields=fields)
+        async for event in events:
+            await asyncio.sleep(self.lag if self.late in (None, kind) else 0)
+            yield event
+
+
+class Cluster(Protocol):
+    """Starts a cluster, for `async with`.
+
+    *lag* holds up each event that the controllers see, in seconds; of the kind *late* only.
+    """
+
+    def __call__(
+        self, *, lag: float = 0.0, late: type[Object] | None = None
+    ) -> AbstractAsyncContextManager[World]: ...
 
 
 @pytest.fixture
 def cluster(tmp_path: Path) -> Cluster:
-    """A function that starts a cluster, for `async with`."""
-    return lambda: _cluster(tmp_path / "api.sock")
+    def start(
+        *, lag: float = 0.0, late: type[Object] | None = None
+    ) -> AbstractAsyncContextManager[World]:
+        return _cluster(tmp_path / "api.sock", lag, late)
+
+    return start
 
 
 @asynccontextmanager
-async def _cluster(socket: Path) -> AsyncGenerator[World]:
+async def _cluster(
+    socket: Path, lag: float = 0.0, late: type[Object] | None = None
+) -> AsyncGenerator[World]:
     rng = random.Random(7)
     server = ApiServer(Store(), cast(NodeAgent, None), SystemClock(), rng)
     server.fill(IPv4Address("192.168.1.2"), 6443)
     async with (
         server.serve(unix_path=socket),
-        Client.unix(socket, user="system:kube-controller-manager") as client,
+        LaggingClient.unix(socket, user="system:kube-controller-manager") as client,
         Client.unix(socket, user="system:node:node-1") as node_client,
         Client.unix(socket, user="system:test") as test_client,
     ):
+        client.lag, client.late = lag, late
         informers, node_informers = Informers(client), Informers(node_client)
         test_informers = Informers(test_client)
         kubelet = PretendKubelet(node_client, node_informers)

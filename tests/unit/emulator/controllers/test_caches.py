@@ -36,6 +36,8 @@ def pod(name: str, revision: int = 1, *, deleted: bool = False, uid: str = "") -
         ([], ["a"], [(pod("a"), pod("a"))], False),
         ([], ["a"], [(pod("a"), pod("a", deleted=True))], True),
         ([], ["a"], [(pod("a"), None)], True),
+        # A gap in the watch: gone, and another of its name came.
+        ([], ["a"], [(pod("a"), pod("a", uid="another"))], True),
         (["a"], [], [(None, pod("other"))], False),
     ],
 )
@@ -135,9 +137,6 @@ def test_a_refusal_makes_the_copy_right_again() -> None:
 def test_an_index_follows_its_informer() -> None:
     copy = Copy()
     index = Index(copy, lambda p: [p.metadata.labels.get("app", "")])
-
-    def show(name: str, app: str) -> None:
-        copy.show(Key("default", name), build.pod(name, labels={"app": app}, uid=f"{name}-{app}"))
 
     def under(app: str) -> list[str]:
         return [key_of(p).name for p in index.get(app)]

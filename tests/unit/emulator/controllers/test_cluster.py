@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from podwire.emulator.controllers import endpointslices
 from podwire.emulator.controllers.podstate import is_active, is_ready
 from podwire.errors import Forbidden, NotFound
 from podwire.kube.names import Key
@@ -24,7 +25,7 @@ from podwire.kube.objects import (
     ServiceAccount,
 )
 
-Cluster = Callable[[], AbstractAsyncContextManager[Any]]
+Cluster = Callable[..., AbstractAsyncContextManager[Any]]
 
 LABELS = {"app": "web"}
 SELECTOR = {"matchLabels": LABELS}
@@ -318,6 +319,26 @@ async def test_orphaned_pods_stay_and_belong_to_nobody(cluster: Cluster) -> None
         assert len(world.all(Pod)) == 2
 
 
+async def test_a_deployment_takes_over_what_another_left(cluster: Cluster) -> None:
+    async with cluster() as world:
+        await world.nodes("node-1")
+        await world.create(Deployment, "web", **web(2))
+        await rolled_out(world, 2)
+        [replica_set] = world.all(ReplicaSet)
+        await world.client.delete(Deployment, Key("default", "web"), propagation="Orphan")
+        await world.until(lambda: not world.all(Deployment))
+        heir = await world.create(Deployment, "web", **web(2))
+        await rolled_out(world, 2)
+        await world.until(
+            lambda: (
+                [[r.uid for r in rs.metadata.owner_references] for rs in world.all(ReplicaSet)]
+                == [[heir.metadata.uid]]
+            )
+        )
+        assert world.all(ReplicaSet)[0].metadata.uid == replica_set.metadata.uid
+        assert world.seen["Pod", "ADDED"] == 2
+
+
 async def test_a_pod_that_fits_nowhere_says_why_and_starts_when_it_can(cluster: Cluster) -> None:
     async with cluster() as world:
         await world.nodes("node-1", "node-2", "node-3")
@@ -418,7 +439,9 @@ async def test_slices_of_250_pods_stay_within_the_limit(cluster: Cluster) -> Non
         assert len(written) == 1
 
 
-async def test_a_leaving_pod_is_marked_in_its_slice_before_it_is_gone(cluster: Cluster) -> None:
+async def test_a_leaving_pod_is_marked_in_its_slice_before_it_is_gone(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with cluster() as world:
         await world.nodes("node-1")
         await world.create(Service, "web", spec={"selector": LABELS, "ports": [{"port": 80}]})
@@ -438,10 +461,13 @@ async def test_a_leaving_pod_is_marked_in_its_slice_before_it_is_gone(cluster: C
             }
 
         await world.until(lambda: len(endpoints()) == 2)
+        # Whatever else is collected: who leaves is written at once.
+        monkeypatch.setattr(endpointslices, "SPACING", 3600.0)
         world.kubelet.ends = never
         victim = world.all(Pod)[0].metadata.name
         await world.client.delete(Pod, Key("default", victim))
         await world.until(lambda: endpoints()[victim] == (False, True, True))
+        monkeypatch.undo()
         world.kubelet.ends = always
         world.kubelet.look_again()
         await world.until(lambda: victim not in endpoints())
@@ -583,3 +609,33 @@ async def test_a_quiet_cluster_writes_nothing(cluster: Cluster) -> None:
         await world.until(lambda: world.seen["ConfigMap", "MODIFIED"] == 5)
         changed = [type(new or old).__name__ for old, new in world.history[before:]]
         assert set(changed) == {"ConfigMap"}
+
+
+async def test_controllers_that_lag_do_nothing_twice(cluster: Cluster) -> None:
+    async with cluster(lag=0.005) as world:
+        await world.nodes("node-1", "node-2")
+        await world.create(Service, "web", spec={"selector": LABELS, "ports": [{"port": 80}]})
+        await world.create(Deployment, "web", **web(6))
+        await rolled_out(world, 6)
+        await change(world, {"replicas": 2})
+        await rolled_out(world, 2)
+        await world.until(lambda: len(world.all(Pod)) == 2)
+        assert world.seen["Pod", "ADDED"] == 6
+        assert world.seen["ReplicaSet", "ADDED"] == 1
+        # The slice of the Service, and the one of `kubernetes`.
+        assert world.seen["EndpointSlice", "ADDED"] == 2
+
+
+async def test_work_in_a_namespace_that_was_only_just_made(cluster: Cluster) -> None:
+    async with cluster(lag=0.05, late=Namespace) as world:
+        await world.nodes("node-1")
+        for number in range(5):
+            name = f"shop-{number}"
+            await world.client.create_raw(Namespace, "", {"metadata": {"name": name}})
+            await world.create(Deployment, "web", namespace=name, **web(1))
+        await world.until(
+            lambda: all(
+                world.get(Deployment, "web", f"shop-{n}").status.available_replicas == 1
+                for n in range(5)
+            )
+        )

@@ -4,22 +4,27 @@ from dnslib import AAAA, CNAME, MX, PTR, QTYPE, RR, SRV, TXT, A, DNSRecord
 
 from podwire.emulator.trace.dnsmessage import decode
 
+NAME = "web.default.svc.cluster.local."
+
+
+def question(kind: str) -> DNSRecord:
+    message = DNSRecord.question(NAME, kind)
+    message.header.id = 7  # dnslib rolls dice, and a test's name must not change
+    return message
+
 
 def reply(kind: str, *records: RR, rcode: int = 0) -> bytes:
-    message = DNSRecord.question("web.default.svc.cluster.local.", kind).reply()
+    message = question(kind).reply()
     message.header.rcode = rcode
     for record in records:
         message.add_answer(record)
     return bytes(message.pack())
 
 
-NAME = "web.default.svc.cluster.local."
-
-
 @pytest.mark.parametrize(
     ("payload", "summary"),
     [
-        (bytes(DNSRecord.question(NAME, "AAAA").pack()), f"AAAA? {NAME}"),
+        (bytes(question("AAAA").pack()), f"AAAA? {NAME}"),
         (reply("A", RR(NAME, QTYPE.A, rdata=A("10.96.14.7"))), "A 10.96.14.7"),
         (
             reply(

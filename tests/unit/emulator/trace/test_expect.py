@@ -134,6 +134,17 @@ def test_plain_routes_between_nodes_have_no_tunnel(bench: "Bench") -> None:
     ]
 
 
+def test_an_endpoint_that_is_no_pod_lies_on_the_node_of_its_range(bench: "Bench") -> None:
+    nobody = bench.slice("default/web-svc", "10.244.1.99, 10.244.2.99")
+    found = routed(bench, "default/client", "10.96.14.7:80", nobody)
+    assert found.relay is not None
+    assert [shown(leg) for _, leg in found.relay.legs] == [
+        "10.244.1.1 > 10.244.1.99:80 at node-1 cni0, 10.244.1.99 eth0",
+        "10.244.1.0 > 10.244.2.99:80 at node-1 eth0 in VXLAN, node-2 eth0 in VXLAN,"
+        " 10.244.2.99 eth0",
+    ]
+
+
 @pytest.mark.parametrize(
     ("source", "target", "endpoints", "outcome", "why"),
     [

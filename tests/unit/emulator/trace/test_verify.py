@@ -278,6 +278,22 @@ def test_answer_that_does_not_come(
     check(bench, Broken(outcome, wrong, reason, bench.answered + more, without))
 
 
+def test_endpoint_that_nobody_has(bench: "Bench") -> None:
+    story = bench.answered.replace("10.244.2.6:80 ", "10.244.2.99:80 ")
+    check(
+        bench,
+        Broken(
+            outcome="timed out",
+            wrong="node-2 eth0",
+            reason="node-2 eth0 got the request to 10.244.2.99:80 and did not answer: nobody"
+            " answers ARP for 10.244.2.99 on node-2 cni0",
+            story=story + "arp node-2 cni0  10.244.2.1 > 10.244.2.99  who-has\n",
+            without=f"back.web {AFTER_BACK}",
+            objects=(bench.slice("default/web-svc", "10.244.2.99"),),
+        ),
+    )
+
+
 def test_request_sent_to_what_is_no_endpoint(bench: "Bench") -> None:
     check(
         bench,
