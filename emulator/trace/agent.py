@@ -111,7 +111,7 @@ def _serve(connection: socket.socket) -> int:
         return 0  # the caller has left
     except (OSError, ValueError) as error:
         with contextlib.suppress(OSError):
-            connection.setblocking(True)  # noqa: FBT003 - the standard library's signature
+            connection.setblocking(True)
             connection.sendall(json.dumps({"error": str(error)}).encode() + b"\n")
         return 1
     return 0
@@ -121,7 +121,7 @@ def _capture(connection: socket.socket) -> None:
     order = Order.parse(_line(connection))
     session = _Session(order)
     outbox = bytearray(session.head())
-    connection.setblocking(False)  # noqa: FBT003 - the standard library's signature
+    connection.setblocking(False)
     poll = select.poll()
     for ring in session.rings:
         poll.register(ring.fileno(), select.POLLIN)

@@ -202,6 +202,13 @@ class _Follower:
         outcome: Outcome = "unreachable" if reaction.kind == "unreachable" else "refused"
         return self._wrong(packet_hop(reaction.packet, self._name), outcome, reason)
 
+    def _no_neighbour(self, arp: Packet, who: str, address: IPv4Address) -> Finding:
+        """Return that nobody has the address to which the last step would have led."""
+        hop = packet_hop(arp, self._name, expected=f"an ARP answer from {address}")
+        where = f"{arp.where} {arp.interface}"
+        reason = f"{who} is unreachable: nobody answers ARP for {address} on {where}"
+        return self._wrong(hop, "unreachable", reason)
+
     def _not_taken(self, last: Packet, reaction: _Reaction, relay: Relay) -> Finding:
         """Judge a flow that the proxy's node did not take though there are endpoints."""
         core = last.core
@@ -232,12 +239,7 @@ class _Follower:
             # Without a hardware address not even the first packet leaves the node.
             arp = self._no_arp(address=str(leg.address))
             if arp is not None:
-                about = f"{backend.pod or backend} is unreachable from {relay.node}"
-                reason = (
-                    f"{about}: nobody answers ARP for {leg.address} on {arp.where} {arp.interface}"
-                )
-                hop = packet_hop(arp, self._name, expected=f"an ARP answer from {leg.address}")
-                return self._wrong(hop, "unreachable", reason)
+                return self._no_neighbour(arp, backend.pod or str(backend), leg.address)
         word = "the connection" if last.core.protocol == "TCP" else "the datagram"
         hop = Hop(
             kind="missing",
@@ -315,19 +317,17 @@ class _Follower:
             word = "RST" if leg.protocol == "TCP" else "ICMP port unreachable"
             how = f"{last.where} {last.interface} got it and answered {word}"
             return self._stopped(last, reaction, f"{how}: {about}")
+        arp = self._no_arp(address=str(leg.address))
+        if reaction.kind in {"unreachable", "silent"} and arp is not None:
+            return self._no_neighbour(arp, str(leg), leg.address)
         if reaction.kind == "unreachable" and reaction.packet is not None:
             error = reaction.packet.core
             who = reasons.address_text(self._snapshot, error.src)
             return self._stopped(last, reaction, f"{leg} is unreachable: {error.icmp}, says {who}")
         if reaction.packet is None:
-            return self._stopped(last, reaction, self._silence(leg, last))
+            reason = f"{last.where} {last.interface} got the request to {leg} and did not answer"
+            return self._stopped(last, reaction, reason)
         return self._answered(seen, reaction.packet)
-
-    def _silence(self, leg: Leg, last: Packet) -> str:
-        text = f"{last.where} {last.interface} got the request to {leg} and did not answer"
-        return text + reasons.no_arp_answer(
-            self._sightings, self._opening.time_ns, at="", address=str(leg.address)
-        )
 
     def _answered(self, seen: Sequence[Packet], reply: Packet) -> Finding:
         last = seen[-1]

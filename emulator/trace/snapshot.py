@@ -168,8 +168,14 @@ class Snapshot:
         pod = self.pod_at(address)
         if pod is not None:
             return f"pod {key(pod)}"
-        node = self.node_at(address)
-        return f"node {node.metadata.name}" if node is not None else str(address)
+        for node in self.nodes:
+            name = node.metadata.name
+            pods = self.node_pods(name)
+            # Its tunnel and its bridge have the first two addresses of its range.
+            own = (pods.network_address, pods.network_address + 1) if pods is not None else ()
+            if address in (self.node_address(name), *own):
+                return f"node {name}"
+        return str(address)
 
     def _of_pod(self, pod: Pod) -> Location | None:
         if not pod.status.pod_ip:

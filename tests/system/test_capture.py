@@ -120,7 +120,7 @@ def test_confirmed(world: World, scenario: dict[str, Any], backend: str, hops: i
             {"damage": ["ip -n default-web-0 link set eth0 down"], "backends": WEB_0},
             "unreachable",
             "node-1 cni0",
-            "default/web-0 is unreachable from node-1: nobody answers ARP for 10.244.1.6",
+            "default/web-0 is unreachable: nobody answers ARP for 10.244.1.6",
             id="unreachable backend on the same node",
         ),
         pytest.param(

@@ -23,7 +23,17 @@ from podwire.kube.clock import SystemClock, rfc3339
 from podwire.kube.codec import key_of
 from podwire.kube.informers import Informers
 from podwire.kube.names import Key
-from podwire.kube.objects import KINDS, Event, Node, NodeSpec, Object, ObjectMeta, Pod, T
+from podwire.kube.objects import (
+    KINDS,
+    Deployment,
+    Event,
+    Node,
+    NodeSpec,
+    Object,
+    ObjectMeta,
+    Pod,
+    T,
+)
 from podwire.kube.reconcile import Reconciler
 
 LIMIT = 20.0
@@ -130,6 +140,41 @@ class World:
             labels = {"kubernetes.io/hostname": name, "topology.kubernetes.io/zone": f"zone-{name}"}
             meta = ObjectMeta(name=name, labels=labels)
             await self.client.create(Node(metadata=meta, spec=NodeSpec(pod_cidr="10.244.1.0/24")))
+
+    @staticmethod
+    def web(replicas: int = 3, image: str = "nginx:1", **spec: Any) -> dict[str, Any]:
+        """Return the parts of a Deployment of pods `app: web`."""
+        labels = {"app": "web"}
+        template = {
+            "metadata": {"labels": labels},
+            "spec": {"containers": [{"name": "main", "image": image}]},
+        }
+        selector = {"matchLabels": labels}
+        return {"spec": {"replicas": replicas, "selector": selector, "template": template, **spec}}
+
+    async def rolled_out(self, replicas: int) -> None:
+        """Wait until the Deployment web has *replicas* new, available pods and no others."""
+
+        def done() -> bool:
+            deployment = self.get(Deployment, "web")
+            status = deployment.status
+            return bool(
+                status.observed_generation >= deployment.metadata.generation
+                and status.updated_replicas == status.replicas == replicas
+                and status.available_replicas == replicas
+            )
+
+        await self.until(done)
+
+    async def set_image(self, image: str) -> None:
+        template = {"spec": {"containers": [{"name": "main", "image": image}]}}
+        await self.change({"template": template})
+
+    async def change(self, spec: dict[str, Any]) -> None:
+        """Patch the Deployment web, and wait until the test's own copy shows it."""
+        changed = await self.client.patch(Deployment, Key("default", "web"), {"spec": spec})
+        generation = changed.metadata.generation
+        await self.until(lambda: self.get(Deployment, "web").metadata.generation >= generation)
 
     def _note(self, old: Object | None, new: Object | None) -> None:
         obj = cast(Object, new or old)

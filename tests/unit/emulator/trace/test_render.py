@@ -135,7 +135,6 @@ def faults(value: Any, schema: dict[str, Any], at: str = "$") -> list[str]:
         for name in value.keys() & properties.keys():
             found += faults(value[name], properties[name], f"{at}.{name}")
     if isinstance(value, list):
-        items: list[Any] = value
-        for index, item in enumerate(items):
+        for index, item in enumerate(list[Any](value)):
             found += faults(item, schema.get("items", {}), f"{at}[{index}]")
     return found

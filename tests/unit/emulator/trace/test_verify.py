@@ -174,7 +174,7 @@ AFTER_BACK = (
             "  unreachable host 10.244.1.0:41002 10.244.2.6:80 TCP\n",
             "default/web-1 eth0",
             "unreachable",
-            "host unreachable, says 10.244.2.0",
+            "host unreachable, says 10.244.2.0 (node node-2)",
         ),
         (
             "back.node-2 back.web",
@@ -214,7 +214,7 @@ def test_backend_on_the_same_node_without_hardware_address(bench: "Bench") -> No
         Broken(
             outcome="unreachable",
             wrong="node-1 cni0",
-            reason="default/web-0 is unreachable from node-1: nobody answers ARP for 10.244.1.6",
+            reason="default/web-0 is unreachable: nobody answers ARP for 10.244.1.6",
             story=bench.lookup
             + bench.front
             + bench.request
@@ -283,10 +283,10 @@ def test_endpoint_that_nobody_has(bench: "Bench") -> None:
     check(
         bench,
         Broken(
-            outcome="timed out",
-            wrong="node-2 eth0",
-            reason="node-2 eth0 got the request to 10.244.2.99:80 and did not answer: nobody"
-            " answers ARP for 10.244.2.99 on node-2 cni0",
+            outcome="unreachable",
+            wrong="node-2 cni0",
+            reason="10.244.2.99:80 is unreachable: nobody answers ARP for 10.244.2.99 on node-2"
+            " cni0",
             story=story + "arp node-2 cni0  10.244.2.1 > 10.244.2.99  who-has\n",
             without=f"back.web {AFTER_BACK}",
             objects=(bench.slice("default/web-svc", "10.244.2.99"),),

@@ -1,0 +1,360 @@
+"""What breaks, is killed, or was wrong from the start: a clear message, and nothing left behind."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.system import processes
+from tests.system.command_line import User
+
+WEB = """\
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  replicas: 2
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec:
+      containers: [{name: web, image: podwire/web}, {name: shell, image: busybox, command: [sleep, infinity]}]
+"""
+
+
+@pytest.fixture
+def user(tmp_path: Path) -> Iterator[User]:
+    """Give a user whose cluster is ended after the test, whatever happened."""
+    somebody = User(tmp_path / "home", f"fault-{uuid.uuid4().hex[:8]}")
+    yield somebody
+    somebody.podwire("down")
+    assert not processes.leftovers(somebody.cluster)
+
+
+# --- kill -9 of what holds the cluster -------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "victim",
+    ["podwire-anchor", "podwire-keeper", "podwire-init", "podwire-zygote", "podwire-control"],
+)
+def test_kill_9_of_a_process_that_holds_the_cluster_leaves_no_trace(
+    user: User, tmp_path: Path, victim: str
+) -> None:
+    (tmp_path / "web.yaml").write_text(WEB)
+    before = processes.host_state()
+    user.up("-f", str(tmp_path / "web.yaml"))
+    there = processes.of_cluster(user.cluster)
+    assert len(there) > 12, there
+    os.kill(processes.named(there, victim).pid, signal.SIGKILL)
+    processes.wait_for_end(there)
+    assert not processes.leftovers(user.cluster, there)
+    assert processes.host_state() == before
+    processes.close(there)
+    # A context may be left; the next command of any kind takes it out.
+    assert user.files() <= {".kube/config"}
+    assert user.cluster not in user.podwire("ls").stdout
+    assert user.cluster not in user.contexts()
+
+
+def test_kill_9_of_everything_at_once_leaves_no_trace(user: User) -> None:
+    user.up()
+    there = processes.of_cluster(user.cluster)
+    for process in there:
+        with contextlib.suppress(ProcessLookupError):  # its parent was first
+            os.kill(process.pid, signal.SIGKILL)
+    processes.wait_for_end(there)
+    assert not processes.leftovers(user.cluster, there)
+    processes.close(there)
+
+
+def test_a_context_of_a_dead_cluster_is_pruned_and_those_of_others_are_kept(user: User) -> None:
+    user.kubeconfig.parent.mkdir()
+    user.kubeconfig.write_text(
+        "apiVersion: v1\nkind: Config\ncurrent-context: work\n"
+        "clusters: [{name: work, cluster: {server: 'https://work.example'}}]\n"
+        "users: [{name: me, user: {token: t}}]\n"
+        "contexts: [{name: work, context: {cluster: work, user: me}}]\n"
+    )
+    user.up()
+    there = processes.of_cluster(user.cluster)
+    os.kill(processes.named(there, "podwire-anchor").pid, signal.SIGKILL)
+    processes.wait_for_end(there)
+    processes.close(there)
+    assert f"podwire-{user.cluster}" in user.contexts()
+    # Not a word about the dead cluster: any command prunes.
+    assert user.podwire("version").returncode == 0
+    user.podwire("status")
+    assert user.cluster not in user.contexts()
+    assert "https://work.example" in user.contexts()
+    assert "current-context: work" in user.contexts()
+
+
+# --- an `up` that is interrupted -------------------------------------------------------------------
+
+# What `up` has just said when it happens; "name" is the moment at which the name is taken.
+MOMENTS = ["name", "network of", "libraries loaded", "API server answers", "context", "applied"]
+
+
+@contextlib.contextmanager
+def at(user: User, moment: str, *words: str) -> Iterator["subprocess.Popen[str]"]:
+    """Give an `up` that has come as far as *moment*."""
+    with user.starting(*words) as up:
+        assert up.stderr is not None
+        if moment == "name":
+            wanted = f"@podwire/{os.getuid()}/{user.cluster}"
+            while wanted not in Path("/proc/net/unix").read_text(encoding="utf-8"):
+                assert up.poll() is None, up.stderr.read()
+        else:
+            said = ""
+            while moment not in said:
+                line = up.stderr.readline()
+                assert line, f"up ended before {moment!r}: {said}"
+                said += line
+        yield up
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_ctrl_c_during_up_leaves_nothing(user: User, tmp_path: Path, moment: str) -> None:
+    (tmp_path / "web.yaml").write_text(WEB)
+    with at(user, moment, "-f", str(tmp_path / "web.yaml")) as up:
+        os.killpg(up.pid, signal.SIGINT)  # a terminal sends it to the whole group
+        _out, said = up.communicate(timeout=20)
+    assert up.returncode == 130, said
+    assert "interrupted" in said
+    assert "Traceback" not in said
+    assert not processes.leftovers(user.cluster)
+    assert user.cluster not in user.contexts()
+    assert user.files() <= {".kube/config"}
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_kill_9_of_up_in_the_middle_leaves_nothing(
+    user: User, tmp_path: Path, moment: str
+) -> None:
+    (tmp_path / "web.yaml").write_text(WEB)
+    with at(user, moment, "-f", str(tmp_path / "web.yaml")) as up:
+        there = processes.of_cluster(user.cluster)
+        up.kill()
+        up.communicate(timeout=20)
+    processes.wait_for_end(there)
+    # What was being forked at that moment was not in our list; it goes with its parent.
+    wait_for_nothing_left(user.cluster)
+    processes.close(there)
+    user.podwire("ls")
+    assert user.cluster not in user.contexts()
+
+
+def wait_for_nothing_left(cluster: str, limit: float = 10.0) -> None:
+    deadline = time.monotonic() + limit
+    while left := processes.leftovers(cluster):
+        assert time.monotonic() < deadline, left
+
+
+def test_a_manifest_that_the_server_refuses_ends_the_cluster_and_names_the_place(
+    user: User, tmp_path: Path
+) -> None:
+    file = tmp_path / "bad.yaml"
+    file.write_text(WEB + "---\n" + WEB.replace("name: web}", "name: Web_1}", 1))
+    done = user.podwire("up", "-f", str(file))
+    assert done.returncode == 1, done.stderr
+    assert f"{file}:11:1: Deployment 'Web_1' refused:" in done.stderr
+    assert not processes.leftovers(user.cluster)
+    assert user.cluster not in user.contexts()
+
+
+# --- what is there already -------------------------------------------------------------------------
+
+
+def test_a_second_up_of_the_same_name_is_refused_and_harms_nothing(user: User) -> None:
+    user.up()
+    there = {process.pid for process in processes.of_cluster(user.cluster)}
+    again = user.podwire("up")
+    assert again.returncode == 1
+    assert f"a cluster named '{user.cluster}' runs already" in again.stderr
+    assert "podwire down" in again.stderr
+    assert user.podwire("status").returncode == 0
+    assert there == {process.pid for process in processes.of_cluster(user.cluster)}
+
+
+def test_two_ups_of_the_same_name_at_once_make_one_cluster(user: User) -> None:
+    with user.starting() as one, user.starting() as two:
+        said = [up.communicate(timeout=60)[1] for up in (one, two)]
+    assert sorted([one.returncode, two.returncode]) == [0, 1], said
+    assert user.podwire("status").returncode == 0
+
+
+def test_an_api_port_in_use_is_named(user: User, tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        config = tmp_path / "cluster.yaml"
+        config.write_text(
+            "kind: Cluster\napiVersion: podwire.dev/v1alpha1\n"
+            f"networking: {{apiServerPort: {port}}}\n"
+        )
+        done = user.podwire("up", "--config", str(config))
+    assert done.returncode == 1
+    assert f"127.0.0.1:{port}" in done.stderr
+    assert "apiServerPort" in done.stderr
+    assert not processes.leftovers(user.cluster)
+    assert user.files() == set()
+
+
+def test_clusters_by_name_do_not_see_each_other(user: User, tmp_path: Path) -> None:
+    other = User(tmp_path / "other", f"{user.cluster}-b")
+    (tmp_path / "web.yaml").write_text(WEB)
+    try:
+        user.up("-f", str(tmp_path / "web.yaml"))
+        other.up()
+        assert "web-" in podwire_get(user, "pods")
+        assert podwire_get(other, "pods") == ""
+        assert {user.cluster, other.cluster} <= set(user.podwire("ls", "-o", "name").stdout.split())
+        # The same addresses in both worlds, and no way from one to the other.
+        address = podwire_get(user, "pods", "{.items[0].status.podIP}")
+        curl = ("curl", "-s", "-o", "/dev/null", "--max-time", "1.5", f"http://{address}/")
+        assert user.podwire("exec", "node/node-1", "--", *curl).returncode == 0
+        assert other.podwire("exec", "node/node-1", "--", *curl).returncode in (7, 28)
+        assert other.podwire("down").returncode == 0
+        assert user.podwire("status").returncode == 0
+    finally:
+        other.podwire("down")
+
+
+def podwire_get(user: User, what: str, path: str = "{.items[*].metadata.name}") -> str:
+    done = subprocess.run(
+        ["kubectl", "get", what, "-o", f"jsonpath={path}", "--cache-dir", str(user.temporary)],
+        env=user.environ,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout
+
+
+def test_nothing_of_the_host_changes(user: User, tmp_path: Path) -> None:
+    (tmp_path / "web.yaml").write_text(WEB)
+    before = processes.host_state()
+    user.up("-f", str(tmp_path / "web.yaml"))
+    assert processes.host_state() == before
+    there = processes.of_cluster(user.cluster)
+    assert user.podwire("down").returncode == 0
+    processes.wait_for_end(there)
+    assert processes.host_state() == before
+    assert not processes.leftovers(user.cluster, there)
+    processes.close(there)
+    assert user.files() <= {".kube/config"}
+    assert user.cluster not in user.contexts()
+
+
+# --- files that make no sense ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "words"),
+    [
+        ("kind: Pod\n  name: a\n", "2:7", "mapping values are not allowed"),
+        ("kind: Pod\nmetadata: {name: a\nspec: 1\n", "3:5", ""),
+        ("apiVersion: v1\nkind: Pod\nkind: Pod\nmetadata: {name: a}\n", "3:1", "twice"),
+        ("apiVersion: v1\nkind: Pod\nmetadata: {labels: {a: b}}\n", "3:1", "name is missing"),
+        ("- 1\n", "1:1", "a Kubernetes object is expected"),
+    ],
+    ids=["indentation", "bracket", "twice", "nameless", "no object"],
+)
+def test_a_broken_manifest_is_named_with_line_and_column(
+    user: User, tmp_path: Path, text: str, place: str, words: str
+) -> None:
+    file = tmp_path / "broken.yaml"
+    file.write_text(text)
+    done = user.podwire("up", "-f", str(file))
+    assert done.returncode == 64, done.stderr
+    assert f"podwire: {file}:{place}: " in done.stderr
+    assert words in done.stderr
+    assert user.files() == set()
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "words"),
+    [
+        ("kind: Cluster\nnetworks: {}\n", "2:1", "networks"),
+        ("kind: Cluster\nnetworking:\n  podSubnet: 10.244.0.0/33\n", "3:3", "podSubnet"),
+        ("kind: Cluster\nnodes:\n- role: worker\n  image: kindest/node\n", "4:3", "image"),
+        ("kind: Cluster\nnetworking: {kubeProxyMode: ebpf}\n", "2:14", "kubeProxyMode"),
+        ("kind: Cluster\n\tname: a\n", "2:1", ""),
+    ],
+    ids=["unknown", "subnet", "kind's own", "mode", "tab"],
+)
+def test_a_broken_configuration_is_named_with_line_and_column(
+    user: User, tmp_path: Path, text: str, place: str, words: str
+) -> None:
+    file = tmp_path / "cluster.yaml"
+    file.write_text(text)
+    done = user.podwire("up", "--config", str(file))
+    assert done.returncode == 64, done.stderr
+    assert f"podwire: {file}:{place}: " in done.stderr
+    assert words in done.stderr
+    assert user.files() == set()
+
+
+# --- a machine that lacks something ----------------------------------------------------------------
+
+# A mount namespace in which what follows is true, for this user and without being root.
+IN_OWN_MOUNTS = ("unshare", "--user", "--map-current-user", "--keep-caps", "--mount", "sh", "-c")
+
+
+def test_without_a_packet_filter_up_ends_with_69_and_the_command_that_helps(
+    user: User, tmp_path: Path
+) -> None:
+    links = tmp_path / "bin"
+    links.mkdir()
+    for folder in reversed(os.environ["PATH"].split(":")):
+        for program in Path(folder).iterdir() if Path(folder).is_dir() else ():
+            if not program.name.startswith(("nft", "iptables", "xtables")):
+                (links / program.name).unlink(missing_ok=True)
+                (links / program.name).symlink_to(program.resolve())
+    hide = "mount -t tmpfs none /usr/sbin && { [ -L /sbin ] || mount -t tmpfs none /sbin; }"
+    script = f'{hide} && PATH={links} && exec "$@"'
+    done = user.podwire("up", wrapper=(*IN_OWN_MOUNTS, script, "sh"))
+    assert done.returncode == 69, done.stderr
+    assert "neither nft nor iptables" in done.stderr
+    assert "nftables" in done.stderr
+    assert user.files() == set()
+
+
+def test_a_full_disk_ends_a_capture_with_a_message_and_without_the_file(
+    user: User, tmp_path: Path
+) -> None:
+    user.up()
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    traffic = user.starting_exec("external", "sh", "-c", "while echo; do curl -s localhost; done")
+    script = (
+        f'mount -t tmpfs -o size=64k none {disk} && "$@"; status=$?; ls -A {disk}; exit $status'
+    )
+    with traffic:
+        done = user.podwire(
+            "capture", "external", "-w", f"{disk}/all.pcapng", wrapper=(*IN_OWN_MOUNTS, script, "sh")
+        )
+        traffic.kill()
+    assert done.returncode == 1, done.stderr
+    assert f"cannot write {disk}/all.pcapng: No space left on device" in done.stderr
+    assert "all.pcapng" not in done.stdout
+    assert user.podwire("status").returncode == 0
+
+
+def test_a_device_as_a_captures_file_is_not_removed(user: User, tmp_path: Path) -> None:
+    user.up()
+    link = tmp_path / "full"
+    link.symlink_to("/dev/full")
+    done = user.podwire("capture", "external", "-w", str(link), "--duration", "5")
+    assert done.returncode == 1
+    assert "No space left on device" in done.stderr
+    assert link.is_symlink()

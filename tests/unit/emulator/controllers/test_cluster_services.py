@@ -1,0 +1,247 @@
+"""Services and namespaces: the controllers on the real API server, with a pretended kubelet."""
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+import pytest
+
+from podwire.emulator.controllers import endpointslices
+from podwire.errors import Forbidden, NotFound
+from podwire.kube.names import Key
+from podwire.kube.objects import (
+    ConfigMap,
+    Deployment,
+    Endpoints,
+    EndpointSlice,
+    Namespace,
+    Pod,
+    Service,
+    ServiceAccount,
+)
+
+Cluster = Callable[..., AbstractAsyncContextManager[Any]]
+
+LABELS = {"app": "web"}
+SELECTOR = {"matchLabels": LABELS}
+
+
+def never(pod: Pod) -> bool:
+    return False
+
+
+def always(pod: Pod) -> bool:
+    return True
+
+
+async def test_slices_of_250_pods_stay_within_the_limit(cluster: Cluster) -> None:
+    async with cluster() as world:
+        await world.nodes("node-1", "node-2", "node-3")
+        port = {"name": "http", "port": 80, "targetPort": 8080}
+        await world.create(Service, "web", spec={"selector": LABELS, "ports": [port]})
+        await world.create(Deployment, "web", **world.web(250))
+        await world.rolled_out(250)
+
+        def slices() -> list[EndpointSlice]:
+            return [s for s in world.all(EndpointSlice) if s.metadata.name != "kubernetes"]
+
+        await world.until(lambda: sum(len(s.endpoints or ()) for s in slices()) == 250)
+        assert len(slices()) == 3
+        assert all(len(s.endpoints or ()) <= 100 for s in slices())
+        assert all(e.conditions.ready for s in slices() for e in s.endpoints or ())
+        for slice_ in slices():
+            labels = slice_.metadata.labels
+            assert labels["kubernetes.io/service-name"] == "web"
+            assert [(p.name, p.port) for p in slice_.ports or ()] == [("http", 8080)]
+
+        # One flip of readiness rewrites exactly one slice, once.
+        world.kubelet.starts = never
+        victim = world.all(Pod)[17]
+        start = len(world.history)
+        not_ready = {"type": "Ready", "status": "False"}
+        await world.client.patch(
+            Pod,
+            Key("default", victim.metadata.name),
+            {"status": {"conditions": [not_ready]}},
+            subresource="status",
+        )
+        await world.until(
+            lambda: (
+                sum(bool(e.conditions.ready) for s in slices() for e in s.endpoints or ()) == 249
+            )
+        )
+        await world.until(lambda: world.get(Deployment, "web").status.available_replicas == 249)
+        written = [
+            new for old, new in world.history[start:] if isinstance(new or old, EndpointSlice)
+        ]
+        assert len(written) == 1
+
+
+async def test_a_leaving_pod_is_marked_in_its_slice_before_it_is_gone(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with cluster() as world:
+        await world.nodes("node-1")
+        await world.create(Service, "web", spec={"selector": LABELS, "ports": [{"port": 80}]})
+        await world.create(Deployment, "web", **world.web(2))
+        await world.rolled_out(2)
+
+        def endpoints() -> dict[str, tuple[Any, ...]]:
+            found = [s for s in world.all(EndpointSlice) if s.metadata.name != "kubernetes"]
+            return {
+                e.target_ref.name: (
+                    e.conditions.ready,
+                    e.conditions.serving,
+                    e.conditions.terminating,
+                )
+                for s in found
+                for e in s.endpoints or ()
+            }
+
+        await world.until(lambda: len(endpoints()) == 2)
+        # Whatever else is collected: who leaves is written at once.
+        monkeypatch.setattr(endpointslices, "SPACING", 3600.0)
+        world.kubelet.ends = never
+        victim = world.all(Pod)[0].metadata.name
+        await world.client.delete(Pod, Key("default", victim))
+        await world.until(lambda: endpoints()[victim] == (False, True, True))
+        monkeypatch.undo()
+        world.kubelet.ends = always
+        world.kubelet.look_again()
+        await world.until(lambda: victim not in endpoints())
+
+
+async def test_classic_endpoints_follow_readiness(cluster: Cluster) -> None:
+    async with cluster() as world:
+        await world.nodes("node-1")
+        port = {"name": "http", "port": 80, "targetPort": 8080}
+        await world.create(Service, "web", spec={"selector": LABELS, "ports": [port]})
+        await world.until(lambda: world.get(Endpoints, "web").subsets == ())
+        await world.create(Deployment, "web", **world.web(3))
+        await world.rolled_out(3)
+        await world.until(
+            lambda: [len(s.addresses) for s in world.get(Endpoints, "web").subsets] == [3]
+        )
+        await world.client.delete(Service, Key("default", "web"))
+        await world.until(lambda: not world.has(Endpoints, "web"))
+        await world.until(
+            lambda: [s.metadata.name for s in world.all(EndpointSlice)] == ["kubernetes"]
+        )
+
+
+async def test_endpoints_by_hand_are_mirrored(cluster: Cluster) -> None:
+    async with cluster() as world:
+        await world.create(Service, "db", spec={"ports": [{"port": 5432}]})
+        subset: dict[str, Any] = {"addresses": [{"ip": "203.0.113.10"}], "ports": [{"port": 5432}]}
+        await world.create(Endpoints, "db", subsets=[subset])
+
+        def mirrored() -> list[tuple[str, ...]]:
+            slices = [s for s in world.all(EndpointSlice) if s.metadata.name != "kubernetes"]
+            return [e.addresses for s in slices for e in s.endpoints or ()]
+
+        await world.until(lambda: mirrored() == [("203.0.113.10",)])
+        subset["addresses"].append({"ip": "203.0.113.11"})
+        await world.client.patch(Endpoints, Key("default", "db"), {"subsets": [subset]})
+        await world.until(lambda: len(mirrored()) == 2)
+        await world.client.delete(Endpoints, Key("default", "db"))
+        await world.until(lambda: not mirrored())
+
+
+async def test_a_namespace_gets_its_defaults_and_goes_with_all_it_holds(cluster: Cluster) -> None:
+    async with cluster() as world:
+        await world.nodes("node-1")
+        await world.client.create_raw(Namespace, "", {"metadata": {"name": "shop"}})
+        await world.until(lambda: world.has(ServiceAccount, "default", "shop"))
+        await world.until(
+            lambda: world.get(ConfigMap, "kube-root-ca.crt", "shop").data == {"ca.crt": "CA"}
+        )
+        await world.create(Deployment, "web", namespace="shop", **world.web(3))
+        spec = {"selector": LABELS, "ports": [{"port": 80}]}
+        await world.create(Service, "web", namespace="shop", spec=spec)
+        await world.until(
+            lambda: world.get(Deployment, "web", "shop").status.available_replicas == 3
+        )
+        world.kubelet.ends = never
+        await world.client.delete(Namespace, Key("", "shop"))
+        await world.until(
+            lambda: (
+                [c.reason for c in world.get(Namespace, "shop", "").status.conditions]
+                == ["SomeResourcesRemain"]
+            )
+        )
+        assert world.get(Namespace, "shop", "").status.phase == "Terminating"
+        with pytest.raises(Forbidden):
+            await world.create(ConfigMap, "late", namespace="shop")
+        world.kubelet.ends = always
+        world.kubelet.look_again()
+        await world.until(lambda: not world.has(Namespace, "shop", ""))
+        with pytest.raises(NotFound):
+            await world.client.get(Deployment, Key("shop", "web"))
+        assert world.all(Pod, "shop") == []
+
+
+async def test_the_service_kubernetes_comes_back(cluster: Cluster) -> None:
+    async with cluster() as world:
+        before = world.get(Service, "kubernetes")
+        await world.client.delete(Service, Key("default", "kubernetes"))
+        await world.until(
+            lambda: world.get(Service, "kubernetes").metadata.uid != before.metadata.uid
+        )
+        assert world.get(Service, "kubernetes").spec.cluster_ip == "10.96.0.1"
+        await world.until(lambda: world.has(EndpointSlice, "kubernetes"))
+        patch = {"endpoints": [{"addresses": ["10.9.9.9"]}]}
+        await world.client.patch(EndpointSlice, Key("default", "kubernetes"), patch)
+        await world.until(
+            lambda: (
+                [e.addresses for e in world.get(EndpointSlice, "kubernetes").endpoints]
+                == [("192.168.1.2",)]
+            )
+        )
+
+
+async def test_a_quiet_cluster_writes_nothing(cluster: Cluster) -> None:
+    async with cluster() as world:
+        await world.nodes("node-1")
+        await world.create(Service, "web", spec={"selector": LABELS, "ports": [{"port": 80}]})
+        await world.create(Deployment, "web", **world.web(3))
+        await world.rolled_out(3)
+        await world.until(lambda: len(world.messages("Scheduled")) == 3)
+        await world.until(lambda: len(world.messages("SuccessfulCreate")) == 3)
+        await world.until(
+            lambda: [len(s.addresses) for s in world.get(Endpoints, "web").subsets] == [3]
+        )
+        await world.until(
+            lambda: (
+                [e.conditions.ready for s in world.all(EndpointSlice) for e in s.endpoints or ()]
+                == [True] * 4
+            )
+        )
+        await world.until(
+            lambda: (
+                world.get(Deployment, "web").status.conditions[-1].reason
+                == "NewReplicaSetAvailable"
+            )
+        )
+        before = len(world.history)
+        # Changes nothing that any controller reads; whoever answers with a write shows here.
+        for number in range(5):
+            patch = {"metadata": {"annotations": {"n": str(number)}}}
+            await world.client.patch(ConfigMap, Key("default", "kube-root-ca.crt"), patch)
+        await world.until(lambda: world.seen["ConfigMap", "MODIFIED"] == 5)
+        changed = [type(new or old).__name__ for old, new in world.history[before:]]
+        assert set(changed) == {"ConfigMap"}
+
+
+async def test_work_in_a_namespace_that_was_only_just_made(cluster: Cluster) -> None:
+    async with cluster(lag=0.05, late=Namespace) as world:
+        await world.nodes("node-1")
+        for number in range(5):
+            name = f"shop-{number}"
+            await world.client.create_raw(Namespace, "", {"metadata": {"name": name}})
+            await world.create(Deployment, "web", namespace=name, **world.web(1))
+        await world.until(
+            lambda: all(
+                world.get(Deployment, "web", f"shop-{n}").status.available_replicas == 1
+                for n in range(5)
+            )
+        )
