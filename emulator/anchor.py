@@ -23,6 +23,7 @@ from typing import Any, NoReturn
 
 from podwire import linux
 from podwire.emulator.config import ClusterConfig
+from podwire.emulator.doors import Doors, open_doors
 from podwire.errors import (
     AlreadyRunning,
     InternalError,
@@ -63,14 +64,18 @@ def start(config: ClusterConfig, kubeconfig: Path | None, report: Callable[[str]
     Raises AlreadyRunning, PortInUse, MachineError, or whatever stopped the inside.
     """
     name = _take_name(config.name)
-    api = _listen(str(config.api_server_address), config.api_server_port)
+    try:
+        doors = open_doors(config)
+    except PortInUse:
+        name.close()
+        raise
     here, there = socket.socketpair()
     pid = os.fork()
     if pid == 0:
         here.close()
-        _Anchor(config, kubeconfig, name, api, there).run()
-    for sock in (there, name, api):
-        sock.close()
+        _Anchor(config, kubeconfig, name, doors, there).run()
+    for end in (there, name, doors):
+        end.close()
     try:
         access = _follow(here, report)
     except BaseException:
@@ -130,21 +135,6 @@ def _take_name(name: str) -> socket.socket:
     return sock
 
 
-def _listen(address: str, port: int) -> socket.socket:
-    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        sock.bind((address, port))
-    except OSError as error:
-        sock.close()
-        raise PortInUse(
-            f"the API server cannot listen on {address}:{port}: {error.strerror}\n"
-            "  choose another networking.apiServerPort, or 0 for a free one"
-        ) from error
-    sock.listen(128)
-    return sock
-
-
 def _follow(link: socket.socket, report: Callable[[str], None]) -> Mapping[str, str]:
     error: PodwireError | None = None
     log = ""
@@ -173,15 +163,15 @@ class _Anchor:
         config: ClusterConfig,
         kubeconfig: Path | None,
         name: socket.socket,
-        api: socket.socket,
+        doors: Doors,
         link: socket.socket,
     ) -> None:
         self._config = config
         self._kubeconfig = kubeconfig
         self._name = name
-        self._api = api
+        self._doors = doors
         self._link: socket.socket | None = link
-        self._server = "https://{}:{}".format(*api.getsockname())
+        self._server = "https://{}:{}".format(*doors.api.getsockname())
         self._log = _open_log()
         self._started = time.time()
         self._stop_asked: list[socket.socket] = []
@@ -200,7 +190,7 @@ class _Anchor:
             os.dup2(self._log, 2)
             os.chdir("/")
             keeper = self._start_keeper()
-            self._api.close()
+            self._doors.close()
             self._serve(keeper)
             status = 0
         finally:
@@ -214,7 +204,7 @@ class _Anchor:
             from podwire.emulator.keeper import keep  # noqa: PLC0415
 
             self._name.close()
-            keep(self._config, self._api, self._link)
+            keep(self._config, self._doors, self._link)
         return pid
 
     def _serve(self, keeper: int) -> None:

@@ -28,12 +28,14 @@ from podwire.emulator.apiserver.store import Store
 from podwire.emulator.config import ClusterConfig
 from podwire.emulator.controllers import registry
 from podwire.emulator.controllers.kubernetes import ApiAddress
+from podwire.emulator.doors import Doors
 from podwire.emulator.kubelet.agent import ClusterAgent
 from podwire.emulator.kubelet.context import NodeContext
 from podwire.emulator.kubelet.hosts import Host, Hosts, node_files
 from podwire.emulator.kubelet.kubelet import Kubelet
 from podwire.emulator.kubelet.recorder import CaptureAgent
 from podwire.emulator.kubelet.resolver import parse as parse_resolver
+from podwire.emulator.publish import publish
 from podwire.emulator.runtimes.netns import NetnsRuntime, NodePlace
 from podwire.emulator.sandbox import paths
 from podwire.emulator.sandbox.forks import Forks, Place, Program
@@ -52,7 +54,7 @@ def control_plane(
     config: ClusterConfig,
     light: socket.socket,
     heavy: socket.socket,
-    api: socket.socket,
+    doors: Doors,
     progress: Progress,
 ) -> None:
     """Run the control plane until it is killed; *light* and *heavy* lead to the fork servers."""
@@ -62,10 +64,10 @@ def control_plane(
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
         stream=sys.stderr,
     )
-    uvloop.run(_run(config, Forks(light, heavy), api, progress))
+    uvloop.run(_run(config, Forks(light, heavy), doors, progress))
 
 
-async def _run(config: ClusterConfig, forks: Forks, api: socket.socket, progress: Progress) -> None:
+async def _run(config: ClusterConfig, forks: Forks, doors: Doors, progress: Progress) -> None:
     known = addresses(config)
     clock = SystemClock()
     forks.start()
@@ -98,7 +100,7 @@ async def _run(config: ClusterConfig, forks: Forks, api: socket.socket, progress
             network=Network(services=config.service_subnet),
         )
         server.fill(known.control_plane.ip, API_PORT)
-        async with _serving(server, kept, api, known.control_plane.ip):
+        async with _serving(server, kept, doors.api, known.control_plane.ip):
             progress.step("API server answers")
             tasks.create_task(informers.run(), name="informers")
             for controller in registry.controllers(
@@ -113,11 +115,15 @@ async def _run(config: ClusterConfig, forks: Forks, api: socket.socket, progress
             for kubelet in kubelets:
                 tasks.create_task(kubelet.run(), name=f"kubelet {kubelet.context.name}")
             tasks.create_task(_external(forks), name="external")
+            tasks.create_task(
+                publish(doors.published, lambda node: known.node(node).underlay.ip, _outside),
+                name="published ports",
+            )
             for obj in addons(known.dns_service, config.dns_domain):
                 await client.create_raw(_KINDS[obj["kind"]], "kube-system", obj)
             progress.ready(
                 {
-                    "server": "https://{}:{}".format(*api.getsockname()),
+                    "server": "https://{}:{}".format(*doors.api.getsockname()),
                     "ca": kept.authority.decode(),
                     "certificate": kept.admin.certificate.decode(),
                     "key": kept.admin.key.decode(),
@@ -230,6 +236,10 @@ async def _external(forks: Forks) -> None:
     async with asyncio.TaskGroup() as tasks:
         for program in programs:
             tasks.create_task(_kept_running(forks, program, net))
+
+
+def _outside() -> socket.socket:
+    return linux.socket_in(paths.NETNS / "external", socket.AF_INET, socket.SOCK_STREAM)
 
 
 async def _kept_running(forks: Forks, program: Program, net: int) -> None:

@@ -20,12 +20,11 @@ MOST_NODES = 200  # 192.168.1.10 .. .209 on the underlay
 
 @dataclass(frozen=True, slots=True)
 class PortMapping:
-    """A port of the host that leads to a port of a node."""
+    """A TCP port of the host that leads to a port of a node."""
 
     container_port: int
     host_port: int = 0  # 0: any free port
     listen_address: IPv4Address = LOCALHOST
-    protocol: Literal["TCP", "UDP"] = "TCP"
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ column, never ignored, so that a file which loads means what it says.
 """
 
 from ipaddress import IPv4Address, IPv4Network
-from typing import Literal, cast
+from typing import cast
 
 from podwire.emulator.config import (
     LOCALHOST,
@@ -138,12 +138,12 @@ def _port_mapping(fields: Fields) -> PortMapping:
     port = fields.port("containerPort", 0)
     if port == 0:
         raise fields.error("containerPort", f"{fields.dotted('containerPort')}: a port is needed")
-    protocol = fields.one_of("protocol", "TCP", ("TCP", "UDP", "tcp", "udp")).upper()
+    # UDP would need a relay of its own.
+    fields.one_of("protocol", "TCP", ("TCP", "tcp"))
     return PortMapping(
         container_port=port,
         host_port=fields.port("hostPort", 0),
         listen_address=fields.parsed("listenAddress", LOCALHOST, IPv4Address),
-        protocol=cast('Literal["TCP", "UDP"]', protocol),
     )
 
 

@@ -232,7 +232,7 @@ def _programs(facts: Facts) -> tuple[Finding, ...]:
 
 _ELSEWHERE = {
     "kubectl": "see https://kubernetes.io/docs/tasks/tools/ (1.32 or newer)",
-    "uv": "curl -LsSf https://astral.sh/uv/install.sh | sh",
+    "uv": "pip install uv",
 }
 
 

@@ -12,6 +12,7 @@ from typing import NoReturn
 
 from podwire import linux
 from podwire.emulator.config import ClusterConfig
+from podwire.emulator.doors import Doors
 from podwire.emulator.sandbox.progress import Progress
 
 _ALL_BUT_USER = (
@@ -23,7 +24,7 @@ _ALL_BUT_USER = (
 )
 
 
-def keep(config: ClusterConfig, api: socket.socket, link: socket.socket) -> NoReturn:
+def keep(config: ClusterConfig, doors: Doors, link: socket.socket) -> NoReturn:
     """Start the supervisor in new namespaces and wait for its end."""
     status = 70
     try:
@@ -45,8 +46,8 @@ def keep(config: ClusterConfig, api: socket.socket, link: socket.socket) -> NoRe
         if supervisor == 0:
             from podwire.emulator.supervisor import supervise  # noqa: PLC0415
 
-            supervise(config, api, link)
-        api.close()
+            supervise(config, doors, link)
+        doors.close()
         link.close()
         signal.signal(signal.SIGTERM, lambda _n, _f: os.kill(supervisor, signal.SIGKILL))
         _pid, wait_status = os.waitpid(supervisor, 0)

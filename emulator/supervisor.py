@@ -1,9 +1,9 @@
 """PID 1 of the sandbox: makes its file system and network, starts the zygote, then forks.
 
 Two fork servers: PID 1, which has loaded little and so forks fast, for programs of the host, CNI
-plugins and namespaces; and the zygote, which has loaded everything, for the built-in programs and the
-control plane. The network is built by a child while the zygote loads: two cores are there, and the
-time from `podwire up` to the first answer is what users feel.
+plugins and namespaces; and the zygote, which has loaded everything, for the built-in programs and
+the control plane. The network is built by a child while the zygote loads: two cores are there, and
+the time from `podwire up` to the first answer is what users feel.
 """
 
 import os
@@ -18,6 +18,7 @@ from typing import NoReturn
 from podwire import linux
 from podwire.cni import __main__ as cni
 from podwire.emulator.config import ClusterConfig
+from podwire.emulator.doors import Doors
 from podwire.emulator.images import pause
 from podwire.emulator.sandbox import forkserver, paths
 from podwire.emulator.sandbox.container import BuiltIn
@@ -29,7 +30,7 @@ from podwire.errors import PodwireError
 _LIGHT: Mapping[str, BuiltIn] = {"cni": cni.main, "pause": pause.main}
 
 
-def supervise(config: ClusterConfig, api: socket.socket, link: socket.socket) -> NoReturn:
+def supervise(config: ClusterConfig, doors: Doors, link: socket.socket) -> NoReturn:
     """Be PID 1 until something that the cluster cannot live without ends."""
     progress = Progress(link)
     try:
@@ -49,8 +50,8 @@ def supervise(config: ClusterConfig, api: socket.socket, link: socket.socket) ->
         if zygote == 0:
             ours.close()
             os.close(tell)
-            _be_zygote(config, api, theirs, networked, progress)
-        for end in (theirs, api):
+            _be_zygote(config, doors, theirs, networked, progress)
+        for end in (theirs, doors):
             end.close()
         network()
         progress.step(f"network of {len(config.nodes)} nodes made")
@@ -70,7 +71,7 @@ def supervise(config: ClusterConfig, api: socket.socket, link: socket.socket) ->
 
 def _be_zygote(
     config: ClusterConfig,
-    api: socket.socket,
+    doors: Doors,
     light: socket.socket,
     networked: int,
     progress: Progress,
@@ -90,9 +91,9 @@ def _be_zygote(
             ours.close()
             signal.signal(signal.SIGINT, signal.SIG_DFL)
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            control_plane(config, light, theirs, api, progress)
+            control_plane(config, light, theirs, doors, progress)
             os._exit(0)
-        for end in (theirs, light, api):
+        for end in (theirs, light, doors):
             end.close()
         progress.close()
         ForkServer(ours, BUILTINS).run({control: "the control plane"}, _last_words)

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from podwire import linux
 from podwire.emulator.trace.pcapng import LINKTYPE_ETHERNET, LINKTYPE_RAW
 
 Instruction = tuple[int, int, int, int]
@@ -29,7 +30,6 @@ _PACKET_RX_RING, _PACKET_STATISTICS, _PACKET_VERSION = 5, 6, 10
 _TPACKET_V3 = 2
 _SO_ATTACH_FILTER = 26
 _ETH_P_ALL = 3
-_CLONE_NEWNET = 0x40000000
 _SIOCGIFNAME, _SIOCGIFHWADDR = 0x8910, 0x8927
 _ARPHRD_ETHER, _ARPHRD_LOOPBACK = 1, 772
 _TP_STATUS_CSUMNOTREADY = 1 << 3
@@ -69,21 +69,12 @@ def open_socket(namespace: str) -> tuple[socket.socket, tuple[Device, ...]]:
     The socket hears nothing yet. Changes this thread's namespace and back: call it where nothing
     else runs. Raises OSError if the namespace is gone.
     """
-    home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        there = os.open(namespace, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            _setns(there)
-            # Protocol 0: the kernel delivers nothing until bind names one, so no frame from before
-            # the filter can slip in.
-            sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
-            found = (device_of(sock, index) for index, _ in socket.if_nameindex())
-            return sock, tuple(device for device in found if device is not None)
-        finally:
-            _setns(home)
-            os.close(there)
-    finally:
-        os.close(home)
+    with linux.network_namespace(namespace):
+        # Protocol 0: the kernel delivers nothing until bind names one, so no frame from before the
+        # filter can slip in.
+        sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+        found = (device_of(sock, index) for index, _ in socket.if_nameindex())
+        return sock, tuple(device for device in found if device is not None)
 
 
 class Ring:
@@ -222,10 +213,6 @@ def _listen(sock: socket.socket) -> None:
     # Python's bind wants an interface name; index 0, all of them, can only be said in C.
     address = struct.pack("=HHiHBB8s", socket.AF_PACKET, socket.htons(_ETH_P_ALL), 0, 0, 0, 0, b"")
     _check(_libc.bind(sock.fileno(), address, len(address)))
-
-
-def _setns(fd: int) -> None:
-    _check(_libc.setns(fd, _CLONE_NEWNET))
 
 
 def _check(result: int) -> None:

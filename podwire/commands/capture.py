@@ -108,8 +108,8 @@ class Writer:
             self._file.close()
         except OSError:
             kind = kind or OSError  # a full disk may show only now
-        if kind is not None:
-            self._path.unlink(missing_ok=True)
+        if kind is not None and self._path.is_file():  # devices and pipes stay
+            self._path.unlink()
 
 
 def _record(running: Capture, duration: float | None) -> None:

@@ -70,7 +70,9 @@ class Informer(Generic[T]):
             except Expired:
                 continue
             except (ApiError, UnreachableError) as error:
-                log.info("watch of %s: %s; again in %.2f s", self.kind.__name__, error, delay)
+                # A refusal will not go away by itself: it must be seen.
+                level = logging.WARNING if isinstance(error, ApiError) else logging.INFO
+                log.log(level, "watch of %s: %s; again in %.2f s", self.kind.__name__, error, delay)
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, LAST_RETRY)
 

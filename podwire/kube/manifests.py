@@ -97,12 +97,13 @@ def _text(path: Path) -> str:
 
 
 def _objects(document: Document) -> Iterator[Manifest]:
-    listing = cast("Json", document.value) if isinstance(document.value, dict) else Json()
+    value: object = document.value
+    listing = cast("Json", value) if isinstance(value, dict) else Json()
     if str(listing.get("kind", "")).endswith("List") and isinstance(listing.get("items"), list):
         for number, item in enumerate(cast("list[object]", listing["items"])):
             yield _object(document, item, ("items", number))
         return
-    yield _object(document, document.value, ())
+    yield _object(document, cast("object", value), ())
 
 
 def _object(document: Document, value: object, path: tuple[str | int, ...]) -> Manifest:

@@ -29,12 +29,19 @@ class Process:
 
 
 def of_cluster(cluster: str) -> list[Process]:
-    """Return every process of *cluster*: those started by `--name CLUSTER`, and what they started."""
+    """Return every process of *cluster*.
+
+    Those started by `--name CLUSTER`, what they started, and all that is in a namespace of theirs:
+    when these have ended, nothing holds the namespaces any more.
+    """
     everything = _all()
+    ours = set(_namespaces(os.getpid()).values())
+    within = {pid: set(_namespaces(pid).values()) - ours for pid in everything}
     wanted = {pid for pid in everything if _names(pid, cluster)}
     while True:
-        more = {pid for pid, parent in everything.items() if parent in wanted} - wanted
-        if not more:
+        theirs = set[str]().union(*(within[pid] for pid in wanted))
+        more = {pid for pid, parent in everything.items() if parent in wanted or within[pid] & theirs}
+        if more <= wanted:
             break
         wanted |= more
     found = [_process(pid, everything[pid]) for pid in sorted(wanted)]
@@ -76,11 +83,8 @@ def close(processes: Iterable[Process]) -> None:
         os.close(process.fd)
 
 
-def leftovers(cluster: str, processes: Iterable[Process] = ()) -> list[str]:
-    """Return what is left of a cluster that has ended: nothing, if all is well.
-
-    *processes* are those that it had; no process may be in one of their namespaces now.
-    """
+def leftovers(cluster: str) -> list[str]:
+    """Return what is left of a cluster that has ended: nothing, if all is well."""
     left = [f"process {process}" for process in of_cluster(cluster)]
     suffix = f"/{cluster}"
     for line in Path("/proc/net/unix").read_text(encoding="utf-8").splitlines()[1:]:
@@ -89,12 +93,6 @@ def leftovers(cluster: str, processes: Iterable[Process] = ()) -> list[str]:
     for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines():
         if "podwire" in line.split(" - ")[-1] or "/run/netns/node-" in line:
             left.append(f"mount {line}")
-    ours = set(_namespaces(os.getpid()).values())
-    theirs = {name for process in processes for name in process.namespaces.values()} - ours
-    for pid in _all():
-        for name in _namespaces(pid).values():
-            if name in theirs:
-                left.append(f"namespace {name}, kept by pid {pid}")
     return left
 
 

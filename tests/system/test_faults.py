@@ -55,7 +55,7 @@ def test_kill_9_of_a_process_that_holds_the_cluster_leaves_no_trace(
     assert len(there) > 12, there
     os.kill(processes.named(there, victim).pid, signal.SIGKILL)
     processes.wait_for_end(there)
-    assert not processes.leftovers(user.cluster, there)
+    assert not processes.leftovers(user.cluster)
     assert processes.host_state() == before
     processes.close(there)
     # A context may be left; the next command of any kind takes it out.
@@ -71,7 +71,7 @@ def test_kill_9_of_everything_at_once_leaves_no_trace(user: User) -> None:
         with contextlib.suppress(ProcessLookupError):  # its parent was first
             os.kill(process.pid, signal.SIGKILL)
     processes.wait_for_end(there)
-    assert not processes.leftovers(user.cluster, there)
+    assert not processes.leftovers(user.cluster)
     processes.close(there)
 
 
@@ -165,7 +165,8 @@ def test_a_manifest_that_the_server_refuses_ends_the_cluster_and_names_the_place
     file.write_text(WEB + "---\n" + WEB.replace("name: web}", "name: Web_1}", 1))
     done = user.podwire("up", "-f", str(file))
     assert done.returncode == 1, done.stderr
-    assert f"{file}:11:1: Deployment 'Web_1' refused:" in done.stderr
+    line = WEB.count("\n") + 2
+    assert f"{file}:{line}:1: Deployment 'Web_1' refused:" in done.stderr
     assert not processes.leftovers(user.cluster)
     assert user.cluster not in user.contexts()
 
@@ -249,7 +250,7 @@ def test_nothing_of_the_host_changes(user: User, tmp_path: Path) -> None:
     assert user.podwire("down").returncode == 0
     processes.wait_for_end(there)
     assert processes.host_state() == before
-    assert not processes.leftovers(user.cluster, there)
+    assert not processes.leftovers(user.cluster)
     processes.close(there)
     assert user.files() <= {".kube/config"}
     assert user.cluster not in user.contexts()
@@ -284,11 +285,11 @@ def test_a_broken_manifest_is_named_with_line_and_column(
 @pytest.mark.parametrize(
     ("text", "place", "words"),
     [
-        ("kind: Cluster\nnetworks: {}\n", "2:1", "networks"),
-        ("kind: Cluster\nnetworking:\n  podSubnet: 10.244.0.0/33\n", "3:3", "podSubnet"),
-        ("kind: Cluster\nnodes:\n- role: worker\n  image: kindest/node\n", "4:3", "image"),
-        ("kind: Cluster\nnetworking: {kubeProxyMode: ebpf}\n", "2:14", "kubeProxyMode"),
-        ("kind: Cluster\n\tname: a\n", "2:1", ""),
+        ("networks: {}\n", "3:1", "networks"),
+        ("networking:\n  podSubnet: 10.244.0.0/33\n", "4:3", "podSubnet"),
+        ("nodes:\n- role: worker\n  image: kindest/node\n", "5:3", "image"),
+        ("networking: {kubeProxyMode: ebpf}\n", "3:14", "kubeProxyMode"),
+        ("\tname: a\n", "3:1", ""),
     ],
     ids=["unknown", "subnet", "kind's own", "mode", "tab"],
 )
@@ -296,7 +297,7 @@ def test_a_broken_configuration_is_named_with_line_and_column(
     user: User, tmp_path: Path, text: str, place: str, words: str
 ) -> None:
     file = tmp_path / "cluster.yaml"
-    file.write_text(text)
+    file.write_text("kind: Cluster\napiVersion: podwire.dev/v1alpha1\n" + text)
     done = user.podwire("up", "--config", str(file))
     assert done.returncode == 64, done.stderr
     assert f"podwire: {file}:{place}: " in done.stderr

@@ -34,7 +34,7 @@ name: blue
 nodes:
 - role: control-plane
 - role: worker
-  extraPortMappings: [{containerPort: 30080, hostPort: 8080}, {containerPort: 53, protocol: UDP, hostPort: -1}]
+  extraPortMappings: [{containerPort: 30080, hostPort: 8080}, {containerPort: 53, protocol: TCP, hostPort: -1}]
 - role: worker
   name: big
 networking:
@@ -50,7 +50,7 @@ networking:
     assert [node.name for node in config.nodes] == ["node-1", "big"]
     assert config.nodes[0].extra_port_mappings == (
         PortMapping(30080, 8080),
-        PortMapping(53, 0, protocol="UDP"),
+        PortMapping(53, 0),
     )
     assert (config.pod_subnet, config.service_subnet) == (
         IPv4Network("10.10.0.0/16"), IPv4Network("10.20.0.0/16"))  # fmt: skip
@@ -82,6 +82,10 @@ def test_a_lone_control_plane_is_one_node_as_in_kind() -> None:
         (
             "nodes: [{role: control-plane, labels: {a: b}}, {}]",
             "c:3:31: nodes[0].labels cannot be honoured: the control plane is no node",
+        ),
+        (
+            "nodes: [{extraPortMappings: [{containerPort: 53, protocol: UDP}]}]",
+            "c:3:50: nodes[0].extraPortMappings[0].protocol: 'UDP' is not one of TCP",
         ),
         ("networking:\n  kubeProxyMode: nftables", "c:4:3: networking.kubeProxyMode: 'nftables' is not one of userspace (the only mode so far)"),
         ("networking:\n  disableDefaultCNI: true", "c:4:3: networking.disableDefaultCNI cannot be"),

@@ -57,40 +57,40 @@ def test_what_a_workload_lacks(kind: str, status: Json, words: str) -> None:
     assert lack(workload(kind, status)) == words
 
 
-@pytest.mark.parametrize(
-    ("status", "events", "words"),
-    [
-        ({"conditions": [{"type": "Ready", "status": "True"}]}, [], ""),
-        ({}, [], "phase Pending"),
-        (
-            {
-                "containerStatuses": [
-                    {
-                        "name": "c",
-                        "state": {"waiting": {"reason": "ErrImagePull", "message": "no image"}},
-                    }
-                ]
-            },
-            [],
-            "container c ErrImagePull: no image",
-        ),
-        (
-            {"containerStatuses": [{"name": "c", "state": {"running": {}}}]},
-            [{"type": "Warning", "message": "Readiness probe failed: refused"}],
-            "container c runs but is not ready; last event: Readiness probe failed: refused",
-        ),
-        (
-            {"containerStatuses": [{"name": "c", "state": {"terminated": {"exitCode": 3}}}]},
-            [],
-            "container c ended with status 3",
-        ),
-        (
-            {"conditions": [{"type": "PodScheduled", "status": "False", "message": "no node"}]},
-            [],
-            "not scheduled: no node",
-        ),
-    ],
-)
+POD_TABLE: list[tuple[Json, list[Json], str]] = [
+    ({"conditions": [{"type": "Ready", "status": "True"}]}, [], ""),
+    ({}, [], "phase Pending"),
+    (
+        {
+            "containerStatuses": [
+                {
+                    "name": "c",
+                    "state": {"waiting": {"reason": "ErrImagePull", "message": "no image"}},
+                }
+            ]
+        },
+        [],
+        "container c ErrImagePull: no image",
+    ),
+    (
+        {"containerStatuses": [{"name": "c", "state": {"running": {}}}]},
+        [{"type": "Warning", "message": "Readiness probe failed: refused"}],
+        "container c runs but is not ready; last event: Readiness probe failed: refused",
+    ),
+    (
+        {"containerStatuses": [{"name": "c", "state": {"terminated": {"exitCode": 3}}}]},
+        [],
+        "container c ended with status 3",
+    ),
+    (
+        {"conditions": [{"type": "PodScheduled", "status": "False", "message": "no node"}]},
+        [],
+        "not scheduled: no node",
+    ),
+]
+
+
+@pytest.mark.parametrize(("status", "events", "words"), POD_TABLE)
 def test_what_a_pod_lacks(status: Json, events: list[Json], words: str) -> None:
     assert pod_lack({"metadata": {"name": "p"}, "status": status}, events) == words
 

@@ -135,6 +135,6 @@ def faults(value: Any, schema: dict[str, Any], at: str = "$") -> list[str]:
         for name in value.keys() & properties.keys():
             found += faults(value[name], properties[name], f"{at}.{name}")
     if isinstance(value, list):
-        for index, item in enumerate(list[Any](value)):
+        for index, item in enumerate(list[Any](value)):  # pyright: ignore[reportUnknownArgumentType]
             found += faults(item, schema.get("items", {}), f"{at}[{index}]")
     return found

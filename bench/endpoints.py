@@ -1,0 +1,303 @@
+"""How long nodes go on sending new connections to a backend that is being deleted.
+
+    .venv/bin/python -P bench/endpoints.py [--rounds N] [--check] [-o json]
+
+A Deployment of three backends behind one ClusterIP; a client pod on every node opens connections to
+it all the time, at a constant rate. Again and again the oldest backend is deleted (N rounds), while
+all interfaces of all nodes are captured. Per deletion: from the moment its deletionTimestamp is
+stored to the last SYN that any node sends to its address.
+
+A deletionTimestamp has whole seconds, so that moment cannot be read from it. What is taken is the
+clock just before the DELETE request is sent: earlier than the truth, so every delay is an upper
+bound. (From the arrival of the answer, later than the truth, it would be a lower one: also printed.)
+The packets' times are the kernel's, of the same clock. A backend that gets no SYN after the request
+counts as 0. The backends have no probes, so every SYN is a client's connection.
+"""
+
+import asyncio
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from os import getpid
+from pathlib import Path
+from typing import Any, cast
+
+from podwire.emulator.trace import bpf, frames, pcapng
+from podwire.errors import PodwireError
+from podwire.kube import waiting
+from podwire.kube.plain import Connection
+from podwire.testing.benchmark import Benchmark
+from podwire.testing.cluster import Cluster
+from podwire.testing.figures import Figure, number, percentile
+from podwire.testing.launch import launch
+from podwire.testing.target import recording
+
+Json = dict[str, Any]
+NODES = ("node-1", "node-2", "node-3")
+BACKENDS = 3
+PODS = "/api/v1/namespaces/default/pods"
+SLICES = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices"
+DEPLOYMENTS = "/apis/apps/v1/namespaces/default/deployments"
+SYN = "tcp[tcpflags] & (tcp-syn|tcp-ack) == tcp-syn and dst net 10.244.0.0/16"
+LIMIT = 60.0
+# A backend that gets fewer connections in the second before its deletion proves nothing.
+LEAST_LOAD = 50
+
+_CLIENT = """
+import os, socket, sys, time
+rate, address = float(sys.argv[1]), (socket.gethostbyname("backends"), 80)
+question = b"GET / HTTP/1.1\\r\\nHost: backends\\r\\nConnection: close\\r\\n\\r\\n"
+done = failed = 0
+began = time.monotonic()
+while not os.path.exists("/tmp/stop"):
+    try:
+        with socket.create_connection(address, 5) as sock:
+            sock.sendall(question)
+            failed += not sock.recv(65536).startswith(b"HTTP/1.1 200")
+    except OSError:
+        failed += 1
+    done += 1
+    time.sleep(max(0.0, began + done / rate - time.monotonic()))
+print(done, failed)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Deletion:
+    """One backend's end: seconds since 1970 of request, answer, new EndpointSlice, and its end."""
+
+    address: str
+    sent: float
+    answered: float
+    gone: float
+
+
+@dataclass(frozen=True, slots=True)
+class Delay:
+    """Seconds from a deletion to the last SYN, at most and at least; *load* is SYNs/s before."""
+
+    at_most: float
+    at_least: float
+    load: int
+
+
+def main(argv: Sequence[str]) -> int:
+    """Measure and print."""
+    bench = Benchmark(__doc__ or "", rounds=60)
+    bench.parser.add_argument("--rate", type=int, default=250, help="connections/s of each node")
+    options = bench.parse(argv)
+    with tempfile.TemporaryDirectory() as folder:
+        measured = asyncio.run(
+            measure(Path(folder), options.rounds, options.rate),
+        )
+    delays = delays_of(measured.deletions, measured.syns)
+    if measured.dropped:
+        bench.say(f"the capture lost {measured.dropped} packets: a delay may be too short")
+    bench.say(f"{measured.connections} connections, {measured.failed} failed")
+    load = number(percentile([delay.load for delay in delays], 50))
+    bench.say(f"each backend got about {load} new connections/s before its deletion")
+    lower = tuple(delay.at_least * 1e3 for delay in delays)
+    bench.say(
+        "from the DELETE's answer (lower bound):"
+        f" p50 {number(percentile(lower, 50))} ms, p99 {number(percentile(lower, 99))} ms"
+    )
+    slices = tuple(
+        (measured.slices[d.address] - d.sent) * 1e3
+        for d in measured.deletions
+        if d.address in measured.slices
+    )
+    upper = tuple(delay.at_most * 1e3 for delay in delays)
+    return bench.finish(
+        [
+            Figure("deletion to EndpointSlice seen", "ms", slices),
+            Figure("deletion to last SYN", "ms", upper),
+            Figure("deletion to last SYN", "ms", upper, goal=50.0, judged_by=99.0),
+            Figure("connections that failed", "", (float(measured.failed),), goal=0.0),
+        ],
+        options,
+    )
+
+
+def delays_of(
+    deletions: Iterable[Deletion], syns: Mapping[str, Sequence[float]]
+) -> tuple[Delay, ...]:
+    """Return the delay of each deletion; *syns* are the times of SYNs by address.
+
+    Raises PodwireError when a backend was not under load before.
+    """
+    delays = list[Delay]()
+    for deletion in deletions:
+        times = [at for at in syns.get(deletion.address, ()) if at <= deletion.gone]
+        load = sum(deletion.sent - 1.0 <= at < deletion.sent for at in times)
+        if load < LEAST_LOAD:
+            raise PodwireError(f"{deletion.address} had {load} connections/s only")
+        last = max(times)
+        delays.append(
+            Delay(max(0.0, last - deletion.sent), max(0.0, last - deletion.answered), load)
+        )
+    return tuple(delays)
+
+
+@dataclass(slots=True)
+class Measured:
+    """What was seen; *slices* is when an EndpointSlice first called an address terminating."""
+
+    deletions: list[Deletion]
+    syns: dict[str, list[float]]
+    slices: dict[str, float]
+    dropped: int = 0
+    connections: int = 0
+    failed: int = 0
+
+
+async def measure(folder: Path, rounds: int, rate: int) -> Measured:
+    """Delete *rounds* backends of a new cluster under load."""
+    launched = await asyncio.to_thread(launch, f"bench-{getpid()}", folder)
+    try:
+        cluster = launched.cluster
+        for obj in objects():
+            await cluster.apply(obj)
+        await cluster.ready()
+        measured = Measured([], {}, {})
+        points = [f"node/{node}" for node in NODES]
+        program = bpf.compile_filter(SYN)
+        async with recording(cluster.access, points, program=program) as data:
+            async with load(cluster, rate, measured), slices_watched(cluster, measured):
+                await asyncio.sleep(1.5)  # the load that LEAST_LOAD asks for
+                for _ in range(rounds):
+                    measured.deletions.append(await cluster.call(delete_oldest))
+        capture = pcapng.decode(bytes(data))
+        measured.dropped = capture.dropped
+        measured.syns = by_address(frames.packets(capture))
+        return measured
+    finally:
+        await asyncio.to_thread(launched.end)
+
+
+@asynccontextmanager
+async def load(cluster: Cluster, rate: int, measured: Measured) -> AsyncGenerator[None, None]:
+    """Keep a client on every node connecting while the block runs; then count."""
+    clients = [cluster.pod(f"client-{node}") for node in NODES]
+    async with asyncio.TaskGroup() as tasks:
+        running = [
+            tasks.create_task(client.exec(sys.executable, "-IS", "-c", _CLIENT, str(rate)))
+            for client in clients
+        ]
+        try:
+            yield
+        finally:
+            for client in clients:
+                await client.exec("touch", "/tmp/stop")  # in the pod
+    for task in running:
+        done, failed = task.result().stdout.split()
+        measured.connections += int(done)
+        measured.failed += int(failed)
+
+
+@asynccontextmanager
+async def slices_watched(cluster: Cluster, measured: Measured) -> AsyncGenerator[None, None]:
+    """Note, while the block runs, when addresses become terminating in the EndpointSlices."""
+    over = False
+
+    def watch(connection: Connection) -> None:
+        # The limit ends the watch soon after the block: nothing else comes then.
+        left = iter(lambda: 0.0 if over else LIMIT, None)
+        try:
+            for event in connection.lines(SLICES, {"watch": "true"}, left=lambda: next(left)):
+                for endpoint in event["object"].get("endpoints") or []:
+                    if (endpoint.get("conditions") or {}).get("terminating"):
+                        measured.slices.setdefault(str(endpoint["addresses"][0]), time.time())
+        except TimeoutError:
+            return
+
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(cluster.call(watch))
+        try:
+            yield
+        finally:
+            over = True
+            await cluster.call(delete_oldest)
+
+
+def delete_oldest(connection: Connection) -> Deletion:
+    """Delete the backend that has served longest; return when it is gone and replaced."""
+    query = {"labelSelector": "app=backends"}
+    listing = connection.get(PODS, query)
+    pods = cast("list[Json]", listing["items"])
+    oldest = min(
+        (pod for pod in pods if not pod["metadata"].get("deletionTimestamp")),
+        key=lambda pod: (pod["metadata"]["creationTimestamp"], pod["metadata"]["name"]),
+    )
+    name = str(oldest["metadata"]["name"])
+    sent = time.time()
+    connection.delete(f"{PODS}/{name}")
+    answered = time.time()
+    end = time.monotonic() + LIMIT
+    watch = {
+        "watch": "true",
+        "fieldSelector": f"metadata.name={name}",
+        "resourceVersion": listing["metadata"]["resourceVersion"],
+    }
+    for event in connection.lines(PODS, watch, left=lambda: end - time.monotonic()):
+        if event["type"] == "DELETED":
+            break
+    gone = time.time()
+    backends = waiting.Target("Deployment", DEPLOYMENTS, "backends")
+    waiting.until_ready(connection, [backends], limit=LIMIT)
+    return Deletion(str(oldest["status"]["podIP"]), sent, answered, gone)
+
+
+def by_address(packets: Iterable[frames.Packet]) -> dict[str, list[float]]:
+    """Return the times of SYNs, in seconds since 1970, by the address they go to."""
+    times = defaultdict[str, list[float]](list)
+    for packet in packets:
+        if packet.opens:
+            times[str(packet.dst)].append(packet.time_ns / 1e9)
+    return dict(times)
+
+
+def objects() -> tuple[Json, ...]:
+    """Return the backends, their Service, and a client for each node."""
+    labels = {"app": "backends"}
+    backends: Json = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "backends"},
+        "spec": {
+            "replicas": BACKENDS,
+            "selector": {"matchLabels": labels},
+            "template": {
+                "metadata": {"labels": labels},
+                "spec": {"containers": [{"name": "web", "image": "podwire/web"}]},
+            },
+        },
+    }
+    service: Json = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "backends"},
+        "spec": {"selector": labels, "ports": [{"port": 80}]},
+    }
+    waits: Json = {"name": "shell", "image": "busybox", "command": ["sleep", "infinity"]}
+    clients = tuple(
+        {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": f"client-{node}"},
+            "spec": {
+                "nodeName": node,
+                "terminationGracePeriodSeconds": 0,
+                "containers": [waits],
+            },
+        }
+        for node in NODES
+    )
+    return (backends, service, *clients)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
