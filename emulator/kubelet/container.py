@@ -187,7 +187,7 @@ class ContainerRun:
         container, node = self.container, self._node
         # The downward API tells the addresses at once, not when the status has been written.
         pod = with_addresses(self._pod(), str(self.sandbox.address), str(node.address))
-        base = {"PATH": PATH, "HOSTNAME": node.hostname(pod), "HOME": "/root"}
+        base = {"PATH": PATH, "HOSTNAME": node.hostname(pod), "HOME": "/tmp"}
         base |= {**image.environ, **node.service_variables(pod)}
         environ = environment(
             pod,

@@ -73,7 +73,7 @@ class Hosts:
         )
         builtin = command[0].removeprefix("builtin:") if command[0].startswith("builtin:") else ""
         program = Program(
-            tuple(command), {"PATH": PATH, "HOME": "/root", **environ}, builtin, tty=tty
+            tuple(command), {"PATH": PATH, "HOME": "/tmp", **environ}, builtin, tty=tty
         )
         place = Place(net=net, uts=uts, ipc=ipc, contain=True, mounts=mounts)
         try:

@@ -98,12 +98,16 @@ def _text(path: Path) -> str:
 
 def _objects(document: Document) -> Iterator[Manifest]:
     value: object = document.value
-    listing = cast("Json", value) if isinstance(value, dict) else Json()
+    listing = _mapping(value)
     if str(listing.get("kind", "")).endswith("List") and isinstance(listing.get("items"), list):
         for number, item in enumerate(cast("list[object]", listing["items"])):
             yield _object(document, item, ("items", number))
         return
-    yield _object(document, cast("object", value), ())
+    yield _object(document, value, ())
+
+
+def _mapping(value: object) -> Json:
+    return cast("Json", value) if isinstance(value, dict) else Json()
 
 
 def _object(document: Document, value: object, path: tuple[str | int, ...]) -> Manifest:
