@@ -9,8 +9,8 @@ stored to the last SYN that any node sends to its address.
 
 A deletionTimestamp has whole seconds, so that moment cannot be read from it. What is taken is the
 clock just before the DELETE request is sent: earlier than the truth, so every delay is an upper
-bound. (From the arrival of the answer, later than the truth, it would be a lower one: also printed.)
-The packets' times are the kernel's, of the same clock. A backend that gets no SYN after the request
+bound. (The arrival of the answer, later than the truth, gives a lower one: also printed.) The
+packets' times are the kernel's, of the same clock. A backend that gets no SYN after the request
 counts as 0. The backends have no probes, so every SYN is a client's connection.
 """
 
@@ -24,7 +24,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from os import getpid
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from podwire.emulator.trace import bpf, frames, pcapng
 from podwire.errors import PodwireError
@@ -73,7 +73,15 @@ class Deletion:
     address: str
     sent: float
     answered: float
+    seen: float
     gone: float
+
+
+class Syn(NamedTuple):
+    """One SYN at one interface; it crosses several."""
+
+    at: float
+    flow: frames.Flow
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +99,7 @@ def main(argv: Sequence[str]) -> int:
     bench.parser.add_argument("--rate", type=int, default=250, help="connections/s of each node")
     options = bench.parse(argv)
     with tempfile.TemporaryDirectory() as folder:
-        measured = asyncio.run(
-            measure(Path(folder), options.rounds, options.rate),
-        )
+        measured = asyncio.run(measure(Path(folder), options.rounds, options.rate))
     delays = delays_of(measured.deletions, measured.syns)
     if measured.dropped:
         bench.say(f"the capture lost {measured.dropped} packets: a delay may be too short")
@@ -105,11 +111,7 @@ def main(argv: Sequence[str]) -> int:
         "from the DELETE's answer (lower bound):"
         f" p50 {number(percentile(lower, 50))} ms, p99 {number(percentile(lower, 99))} ms"
     )
-    slices = tuple(
-        (measured.slices[d.address] - d.sent) * 1e3
-        for d in measured.deletions
-        if d.address in measured.slices
-    )
+    slices = tuple((deletion.seen - deletion.sent) * 1e3 for deletion in measured.deletions)
     upper = tuple(delay.at_most * 1e3 for delay in delays)
     return bench.finish(
         [
@@ -123,19 +125,20 @@ def main(argv: Sequence[str]) -> int:
 
 
 def delays_of(
-    deletions: Iterable[Deletion], syns: Mapping[str, Sequence[float]]
+    deletions: Iterable[Deletion], syns: Mapping[str, Sequence[Syn]]
 ) -> tuple[Delay, ...]:
-    """Return the delay of each deletion; *syns* are the times of SYNs by address.
+    """Return the delay of each deletion.
 
     Raises PodwireError when a backend was not under load before.
     """
     delays = list[Delay]()
     for deletion in deletions:
-        times = [at for at in syns.get(deletion.address, ()) if at <= deletion.gone]
-        load = sum(deletion.sent - 1.0 <= at < deletion.sent for at in times)
+        # The address may be another pod's later on.
+        sent = [syn for syn in syns.get(deletion.address, ()) if syn.at <= deletion.gone]
+        load = len({s.flow for s in sent if deletion.sent - 1.0 <= s.at < deletion.sent})
         if load < LEAST_LOAD:
             raise PodwireError(f"{deletion.address} had {load} connections/s only")
-        last = max(times)
+        last = max(syn.at for syn in sent)
         delays.append(
             Delay(max(0.0, last - deletion.sent), max(0.0, last - deletion.answered), load)
         )
@@ -144,11 +147,10 @@ def delays_of(
 
 @dataclass(slots=True)
 class Measured:
-    """What was seen; *slices* is when an EndpointSlice first called an address terminating."""
+    """What was seen; *syns* by the address they went to."""
 
     deletions: list[Deletion]
-    syns: dict[str, list[float]]
-    slices: dict[str, float]
+    syns: dict[str, list[Syn]]
     dropped: int = 0
     connections: int = 0
     failed: int = 0
@@ -162,14 +164,16 @@ async def measure(folder: Path, rounds: int, rate: int) -> Measured:
         for obj in objects():
             await cluster.apply(obj)
         await cluster.ready()
-        measured = Measured([], {}, {})
+        measured = Measured([], {})
         points = [f"node/{node}" for node in NODES]
         program = bpf.compile_filter(SYN)
-        async with recording(cluster.access, points, program=program) as data:
-            async with load(cluster, rate, measured), slices_watched(cluster, measured):
-                await asyncio.sleep(1.5)  # the load that LEAST_LOAD asks for
-                for _ in range(rounds):
-                    measured.deletions.append(await cluster.call(delete_oldest))
+        async with (
+            recording(cluster.access, points, program=program) as data,
+            load(cluster, rate, measured),
+        ):
+            await asyncio.sleep(1.5)  # the load that LEAST_LOAD asks for
+            for _ in range(rounds):
+                measured.deletions.append(await cluster.call(delete_oldest))
         capture = pcapng.decode(bytes(data))
         measured.dropped = capture.dropped
         measured.syns = by_address(frames.packets(capture))
@@ -198,31 +202,6 @@ async def load(cluster: Cluster, rate: int, measured: Measured) -> AsyncGenerato
         measured.failed += int(failed)
 
 
-@asynccontextmanager
-async def slices_watched(cluster: Cluster, measured: Measured) -> AsyncGenerator[None, None]:
-    """Note, while the block runs, when addresses become terminating in the EndpointSlices."""
-    over = False
-
-    def watch(connection: Connection) -> None:
-        # The limit ends the watch soon after the block: nothing else comes then.
-        left = iter(lambda: 0.0 if over else LIMIT, None)
-        try:
-            for event in connection.lines(SLICES, {"watch": "true"}, left=lambda: next(left)):
-                for endpoint in event["object"].get("endpoints") or []:
-                    if (endpoint.get("conditions") or {}).get("terminating"):
-                        measured.slices.setdefault(str(endpoint["addresses"][0]), time.time())
-        except TimeoutError:
-            return
-
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(cluster.call(watch))
-        try:
-            yield
-        finally:
-            over = True
-            await cluster.call(delete_oldest)
-
-
 def delete_oldest(connection: Connection) -> Deletion:
     """Delete the backend that has served longest; return when it is gone and replaced."""
     query = {"labelSelector": "app=backends"}
@@ -232,11 +211,17 @@ def delete_oldest(connection: Connection) -> Deletion:
         (pod for pod in pods if not pod["metadata"].get("deletionTimestamp")),
         key=lambda pod: (pod["metadata"]["creationTimestamp"], pod["metadata"]["name"]),
     )
-    name = str(oldest["metadata"]["name"])
+    name, address = str(oldest["metadata"]["name"]), str(oldest["status"]["podIP"])
+    end = time.monotonic() + LIMIT
+    slices = connection.lines(SLICES, {"watch": "true"}, left=lambda: end - time.monotonic())
+    next(slices)  # what there is: now the watch is open
     sent = time.time()
     connection.delete(f"{PODS}/{name}")
     answered = time.time()
-    end = time.monotonic() + LIMIT
+    for event in slices:
+        if is_terminating(address, event["object"]):
+            break
+    seen = time.time()
     watch = {
         "watch": "true",
         "fieldSelector": f"metadata.name={name}",
@@ -248,16 +233,24 @@ def delete_oldest(connection: Connection) -> Deletion:
     gone = time.time()
     backends = waiting.Target("Deployment", DEPLOYMENTS, "backends")
     waiting.until_ready(connection, [backends], limit=LIMIT)
-    return Deletion(str(oldest["status"]["podIP"]), sent, answered, gone)
+    return Deletion(address, sent, answered, seen, gone)
 
 
-def by_address(packets: Iterable[frames.Packet]) -> dict[str, list[float]]:
-    """Return the times of SYNs, in seconds since 1970, by the address they go to."""
-    times = defaultdict[str, list[float]](list)
+def is_terminating(address: str, endpoint_slice: Json) -> bool:
+    """Return whether an EndpointSlice says that the endpoint ends."""
+    return any(
+        address in endpoint["addresses"] and endpoint["conditions"].get("terminating")
+        for endpoint in cast("list[Json]", endpoint_slice.get("endpoints") or [])
+    )
+
+
+def by_address(packets: Iterable[frames.Packet]) -> dict[str, list[Syn]]:
+    """Return the SYNs, with their times in seconds since 1970, by the address they go to."""
+    syns = defaultdict[str, list[Syn]](list)
     for packet in packets:
         if packet.opens:
-            times[str(packet.dst)].append(packet.time_ns / 1e9)
-    return dict(times)
+            syns[str(packet.dst)].append(Syn(packet.time_ns / 1e9, packet.flow))
+    return dict(syns)
 
 
 def objects() -> tuple[Json, ...]:

@@ -3,8 +3,9 @@
     .venv/bin/python -P bench/pods.py [--pods N] [--rounds N] [--check] [-o json]
 
 Each round starts a cluster of three nodes, applies a Deployment of the built-in web server with a
-readiness probe, waits by watching until all its pods are Ready, deletes it, and waits until the last
-pod is gone. CPU time per pod tells where it goes, by kind of process; it is less noisy than the clock.
+readiness probe, waits by watching until all its pods are Ready, deletes it, and waits until the
+last pod is gone. CPU time per pod tells where it goes, by kind of process; it is less noisy than
+the clock.
 """
 
 import asyncio
@@ -154,7 +155,7 @@ def by_kind(measured: Round, count: int) -> str:
         if max(used, gone) >= 0.0001 * count:
             rows.append((kind, number(used / count * 1e3), number(gone / count * 1e3)))
     total = sum(measured.ready_cpu.values()), sum(measured.gone_cpu.values())
-    rows.append(("all", *(number(used / count * 1e3) for used in total)))
+    rows.append(("all", number(total[0] / count * 1e3), number(total[1] / count * 1e3)))
     return table(rows)
 
 

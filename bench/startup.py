@@ -2,7 +2,7 @@
 
     .venv/bin/python -P bench/startup.py [--rounds N] [--check] [-o json]
 
-Each round starts a cluster with a new kubeconfig, and times from the start of the command's process:
+Each round starts a cluster with a new kubeconfig, and times from the start of the process:
 
     command       the command has read its arguments and taken the cluster's name
     API           the API server has answered a request of ours over TLS
@@ -15,9 +15,9 @@ millisecond, then watches the pod over the API, and starts one script in it. The
 server until there is an answer and calls curl until it succeeds: so what it says includes the start
 of Python and of curl, as a user's own would.
 
-The CPU time is that of all processes of the cluster and of the command until the first answer of the
-app; it is less noisy than the clock. Memory is the sum of the processes' PSS at rest, with ten pods
-of the user's beside the system's.
+The CPU time is that of all processes of the cluster and of the command until the first answer of
+the app; it is less noisy than the clock. Memory is the sum of the processes' PSS, with ten pods of
+the user's beside the system's.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ from podwire.emulator import anchor
 from podwire.errors import ApiError, PodwireError
 from podwire.kube import stream
 from podwire.kube.config import Access, load
-from podwire.kube.plain import Connection
+from podwire.kube.plain import Connection, WebSocket
 from podwire.testing import processes
 from podwire.testing.benchmark import Benchmark
 from podwire.testing.figures import Figure, number, table
@@ -51,7 +51,8 @@ PHASES = ("command", "API", "DNS", "app", "up returned")
 # Not getent: it waits seconds when a question meets no server and the kernel sends no refusal.
 _QUESTION = """
 import socket, struct
-name = b"".join(bytes([len(part)]) + part for part in b"web-svc.default.svc.cluster.local".split(b"."))
+parts = b"web-svc.default.svc.cluster.local".split(b".")
+name = b"".join(bytes([len(part)]) + part for part in parts)
 asked = struct.pack(">6H", 7, 256, 1, 0, 0, 0) + name + struct.pack(">x2H", 1, 1)
 server = next(l.split()[1] for l in open("/etc/resolv.conf") if l.startswith("nameserver"))
 while True:
@@ -122,7 +123,12 @@ def one_round(name: str, folder: Path) -> Round:
         before = children_cpu()
         measured = Round(time.monotonic())
         up = subprocess.Popen(command, stdout=log, stderr=log, env=environ)
-        waiter = threading.Thread(target=lambda: (up.wait(), measured.mark("up returned")))
+
+        def wait() -> None:
+            up.wait()
+            measured.mark("up returned")
+
+        waiter = threading.Thread(target=wait)
         waiter.start()
         try:
             look_on(measured, up, name, kubeconfig)
@@ -194,7 +200,7 @@ def wait_running(connection: Connection, name: str) -> None:
             return
 
 
-def exec_when_possible(access: Access, command: Sequence[str]) -> stream.WebSocket:
+def exec_when_possible(access: Access, command: Sequence[str]) -> WebSocket:
     """Start a command in the client pod, which may be a moment away from taking it."""
     end = time.monotonic() + LIMIT
     while True:

@@ -6,6 +6,7 @@ from podwire.dns import program as dns
 from podwire.emulator.images import agnhost, echo, web
 from podwire.emulator.sandbox.container import BuiltIn
 from podwire.emulator.trace import agent as capture
+from podwire.emulator.trace import fetch
 from podwire.proxy import program as proxy
 
 BUILTINS: Mapping[str, BuiltIn] = {
@@ -13,6 +14,7 @@ BUILTINS: Mapping[str, BuiltIn] = {
     "capture": capture.main,
     "dns": dns.main,
     "echo": echo.main,
+    "fetch": fetch.main,
     "proxy": proxy.main,
     "web": web.main,
 }

@@ -194,7 +194,7 @@ class ClusterAgent:
     async def capture(
         self, points: Sequence[str], *, snaplen: int, filter_: Sequence[Instruction]
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """Ask for a capture; it is armed when the reader has its first bytes."""
+        """Begin to capture; when this returns, no packet is missed any more."""
         known = {point.where: point for point in self.capture_points()}
         unknown = [point for point in points if point not in known]
         if unknown:

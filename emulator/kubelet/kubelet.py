@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 
 from podwire import __version__
 from podwire.emulator.kubelet.context import NodeContext
+from podwire.emulator.kubelet.lease import heartbeat
 from podwire.emulator.kubelet.pod import PodLife
 from podwire.errors import AlreadyExists
 from podwire.kube.informers import Informers
@@ -47,6 +48,7 @@ class Kubelet:
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
             tasks.create_task(self.context.record_events())
+            tasks.create_task(heartbeat(self.context), name=f"lease of {self.context.name}")
             self.context.pods.subscribe(self._pod_changed)
             self._informers.of(ConfigMap).subscribe(self._source_changed)
             self._informers.of(Secret).subscribe(self._source_changed)

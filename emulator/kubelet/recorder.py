@@ -23,7 +23,7 @@ class CaptureAgent:
     async def capture(
         self, points: Sequence[CapturePoint], snaplen: int, filter_: Sequence[Instruction]
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """Ask for a capture; it is armed when the reader has its first bytes."""
+        """Begin to capture; when this returns, no packet is missed any more."""
         order = Order(
             tuple(Point(shown(point.where), point.netns) for point in points),
             snaplen=snaplen,
@@ -33,6 +33,12 @@ class CaptureAgent:
             async with asyncio.timeout(PATIENCE):
                 reader, writer = await self._connect()
                 writer.write(order.line())
+                # The agent speaks first when every socket is armed. What it said goes back at once,
+                # into an empty buffer, so the caller reads it all.
+                first = await reader.read(1 << 24)
+                if not first or first.startswith(b"{"):
+                    raise OSError(first.decode(errors="replace") or "it ended")
+                reader.feed_data(first)
                 return reader, writer
         except (OSError, TimeoutError, StartError) as error:
             raise AgentError(500, "InternalError", f"the capture agent failed: {error}") from error

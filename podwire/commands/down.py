@@ -5,8 +5,7 @@ from pathlib import Path
 
 from podwire.commands import session
 from podwire.commands.output import say
-from podwire.emulator import kubeconfig
-from podwire.emulator import anchor
+from podwire.emulator import anchor, kubeconfig
 from podwire.errors import NotRunning, UsageError
 
 EPILOG = """\

@@ -6,8 +6,7 @@ from typing import Any
 
 from podwire.commands import session
 from podwire.commands.output import age, say, say_json, say_table
-from podwire.emulator import kubeconfig
-from podwire.emulator import anchor
+from podwire.emulator import anchor, kubeconfig
 from podwire.errors import NotRunning
 
 Json = dict[str, Any]

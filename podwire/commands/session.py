@@ -8,8 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from podwire.emulator import kubeconfig
-from podwire.emulator import anchor
+from podwire.emulator import anchor, kubeconfig
 from podwire.errors import NotRunning, PodwireError, UsageError
 
 if TYPE_CHECKING:

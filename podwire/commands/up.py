@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from podwire.commands import session
 from podwire.commands.output import number, say, say_json
-from podwire.emulator import config, config_file, doctor, kubeconfig, machine_facts
+from podwire.emulator import anchor, config, config_file, doctor, kubeconfig, machine_facts
 from podwire.emulator.config import ClusterConfig
-from podwire.emulator import anchor
 from podwire.errors import PodwireError, UsageError
 from podwire.kube.manifests import Manifest, from_paths
 

@@ -4,10 +4,9 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Generic, Self
+from typing import Any, Self
 
 import aiohttp
 import msgspec
@@ -17,47 +16,6 @@ from podwire.kube.codec import decode, encode
 from podwire.kube.names import Key
 from podwire.kube.objects import Pod, Resource, T
 
-# A watch line holds one object; the API server refuses objects over 3 MiB (etcd's habit: 1.5 MiB).
-LONGEST_LINE = 4 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Listing(Generic[T]):
-    """The objects of a list and the revision to watch from."""
-
-    items: tuple[T, ...]
-    resource_version: str
-
-
-@dataclass(frozen=True, slots=True)
-class Event(Generic[T]):
-    """What a watch saw: *type* is ADDED, MODIFIED, DELETED or BOOKMARK."""
-
-    type: str
-    object: T
-
-
-class _ListMeta(msgspec.Struct, rename="camel", frozen=True):
-    resource_version: str = ""
-
-
-class _List(msgspec.Struct):
-    items: list[msgspec.Raw] = []
-    metadata: _ListMeta = _ListMeta()
-
-
-class _WatchLine(msgspec.Struct):
-    type: str
-    object: msgspec.Raw
-
-
-class _Status(msgspec.Struct):
-    code: int = 0
-    reason: str = ""
-    message: str = ""
-
-
-_WATCH_LINE = msgspec.json.Decoder(_WatchLine)
 _JSON = {"Content-Type": "application/json"}
 
 
@@ -135,10 +93,9 @@ class Client:
     ) -> Listing[T]:
         """Return all objects of *kind*; in one namespace if it is given."""
         query = _query(labelSelector=labels, fieldSelector=fields)
-        body = await self._call("GET", collection(kind.RESOURCE, namespace), query=query)
-        listing = msgspec.json.decode(body, type=_List)
-        items = tuple(decode(kind, raw) for raw in listing.items)
-        return Listing(items, listing.metadata.resource_version)
+        return listing(
+            kind, await self._call("GET", collection(kind.RESOURCE, namespace), query=query)
+        )
 
     async def watch(
         self,
@@ -163,7 +120,7 @@ class Client:
         url = self.url + collection(kind.RESOURCE, namespace)
         async with _reached(), self.session.get(url, params=query) as response:
             if response.status != 200:
-                raise _error(response.status, await response.read())
+                raise error_of(response.status, await response.read())
             async for line in _lines(response.content):
                 event = _WATCH_LINE.decode(line)
                 if event.type == "ERROR":
@@ -272,7 +229,7 @@ class Client:
         ):
             answer = await response.read()
             if response.status >= 400:
-                raise _error(response.status, answer)
+                raise error_of(response.status, answer)
             return answer
 
 
@@ -297,28 +254,3 @@ async def _reached() -> AsyncIterator[None]:
 
 def _query(**terms: str) -> dict[str, str]:
     return {name: value for name, value in terms.items() if value}
-
-
-def _error(code: int, body: bytes) -> ApiError:
-    try:
-        status = msgspec.json.decode(body, type=_Status)
-    except msgspec.DecodeError:
-        return ApiError.of(code, "", body.decode(errors="replace").strip() or f"HTTP {code}")
-    return ApiError.of(status.code or code, status.reason, status.message)
-
-
-async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
-    # StreamReader.readline has a limit of its own that is too small for a big ConfigMap.
-    rest = bytearray()
-    while True:
-        chunk = await content.readany()
-        if not chunk:
-            return
-        rest += chunk
-        if len(rest) > LONGEST_LINE and b"\n" not in rest:
-            raise asyncio.LimitOverrunError("a watch line is too long", len(rest))
-        *lines, last = rest.split(b"\n")
-        rest = bytearray(last)
-        for line in lines:
-            if line.strip():
-                yield bytes(line)

@@ -1,4 +1,4 @@
-"""Typed views of Namespace, Node, ConfigMap, Secret, ServiceAccount and Event (v1)."""
+"""Typed views of Namespace, Node, ConfigMap, Secret, ServiceAccount, Event (v1) and Lease."""
 
 import msgspec
 
@@ -119,3 +119,19 @@ class Event(Object, frozen=True):
     type: str = ""
     reporting_component: str = ""
     reporting_instance: str = ""
+
+
+class LeaseSpec(View, frozen=True):
+    """Who holds it, and since when. *renew_time* is a MicroTime."""
+
+    holder_identity: str = ""
+    lease_duration_seconds: int = 0
+    renew_time: str | None = None
+
+
+class Lease(Object, frozen=True):
+    """coordination.k8s.io/v1 Lease: a node's heartbeat."""
+
+    RESOURCE = Resource(group="coordination.k8s.io", version="v1", plural="leases", kind="Lease")
+
+    spec: LeaseSpec = LeaseSpec()

@@ -68,7 +68,7 @@ class Fields:
 
     def yes(self, key: str) -> bool:
         """Return a field that is true or false; absent is false."""
-        return self._typed(key, False, bool, "true or false")  # noqa: FBT003 - the default's value
+        return self._typed(key, False, bool, "true or false")
 
     def one_of(self, key: str, default: str, allowed: tuple[str, ...], why: str = "") -> str:
         """Return a text field that has one of the *allowed* values."""

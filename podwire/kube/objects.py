@@ -8,6 +8,8 @@ from podwire.kube.cluster_objects import (
     ConfigMap,
     Event,
     EventSource,
+    Lease,
+    LeaseSpec,
     Namespace,
     NamespaceSpec,
     NamespaceStatus,
@@ -125,6 +127,7 @@ KINDS: tuple[type[Object], ...] = (
     Secret,
     ServiceAccount,
     Event,
+    Lease,
 )
 
 __all__ = [
@@ -174,6 +177,8 @@ __all__ = [
     "KeyToPath",
     "LabelSelectorRequirement",
     "LabelSelectorSpec",
+    "Lease",
+    "LeaseSpec",
     "Lifecycle",
     "LifecycleHandler",
     "LoadBalancerIngress",

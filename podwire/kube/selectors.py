@@ -86,94 +86,148 @@ def from_selector(spec: LabelSelectorSpec) -> LabelSelector:
 
 
 _TOKEN = re.compile(r"\s*(,|\(|\)|!=|==|=|!|>|<|[^\s,()=!<>]+)")
+_SPECIAL = frozenset((",", "(", ")", "!=", "==", "=", "!", ">", "<"))
+_OPERATORS = "in, notin, =, ==, !=, gt, lt"
+_SIGNS: Mapping[str, Operator] = {
+    "=": "in", "==": "in", "!=": "notin", ">": ">", "<": "<",
+}  # fmt: skip
 
 
 def parse_labels(text: str) -> LabelSelector:
-    """Read `a=b, c in (d,e), !f`; raises SelectorError."""
-    tokens = _TOKEN.findall(text)
+    """Read `a=b, c in (d,e), !f`; raises SelectorError.
+
+    Grammar and messages are those of apimachinery's labels.Parse; whether keys and values are good
+    labels is not looked at.
+    """
+    tokens = _Tokens(_TOKEN.findall(text))
     requirements: list[Requirement] = []
-    at = 0
-    while at < len(tokens):
-        requirement, at = _requirement(tokens, at)
-        requirements.append(requirement)
-        if at < len(tokens):
-            if tokens[at] != ",":
-                raise SelectorError(
-                    f"unable to parse requirement: found '{tokens[at]}', "
-                    "expected: ',' or 'end of string'"
-                )
-            at += 1
-            if at == len(tokens):
-                raise SelectorError(
-                    "unable to parse requirement: found '', expected: identifier after ','"
-                )
+    while (token := tokens.ahead()) != "":
+        if token in _SPECIAL and token != "!":
+            raise SelectorError(f"found '{token}', expected: !, identifier, or 'end of string'")
+        try:
+            requirements.append(_requirement(tokens))
+        except SelectorError as error:
+            raise SelectorError(f"unable to parse requirement: {error}") from None
+        after = tokens.take()
+        if after not in ("", ","):
+            raise SelectorError(f"found '{after}', expected: ',' or 'end of string'")
+        following = tokens.ahead()
+        if after == "," and (following == "" or following in _SPECIAL - {"!"}):
+            raise SelectorError(f"found '{following}', expected: identifier after ','")
     return LabelSelector(tuple(requirements))
 
 
 def parse_fields(text: str) -> tuple[FieldRequirement, ...]:
-    """Read `metadata.name=x,status.phase!=Running`; raises SelectorError."""
+    """Read `metadata.name=x,status.phase!=Running`; raises SelectorError.
+
+    In values a backslash stands before a comma, an equals sign or a backslash that is meant so.
+    """
     requirements: list[FieldRequirement] = []
-    for term in filter(None, (t.strip() for t in text.split(","))):
-        match = re.fullmatch(r"([^=!]+?)\s*(!=|==|=)\s*(.*)", term)
+    for term in _FIELD_TERM.findall(text):
+        if not term:
+            continue
+        match = _FIELD.fullmatch(term)
         if not match:
-            raise SelectorError(f"invalid selector: '{term}'; can't understand '{term}'")
-        requirements.append(FieldRequirement(match[1], match[3], equal=match[2] != "!="))
+            raise SelectorError(f"invalid selector: '{text}'; can't understand '{term}'")
+        value = _unescaped(match[3])
+        requirements.append(FieldRequirement(match[1], value, equal=match[2] != "!="))
     return tuple(requirements)
 
 
-def _requirement(tokens: Sequence[str], at: int) -> tuple[Requirement, int]:
-    word = tokens[at]
-    if word == "!":
-        return Requirement(_name(tokens, at + 1), "absent"), at + 2
-    key = _name(tokens, at)
-    operator = tokens[at + 1] if at + 1 < len(tokens) else ","
-    if operator == ",":
-        return Requirement(key, "exists"), at + 1
-    if operator in ("=", "==", "!=", ">", "<"):
-        value, at = _value(tokens, at + 2)
-        kinds: dict[str, Operator] = {"=": "in", "==": "in", "!=": "notin", ">": ">", "<": "<"}
-        return Requirement(key, kinds[operator], frozenset([value])), at
-    if operator in ("in", "notin"):
-        values, at = _values(tokens, at + 2)
-        return Requirement(key, "in" if operator == "in" else "notin", values), at
-    raise SelectorError(
-        f"unable to parse requirement: found '{operator}', expected: in, notin, =, ==, !=, gt, lt"
-    )
+# Up to a comma that has no backslash before it.
+_FIELD_TERM = re.compile(r"((?:\\.|[^,\\]|\\$)*)(?:,|$)", re.DOTALL)
+_FIELD = re.compile(r"(.*?)(!=|==|=)(.*)", re.DOTALL)
 
 
-def _name(tokens: Sequence[str], at: int) -> str:
-    if at >= len(tokens) or tokens[at] in (",", "(", ")", "=", "==", "!=", "!", ">", "<"):
-        found = tokens[at] if at < len(tokens) else ""
-        raise SelectorError(f"unable to parse requirement: found '{found}', expected: identifier")
-    return tokens[at]
-
-
-def _value(tokens: Sequence[str], at: int) -> tuple[str, int]:
-    # `a=` is legal and means the empty value.
-    if at >= len(tokens) or tokens[at] == ",":
-        return "", at
-    return tokens[at], at + 1
-
-
-def _values(tokens: Sequence[str], at: int) -> tuple[frozenset[str], int]:
-    if at >= len(tokens) or tokens[at] != "(":
-        found = tokens[at] if at < len(tokens) else ""
-        raise SelectorError(f"unable to parse requirement: found '{found}' expected: '('")
-    values: set[str] = set()
-    at += 1
-    expect_value = True
-    while at < len(tokens) and tokens[at] != ")":
-        if tokens[at] == ",":
-            if expect_value:
-                values.add("")
-            expect_value = True
+def _unescaped(value: str) -> str:
+    plain: list[str] = []
+    characters = iter(value)
+    for character in characters:
+        if character == "\\":
+            escaped = next(characters, "")
+            if escaped not in ("\\", ",", "="):
+                raise SelectorError(f"invalid field selector: invalid escape sequence: \\{escaped}")
+            plain.append(escaped)
+        elif character == "=":
+            raise SelectorError("invalid field selector: unescaped character in value: =")
         else:
-            values.add(tokens[at])
-            expect_value = False
-        at += 1
-    if at >= len(tokens):
-        raise SelectorError("unable to parse requirement: found '', expected: ',' or ')'")
-    return frozenset(values), at + 1
+            plain.append(character)
+    return "".join(plain)
+
+
+class _Tokens:
+    """The words and signs of a selector; behind the last one they are empty."""
+
+    def __init__(self, tokens: Sequence[str]) -> None:
+        self._tokens = tokens
+        self._at = 0
+
+    def ahead(self) -> str:
+        return self._tokens[self._at] if self._at < len(self._tokens) else ""
+
+    def take(self) -> str:
+        token = self.ahead()
+        self._at += 1
+        return token
+
+
+def _requirement(tokens: _Tokens) -> Requirement:
+    absent = tokens.ahead() == "!"
+    if absent:
+        tokens.take()
+    key = tokens.take()
+    if key == "" or key in _SPECIAL:
+        raise SelectorError(f"found '{key}', expected: identifier")
+    if absent:
+        return Requirement(key, "absent")
+    if tokens.ahead() in ("", ","):
+        return Requirement(key, "exists")
+    sign = tokens.take()
+    if sign in ("in", "notin"):
+        return Requirement(key, "in" if sign == "in" else "notin", _values(tokens))
+    if sign not in _SIGNS:
+        raise SelectorError(f"found '{sign}', expected: {_OPERATORS}")
+    value = _value(tokens)
+    if sign in (">", "<") and not re.fullmatch(r"[+-]?[0-9]+", value):
+        raise SelectorError(
+            f'values[0][{key}]: Invalid value: "{value}": '
+            "for 'Gt', 'Lt' operators, the value must be an integer"
+        )
+    return Requirement(key, _SIGNS[sign], frozenset([value]))
+
+
+def _value(tokens: _Tokens) -> str:
+    # `a=` is legal and means the empty value.
+    if tokens.ahead() in ("", ","):
+        return ""
+    value = tokens.take()
+    if value in _SPECIAL:
+        raise SelectorError(f"found '{value}', expected: identifier")
+    return value
+
+
+def _values(tokens: _Tokens) -> frozenset[str]:
+    opening = tokens.take()
+    if opening != "(":
+        raise SelectorError(f"found '{opening}' expected: '('")
+    values: set[str] = set()
+    first = True
+    while True:
+        # `()`, `(,a)` and `(a,)` hold the empty value, too.
+        if tokens.ahead() in (",", ")"):
+            values.add("")
+        else:
+            value = tokens.take()
+            if value == "" or value in _SPECIAL:
+                expected = "',', ')' or identifier" if first else "',', or identifier"
+                raise SelectorError(f"found '{value}', expected: {expected}")
+            values.add(value)
+        first = False
+        after = tokens.take()
+        if after == ")":
+            return frozenset(values)
+        if after != ",":
+            raise SelectorError(f"found '{after}', expected: ',' or ')'")
 
 
 def _compares(value: str | None, operator: str, limit: str) -> bool:
