@@ -3,7 +3,7 @@
 Shaped as kubeadm makes them, as far as it matters here; both are pods like any other.
 """
 
-from ipaddress import IPv4Address
+from collections.abc import Mapping
 from typing import Any
 
 Json = dict[str, Any]
@@ -17,9 +17,26 @@ _API_MOUNT: Json = {"name": "api", "mountPath": API_SOCKET}
 _EVERYWHERE: list[Json] = [{"operator": "Exists"}]
 
 
-def addons(dns_service: IPv4Address, domain: str) -> tuple[Json, ...]:
-    """Return the objects, in the order in which they should be created."""
-    return (_kube_proxy(), _dns_service(dns_service), _coredns(domain))
+# What a trace has to know of the network and no other object says: read by podwire.testing.target.
+NETWORK = "podwire-network"
+
+
+def addons(network: Mapping[str, str]) -> tuple[Json, ...]:
+    """Return the objects, in the order in which they should be created.
+
+    *network* has the keys domain, dns, pods, services, external and backend.
+    """
+    return (
+        _kube_proxy(),
+        _dns_service(network["dns"]),
+        _coredns(network["domain"]),
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": NETWORK, "namespace": NAMESPACE},
+            "data": dict(network),
+        },
+    )
 
 
 def _kube_proxy() -> Json:
@@ -59,7 +76,7 @@ def _kube_proxy() -> Json:
     }
 
 
-def _dns_service(address: IPv4Address) -> Json:
+def _dns_service(address: str) -> Json:
     labels = {
         "k8s-app": "kube-dns",
         "kubernetes.io/cluster-service": "true",
@@ -70,7 +87,7 @@ def _dns_service(address: IPv4Address) -> Json:
         "kind": "Service",
         "metadata": {"name": "kube-dns", "namespace": NAMESPACE, "labels": labels},
         "spec": {
-            "clusterIP": str(address),
+            "clusterIP": address,
             "selector": {"k8s-app": "kube-dns"},
             "ports": [
                 {"name": "dns", "port": 53, "protocol": "UDP"},

@@ -45,7 +45,7 @@ from podwire.kube.client import Client
 from podwire.kube.clock import SystemClock
 from podwire.kube.events import EventRecorder
 from podwire.kube.informers import Informers
-from podwire.kube.objects import DaemonSet, Deployment, Object, Service
+from podwire.kube.objects import ConfigMap, DaemonSet, Deployment, Object, Service
 
 API_PORT = 6443
 
@@ -119,7 +119,7 @@ async def _run(config: ClusterConfig, forks: Forks, doors: Doors, progress: Prog
                 publish(doors.published, lambda node: known.node(node).underlay.ip, _outside),
                 name="published ports",
             )
-            for obj in addons(known.dns_service, config.dns_domain):
+            for obj in addons(_network(config, known)):
                 await client.create_raw(_KINDS[obj["kind"]], "kube-system", obj)
             progress.ready(
                 {
@@ -132,7 +132,19 @@ async def _run(config: ClusterConfig, forks: Forks, doors: Doors, progress: Prog
             await asyncio.Event().wait()
 
 
+def _network(config: ClusterConfig, known: ClusterAddresses) -> dict[str, str]:
+    return {
+        "domain": config.dns_domain,
+        "dns": str(known.dns_service),
+        "pods": str(config.pod_subnet),
+        "services": str(config.service_subnet),
+        "external": str(known.external.ip),
+        "backend": config.backend,
+    }
+
+
 _KINDS: dict[str, type[Object]] = {
+    "ConfigMap": ConfigMap,
     "DaemonSet": DaemonSet,
     "Deployment": Deployment,
     "Service": Service,

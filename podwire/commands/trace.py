@@ -40,11 +40,11 @@ def run(args: argparse.Namespace) -> int:
     where = places.parse(args.place, args.namespace or access.namespace).where
     import asyncio  # noqa: PLC0415 - the judge and its loop are for this verb alone
 
-    from podwire.emulator.trace import request, trace  # noqa: PLC0415
-    from podwire.testing.target import ApiTarget  # noqa: PLC0415
+    from podwire.emulator.trace import request  # noqa: PLC0415
+    from podwire.testing import target  # noqa: PLC0415
 
     wanted = request.parse(args.command or [args.target])
-    judged = asyncio.run(trace.trace(ApiTarget(access), where, wanted, timeout=limit))
+    judged = asyncio.run(target.judged(access, where, wanted, limit=limit))
     if not args.no_pcap:
         judged = judged.write(args.write or f"{request.file_stem(wanted)}.pcapng")
     say(judged.render(args.output))

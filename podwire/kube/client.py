@@ -1,8 +1,7 @@
 """List, get, watch and write over HTTP: the only caller of the API server."""
 
-import asyncio
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import TracebackType
@@ -11,7 +10,8 @@ from typing import Any, Self
 import aiohttp
 import msgspec
 
-from podwire.errors import ApiError, Expired, UnreachableError
+from podwire.errors import UnreachableError
+from podwire.kube.answers import Event, Listing, error_of, event, lines, listing
 from podwire.kube.codec import decode, encode
 from podwire.kube.names import Key
 from podwire.kube.objects import Pod, Resource, T
@@ -121,14 +121,8 @@ class Client:
         async with _reached(), self.session.get(url, params=query) as response:
             if response.status != 200:
                 raise error_of(response.status, await response.read())
-            async for line in _lines(response.content):
-                event = _WATCH_LINE.decode(line)
-                if event.type == "ERROR":
-                    status = msgspec.json.decode(event.object, type=_Status)
-                    if status.code == 410:
-                        raise Expired(410, "Expired", status.message)
-                    raise ApiError.of(status.code, status.reason, status.message)
-                yield Event(event.type, decode(kind, event.object))
+            async for line in lines(response.content.iter_any()):
+                yield event(kind, line)
 
     async def get(self, kind: type[T], key: Key) -> T:
         """Return one object; raises NotFound."""
@@ -245,10 +239,10 @@ def path_of(resource: Resource, key: Key) -> str:
 
 
 @asynccontextmanager
-async def _reached() -> AsyncIterator[None]:
+async def _reached() -> AsyncGenerator[None]:
     try:
         yield
-    except (aiohttp.ClientError, OSError, asyncio.LimitOverrunError) as error:
+    except (aiohttp.ClientError, OSError) as error:
         raise UnreachableError(f"the API server cannot be reached: {error}") from error
 
 

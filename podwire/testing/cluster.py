@@ -15,13 +15,13 @@ from typing import Any, TypeVar, cast
 from podwire.emulator.trace import bpf, pcapng, request
 from podwire.emulator.trace import packets as scapy_door  # loads scapy only when it is used
 from podwire.emulator.trace.trace import Trace
-from podwire.emulator.trace.trace import trace as run_trace
 from podwire.errors import NotFound, UsageError
 from podwire.kube import apply as applying
 from podwire.kube import manifests, places, stream, waiting
 from podwire.kube.config import Access
 from podwire.kube.plain import Connection
-from podwire.testing.target import ApiTarget, recording, run
+from podwire.testing.target import judged as judge
+from podwire.testing.target import recording, run
 
 Json = dict[str, Any]
 T = TypeVar("T")
@@ -196,7 +196,7 @@ class Cluster:
         """
         wanted = request.parse([target, *argv])
         where = places.parse(source, self.namespace).where
-        judged = await run_trace(ApiTarget(self.access), where, wanted, timeout=timeout)
+        judged = await judge(self.access, where, wanted, limit=timeout)
         self.traces.append(judged)
         return judged
 

@@ -4,11 +4,16 @@ import asyncio
 import os
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from ipaddress import IPv4Address, IPv4Network
 from typing import Any, cast
 
+from podwire.emulator import addons
 from podwire.emulator.trace import pcapng
+from podwire.emulator.trace.request import Request
 from podwire.emulator.trace.snapshot import Snapshot
-from podwire.emulator.trace.trace import Captured, Execution
+from podwire.emulator.trace.trace import Captured, Execution, Trace
+from podwire.emulator.trace.trace import trace as run_trace
+from podwire.emulator.trace.wiring import Wiring
 from podwire.kube import capture, places, stream
 from podwire.kube.config import Access
 from podwire.kube.plain import Connection, WebSocket
@@ -19,6 +24,7 @@ _LISTS = (
     ("EndpointSlice", "/apis/discovery.k8s.io/v1/endpointslices"),
     ("Node", "/api/v1/nodes"),
 )
+_NETWORK = f"/api/v1/namespaces/{addons.NAMESPACE}/configmaps/{addons.NETWORK}"
 
 
 class ApiTarget:
@@ -60,6 +66,32 @@ class ApiTarget:
                 )
 
         return await asyncio.to_thread(read)
+
+    async def wiring(self) -> Wiring:
+        """Return how the cluster's network is laid, as the cluster itself says."""
+
+        def read() -> dict[str, str]:
+            with Connection(self._access) as connection:
+                found = connection.find(_NETWORK) or {}
+                return cast("dict[str, str]", found.get("data") or {})
+
+        data = await asyncio.to_thread(read)
+        if not data:
+            return Wiring()
+        return Wiring(
+            domain=data["domain"],
+            backend="host-gw" if data["backend"] == "host-gw" else "vxlan",
+            pods=IPv4Network(data["pods"]),
+            services=IPv4Network(data["services"]),
+            dns=IPv4Address(data["dns"]),
+            external=IPv4Address(data["external"]),
+        )
+
+
+async def judged(access: Access, where: str, wanted: Request, *, limit: float) -> Trace:
+    """Make one request at *where* and judge from packets which way it went; *limit* in seconds."""
+    target = ApiTarget(access)
+    return await run_trace(target, where, wanted, timeout=limit, wiring=await target.wiring())
 
 
 async def run(

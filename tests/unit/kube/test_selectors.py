@@ -80,7 +80,7 @@ def test_a_label_selector_chooses(selector: str, chosen: str) -> None:
         ("!a=b", "found '=', expected: ',' or 'end of string'"),
         (
             "rank>high",
-            "unable to parse requirement: values[0][rank]: Invalid value: \"high\": "
+            'unable to parse requirement: values[0][rank]: Invalid value: "high": '
             "for 'Gt', 'Lt' operators, the value must be an integer",
         ),
     ],
@@ -110,7 +110,9 @@ def test_match_expressions(operator: str, values: tuple[str, ...], chosen: str) 
 
 def test_match_labels_and_expressions_must_all_hold() -> None:
     line = LabelSelectorRequirement(key="rank", operator="Gt", values=("1",))
-    wanted = from_selector(LabelSelectorSpec(match_labels={"app": "web"}, match_expressions=(line,)))
+    wanted = from_selector(
+        LabelSelectorSpec(match_labels={"app": "web"}, match_expressions=(line,))
+    )
     assert [name for name, labels in PODS.items() if wanted.matches(labels)] == ["web-2"]
 
 
@@ -140,9 +142,7 @@ def test_a_services_selector_map_everything_and_nothing() -> None:
         (r"a=x\,y,b=1\=1,c=\\", [("a", "x,y", True), ("b", "1=1", True), ("c", "\\", True)]),
     ],
 )
-def test_a_field_selector_is_read(
-    selector: str, requirements: list[tuple[str, str, bool]]
-) -> None:
+def test_a_field_selector_is_read(selector: str, requirements: list[tuple[str, str, bool]]) -> None:
     wanted = tuple(FieldRequirement(f, value, equal=equal) for f, value, equal in requirements)
     assert parse_fields(selector) == wanted
 

@@ -17,8 +17,8 @@ from podwire.emulator.apiserver.store import Store
 from podwire.emulator.controllers.podstate import is_finished, is_ready
 from podwire.emulator.controllers.registry import controllers, run
 from podwire.errors import NotFound
+from podwire.kube.answers import Event as WatchEvent
 from podwire.kube.client import Client
-from podwire.kube.client import Event as WatchEvent
 from podwire.kube.clock import SystemClock, rfc3339
 from podwire.kube.codec import key_of
 from podwire.kube.informers import Informers
