@@ -74,6 +74,4 @@ class User:
 
     def files(self) -> set[str]:
         """Return every file in this user's home."""
-        return {
-            str(path.relative_to(self.home)) for path in self.home.rglob("*") if path.is_file()
-        }
+        return {str(path.relative_to(self.home)) for path in self.home.rglob("*") if path.is_file()}

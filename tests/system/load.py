@@ -50,9 +50,7 @@ async def load(
     pod = cluster.pod(source)
     arguments = [address, str(port), kind, str(workers), folder]
     async with asyncio.TaskGroup() as tasks:
-        running = tasks.create_task(
-            pod.exec(sys.executable, "-I", "-c", _PROGRAM, *arguments)
-        )
+        running = tasks.create_task(pod.exec(sys.executable, "-I", "-c", _PROGRAM, *arguments))
         try:
             await pod.exec(
                 "timeout", "10", "sh", "-c", f"until [ -e {folder}/running ]; do sleep 0.01; done"

@@ -40,7 +40,9 @@ def of_cluster(cluster: str) -> list[Process]:
     wanted = {pid for pid in everything if _names(pid, cluster)}
     while True:
         theirs = set[str]().union(*(within[pid] for pid in wanted))
-        more = {pid for pid, parent in everything.items() if parent in wanted or within[pid] & theirs}
+        more = {
+            pid for pid, parent in everything.items() if parent in wanted or within[pid] & theirs
+        }
         if more <= wanted:
             break
         wanted |= more
@@ -100,7 +102,13 @@ def host_state() -> dict[str, Any]:
     """Return what the host's network is made of: interfaces, addresses, routes, rules, switches."""
     state: dict[str, Any] = {
         what: json.loads(_printed("ip", "-json", *what.split()) or "[]")
-        for what in ("link", "address", "route show table all", "rule", "neighbour show nud permanent")
+        for what in (
+            "link",
+            "address",
+            "route show table all",
+            "rule",
+            "neighbour show nud permanent",
+        )
     }
     if os.getuid() == 0:  # others may not ask
         state["nft"] = _printed("nft", "list", "ruleset")
@@ -182,6 +190,4 @@ def _process(pid: int, parent: int) -> Process | None:
     if not fields or not namespaces:
         os.close(fd)
         return None
-    return Process(
-        pid, parent, fields["Name"], int(fields["NSpid"].split()[-1]), namespaces, fd
-    )
+    return Process(pid, parent, fields["Name"], int(fields["NSpid"].split()[-1]), namespaces, fd)

@@ -136,9 +136,7 @@ def test_ctrl_c_during_up_leaves_nothing(user: User, tmp_path: Path, moment: str
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_kill_9_of_up_in_the_middle_leaves_nothing(
-    user: User, tmp_path: Path, moment: str
-) -> None:
+def test_kill_9_of_up_in_the_middle_leaves_nothing(user: User, tmp_path: Path, moment: str) -> None:
     (tmp_path / "web.yaml").write_text(WEB)
     with at(user, moment, "-f", str(tmp_path / "web.yaml")) as up:
         there = processes.of_cluster(user.cluster)
@@ -342,7 +340,11 @@ def test_a_full_disk_ends_a_capture_with_a_message_and_without_the_file(
     )
     with traffic:
         done = user.podwire(
-            "capture", "external", "-w", f"{disk}/all.pcapng", wrapper=(*IN_OWN_MOUNTS, script, "sh")
+            "capture",
+            "external",
+            "-w",
+            f"{disk}/all.pcapng",
+            wrapper=(*IN_OWN_MOUNTS, script, "sh"),
         )
         traffic.kill()
     assert done.returncode == 1, done.stderr

@@ -160,7 +160,9 @@ async def test_tcp_and_udp_share_a_port_of_a_service(cluster: Cluster) -> None:
 
 
 async def test_a_service_whose_selector_matches_nothing_refuses(cluster: Cluster) -> None:
-    await cluster.apply(WEB.replace("selector: {app: web}", "selector: {app: nobody}") + "---" + CLIENT)
+    await cluster.apply(
+        WEB.replace("selector: {app: web}", "selector: {app: nobody}") + "---" + CLIENT
+    )
     await cluster.ready("client")
     shown = await cluster.pod("client").exec(
         "curl", "-sS", "--max-time", "3", "http://web-svc/", check=False

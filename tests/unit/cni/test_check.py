@@ -35,7 +35,7 @@ PREVIOUS = Result(
 def link(
     number: int, name: str, kind: str, *, master: int = 0, peer: int = 0, mac: str = MAC
 ) -> Link:
-    return Link(number, name, kind, mac, 1500, True, 6, master, peer, "", False)  # noqa: FBT003
+    return Link(number, name, kind, mac, 1500, True, 6, master, peer, "", False)
 
 
 def route(destination: str, gateway: str) -> Route:

@@ -10,9 +10,9 @@ import pytest
 import yaml
 
 from podwire.cli import main
+from podwire.emulator import anchor
 from podwire.emulator.config import ClusterConfig
 from podwire.emulator.doctor import Facts
-from podwire.emulator import anchor
 from podwire.errors import AlreadyRunning, NotRunning
 
 if TYPE_CHECKING:
