@@ -1,14 +1,18 @@
-"""A cluster's own certificate authority and what it signs: EC P-256, made anew for each cluster."""
+"""A cluster's own certificate authority and what it signs: EC P-256, made anew for each cluster.
+
+The only part that needs cryptography, which takes 25 ms to load: a process of its own makes them.
+"""
 
 import datetime
 from collections.abc import Iterable
-from dataclasses import dataclass
 from ipaddress import ip_address
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from podwire.kube.credentials import ClusterCertificates, Credential
 
 # The names under which pods, nodes and this machine reach the API server.
 SERVER_NAMES = ("localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc")
@@ -19,23 +23,6 @@ ADMIN_GROUP = "system:masters"
 
 _LIFETIME = datetime.timedelta(days=365)
 _SKEW = datetime.timedelta(hours=1)  # a container's clock may be a little behind
-
-
-@dataclass(frozen=True, slots=True)
-class Credential:
-    """A certificate and its private key, both PEM."""
-
-    certificate: bytes
-    key: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class ClusterCertificates:
-    """All that a cluster's API server and its administrator show each other, PEM."""
-
-    authority: bytes
-    server: Credential
-    admin: Credential
 
 
 class Authority:

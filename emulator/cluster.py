@@ -19,7 +19,6 @@ from ipaddress import IPv4Address
 import uvloop
 
 from podwire import linux
-from podwire.emulator import certificates
 from podwire.emulator.addons import addons
 from podwire.emulator.addressing import ClusterAddresses, addresses
 from podwire.emulator.apiserver.request import Network
@@ -41,6 +40,7 @@ from podwire.emulator.sandbox import paths
 from podwire.emulator.sandbox.forks import Forks, Place, Program
 from podwire.emulator.sandbox.progress import Progress
 from podwire.emulator.topology import network_list
+from podwire.kube import credentials
 from podwire.kube.client import Client
 from podwire.kube.clock import SystemClock
 from podwire.kube.events import EventRecorder
@@ -71,15 +71,8 @@ async def _run(config: ClusterConfig, forks: Forks, doors: Doors, progress: Prog
     known = addresses(config)
     clock = SystemClock()
     forks.start()
-    kept = certificates.for_cluster(
-        config.name,
-        dns_domain=config.dns_domain,
-        addresses=(
-            str(config.api_server_address),
-            str(known.control_plane.ip),
-            str(known.api_service),
-        ),
-    )
+    kept = credentials.decode(paths.CREDENTIALS.read_bytes())
+    paths.CREDENTIALS.unlink()
     async with (
         asyncio.TaskGroup() as tasks,
         Client.unix(paths.API_SOCKET, user="system:podwire") as client,
@@ -154,7 +147,7 @@ _KINDS: dict[str, type[Object]] = {
 @asynccontextmanager
 async def _serving(
     server: ApiServer,
-    kept: certificates.ClusterCertificates,
+    kept: credentials.ClusterCertificates,
     api: socket.socket,
     control_plane_address: IPv4Address,
 ) -> AsyncIterator[None]:
@@ -166,7 +159,7 @@ async def _serving(
         yield
 
 
-def _tls(kept: certificates.ClusterCertificates) -> ssl.SSLContext:
+def _tls(kept: credentials.ClusterCertificates) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.verify_mode = ssl.CERT_OPTIONAL
     context.load_verify_locations(cadata=kept.authority.decode())

@@ -8,6 +8,8 @@ NETNS = Path("/run/netns")
 BASE = Path("/run/podwire")
 API_SOCKET = BASE / "api.sock"
 CAPTURE_SOCKET = BASE / "capture.sock"
+# From the process that makes the certificates to the control plane, which takes it away.
+CREDENTIALS = BASE / "credentials.json"
 # Per pod: volumes, resolv.conf, hosts, logs.
 PODS = BASE / "pods"
 # Where a container's new root is put together, in its own mount namespace.
