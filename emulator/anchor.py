@@ -198,13 +198,18 @@ class _Anchor:
 
     def _start_keeper(self) -> int:
         assert self._link is not None
+        anchor = os.getpid()
+        # Python forgets, in the child of a fork, what signals came before it was whole; an order to
+        # end must not be lost so. Blocked, it waits until the keeper can obey.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         pid = os.fork()
         if pid == 0:
             # Imported here: only the inside needs it, and `podwire up` should start light.
             from podwire.emulator.keeper import keep  # noqa: PLC0415
 
             self._name.close()
-            keep(self._config, self._doors, self._link)
+            keep(self._config, self._doors, self._link, anchor=anchor)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         return pid
 
     def _serve(self, keeper: int) -> None:

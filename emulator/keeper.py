@@ -24,12 +24,14 @@ _ALL_BUT_USER = (
 )
 
 
-def keep(config: ClusterConfig, doors: Doors, link: socket.socket) -> NoReturn:
-    """Start the supervisor in new namespaces and wait for its end."""
+def keep(config: ClusterConfig, doors: Doors, link: socket.socket, *, anchor: int) -> NoReturn:
+    """Start the supervisor in new namespaces and wait for its end.
+
+    *anchor* is our parent's pid. SIGTERM is blocked when this is called.
+    """
     status = 70
     try:
         linux.set_process_name("podwire-keeper")
-        anchor = os.getppid()
         try:
             enter_namespaces()
         except OSError as error:
@@ -42,14 +44,16 @@ def keep(config: ClusterConfig, doors: Doors, link: socket.socket) -> NoReturn:
         linux.die_with_parent()
         if os.getppid() != anchor:
             os._exit(70)
+        ourselves = os.pidfd_open(os.getpid())
         supervisor = os.fork()
         if supervisor == 0:
             from podwire.emulator.supervisor import supervise  # noqa: PLC0415
 
-            supervise(config, doors, link)
+            supervise(config, doors, link, ourselves)
         doors.close()
         link.close()
         signal.signal(signal.SIGTERM, lambda _n, _f: os.kill(supervisor, signal.SIGKILL))
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         _pid, wait_status = os.waitpid(supervisor, 0)
         status = os.waitstatus_to_exitcode(wait_status) & 0x7F
     finally:

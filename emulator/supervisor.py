@@ -1,17 +1,22 @@
 """PID 1 of the sandbox: makes its file system and network, starts the zygote, then forks.
 
 Two fork servers: PID 1, which has loaded little and so forks fast, for programs of the host, CNI
-plugins and namespaces; and the zygote, which has loaded everything, for the built-in programs and
-the control plane. The network is built by a child while the zygote loads: two cores are there, and
-the time from `podwire up` to the first answer is what users feel.
+plugins and namespaces; and the zygote, for the built-in programs. The control plane is a fork of
+the zygote from when that has loaded what both need. Children build the network and the certificates
+meanwhile: the time from `podwire up` to the first answer is what users feel, most of it goes into
+loading libraries, and there are two cores.
 """
 
+import contextlib
+import gc
+import importlib
 import os
+import select
 import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from typing import NoReturn
 
@@ -29,32 +34,43 @@ from podwire.errors import PodwireError
 # The programs of messages.LIGHT.
 _LIGHT: Mapping[str, BuiltIn] = {"cni": cni.main, "pause": pause.main}
 
+# What the control plane and the built-in programs have in common: HTTP on both ends, and objects.
+_COMMON = ("podwire.emulator.images.web", "podwire.kube.informers")
 
-def supervise(config: ClusterConfig, doors: Doors, link: socket.socket) -> NoReturn:
-    """Be PID 1 until something that the cluster cannot live without ends."""
+
+def supervise(config: ClusterConfig, doors: Doors, link: socket.socket, keeper: int) -> NoReturn:
+    """Be PID 1 until something that the cluster cannot live without ends.
+
+    *keeper* is a pidfd of our parent. SIGTERM is blocked when this is called.
+    """
     progress = Progress(link)
     try:
         linux.die_with_parent()
-        if os.getppid() != 0:
-            # In a new PID namespace the parent is outside and shows as 0 while it lives.
+        # The keeper may have ended before that; our parent's pid is 0 either way, for it is
+        # outside of our PID namespace.
+        if select.select([keeper], [], [], 0)[0]:
             os._exit(70)
+        os.close(keeper)
         linux.set_process_name("podwire-init")
         # What a terminal or a user sends to the whole group is for `podwire`, not for the cluster.
         for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         _make_file_system()
         network = _in_child(lambda: _build_network(config), "the network of the cluster")
+        made = _in_child(lambda: _make_certificates(config), "the certificates of the cluster")
         ours, theirs = forkserver.channel()
-        networked, tell = os.pipe2(os.O_CLOEXEC)
+        prepared, tell = os.pipe2(os.O_CLOEXEC)
         zygote = os.fork()
         if zygote == 0:
             ours.close()
             os.close(tell)
-            _be_zygote(config, doors, theirs, networked, progress)
+            _be_zygote(config, doors, theirs, prepared, progress)
         for end in (theirs, doors):
             end.close()
         network()
         progress.step(f"network of {len(config.nodes)} nodes made")
+        made()
         os.close(tell)
         link.close()
         ForkServer(ours, _LIGHT).run({zygote: "the zygote"}, _last_words)
@@ -73,29 +89,38 @@ def _be_zygote(
     config: ClusterConfig,
     doors: Doors,
     light: socket.socket,
-    networked: int,
+    prepared: int,
     progress: Progress,
 ) -> NoReturn:
-    """Load everything once, start the control plane as a fork, then fork built-in programs."""
+    """Load what all need, start the control plane as a fork, then fork built-in programs."""
     try:
         linux.set_process_name("podwire-zygote")
         began = time.monotonic()
-        from podwire.emulator.builtins import BUILTINS  # noqa: PLC0415
-        from podwire.emulator.cluster import control_plane  # noqa: PLC0415
-
-        progress.step(f"libraries loaded in {time.monotonic() - began:.2f} s")
-        os.read(networked, 1)
+        # Modules that load leave hardly any garbage: to look for it takes time, and would write to
+        # pages of memory that are to be shared.
+        gc.disable()
+        with _no_authorities():
+            for module in _COMMON:
+                importlib.import_module(module)
         ours, theirs = forkserver.channel()
         control = os.fork()
         if control == 0:
             ours.close()
             signal.signal(signal.SIGINT, signal.SIG_DFL)
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            from podwire.emulator.cluster import control_plane  # noqa: PLC0415 - only here
+
+            gc.freeze()
+            gc.enable()
+            progress.step(f"libraries loaded in {time.monotonic() - began:.2f} s")
+            os.read(prepared, 1)
             control_plane(config, light, theirs, doors, progress)
             os._exit(0)
         for end in (theirs, light, doors):
             end.close()
         progress.close()
+        from podwire.emulator.builtins import BUILTINS  # noqa: PLC0415 - beside the control plane
+
         ForkServer(ours, BUILTINS).run({control: "the control plane"}, _last_words)
     except BaseException:  # noqa: BLE001 - a forked child must not return into its parent
         sys.excepthook(*sys.exc_info())
@@ -140,6 +165,41 @@ def _build_network(config: ClusterConfig) -> None:
     from podwire.emulator.topology import topology  # noqa: PLC0415
 
     build(topology(config), Path(paths.NETNS))
+
+
+def _make_certificates(config: ClusterConfig) -> None:
+    from podwire.emulator import certificates  # noqa: PLC0415 - only in this child: 25 ms
+    from podwire.emulator.addressing import addresses  # noqa: PLC0415 - beside the others' imports
+    from podwire.kube import credentials  # noqa: PLC0415
+
+    known = addresses(config)
+    made = certificates.for_cluster(
+        config.name,
+        dns_domain=config.dns_domain,
+        addresses=(
+            str(config.api_server_address),
+            str(known.control_plane.ip),
+            str(known.api_service),
+        ),
+    )
+    paths.CREDENTIALS.touch(mode=0o600)
+    paths.CREDENTIALS.write_bytes(credentials.encode(made))
+
+
+@contextlib.contextmanager
+def _no_authorities() -> Generator[None, None, None]:
+    """Keep aiohttp, while it is imported, from reading the certificates of the whole internet.
+
+    That takes 40 ms, and nothing in a sandbox talks to the internet.
+    """
+    before = os.environ.get("SSL_CERT_FILE")
+    os.environ["SSL_CERT_FILE"] = os.devnull
+    try:
+        yield
+    finally:
+        del os.environ["SSL_CERT_FILE"]
+        if before is not None:
+            os.environ["SSL_CERT_FILE"] = before
 
 
 def _in_child(work: Callable[[], None], what: str) -> Callable[[], None]:

@@ -4,6 +4,8 @@ import asyncio
 import logging
 from dataclasses import dataclass
 
+from msgspec.structs import replace
+
 from podwire.errors import ApiError, NotFound, UnreachableError
 from podwire.kube.client import Client
 from podwire.kube.clock import Clock, rfc3339
@@ -12,6 +14,8 @@ from podwire.kube.names import Key
 from podwire.kube.objects import Event, EventSource, Object, ObjectMeta, ObjectReference
 
 log = logging.getLogger(__name__)
+
+_MOST_REMEMBERED = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,15 +60,7 @@ class EventRecorder:
         """Note that *reason* happened to *obj*; *type_* is Normal or Warning."""
         about = reference_to(obj)
         if field_path:
-            about = ObjectReference(
-                kind=about.kind,
-                namespace=about.namespace,
-                name=about.name,
-                uid=about.uid,
-                api_version=about.api_version,
-                resource_version=about.resource_version,
-                field_path=field_path,
-            )
+            about = replace(about, field_path=field_path)
         self._queue.put_nowait(_Happening(about, type_, reason, message))
 
     async def run(self) -> None:
@@ -87,8 +83,15 @@ class EventRecorder:
                 return
             except NotFound:
                 del self._written[happening.identity]
+        key = await self._create(happening, moment)
+        if len(self._written) > _MOST_REMEMBERED:
+            self._written.clear()
+        self._written[happening.identity] = (key, 1)
+
+    async def _create(self, happening: _Happening, moment: str) -> Key:
         self._serial += 1
-        # client-go names events after the object and the time in nanoseconds, in hex.
+        # client-go names events after the object and the time in nanoseconds, in hex. Clocks are
+        # coarser than that, hence the serial number.
         stamp = int(self._clock.now() * 1e9) + self._serial
         key = Key(happening.about.namespace or "default", f"{happening.about.name}.{stamp:x}")
         await self._client.create(
@@ -106,6 +109,4 @@ class EventRecorder:
                 reporting_instance=self._source.host,
             )
         )
-        if len(self._written) > 4096:
-            self._written.clear()
-        self._written[happening.identity] = (key, 1)
+        return key

@@ -60,11 +60,12 @@ class Informer(Generic[T]):
 
     async def run(self) -> None:
         """Keep the copy true until cancelled."""
+        clock = asyncio.get_running_loop().time
         delay = FIRST_RETRY
         while True:
+            began = clock()
             try:
                 await self._list()
-                delay = FIRST_RETRY
                 while True:
                     await self._watch()
             except Expired:
@@ -72,6 +73,8 @@ class Informer(Generic[T]):
             except (ApiError, UnreachableError) as error:
                 # A refusal will not go away by itself: it must be seen.
                 level = logging.WARNING if isinstance(error, ApiError) else logging.INFO
+                if clock() - began > LAST_RETRY:
+                    delay = FIRST_RETRY
                 log.log(level, "watch of %s: %s; again in %.2f s", self.kind.__name__, error, delay)
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, LAST_RETRY)
