@@ -1,8 +1,10 @@
-"""How many questions the DNS server answers per second over loopback; prints, asserts nothing.
+"""How many questions the DNS server answers per second over loopback.
 
-`python bench/dns.py [SECONDS]` starts the server in a process of its own, once on each event loop,
-and asks it from this one with 64 questions under way. It also times how long the table takes to
-take in Services.
+    .venv/bin/python -P bench/dns.py [--rounds N] [--seconds S] [--check] [-o json]
+
+Starts the server in a process of its own, on the product's event loop (uvloop) and for comparison
+on asyncio's, and asks it from this one with 64 questions under way. Also times how long the table
+takes to take in Services. The only goal: each question gets an answer.
 """
 
 import asyncio
@@ -12,6 +14,7 @@ import signal
 import socket
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Sequence
 from ipaddress import ip_address
 
@@ -30,16 +33,20 @@ from podwire.dns.wire import question_packet
 from podwire.kube.clock import SystemClock
 from podwire.kube.codec import convert
 from podwire.kube.objects import EndpointSlice, Namespace, Service
+from podwire.testing.benchmark import Benchmark
+from podwire.testing.figures import Figure
 
 SERVICES = 1000
 UNDER_WAY = 64
 ZONES = ("cluster.local.", "in-addr.arpa.", "ip6.arpa.")
 
 
-def main(argv: Sequence[str]) -> None:
+def main(argv: Sequence[str]) -> int:
     """Measure and print."""
-    seconds = float(argv[0]) if argv else 3.0
-    table = filled()
+    bench = Benchmark(__doc__ or "", rounds=3)
+    bench.parser.add_argument("--seconds", type=float, default=2.0, help="of each measurement")
+    options = bench.parse(argv)
+    table, filling = filled()
     questions = {
         "one name, A": [packet("svc-1.default.svc.cluster.local.", Kind.A)],
         "1000 names, A": [
@@ -50,16 +57,24 @@ def main(argv: Sequence[str]) -> None:
             packet(f"x{n}.example{n}.default.svc.cluster.local.", Kind.A) for n in range(20_000)
         ],
     }
-    for loop in ("asyncio", "uvloop"):
+    rates = defaultdict[tuple[str, str], list[float]](list)
+    unanswered = 0
+    for turn in range(options.rounds):
         for what, packets in questions.items():
-            rate, lost = measure(loop, table, packets, seconds)
-            say(f"{loop:8} {what:28} {rate:9,.0f} answers/s  {lost} lost")
-
-
-def say(line: str) -> None:
-    """Print a line at once: forks must not inherit it unprinted."""
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
+            for loop in ("uvloop", "asyncio"):
+                rate, lost = measure(loop, table, packets, options.seconds)
+                rates[what, loop].append(rate)
+                unanswered += lost
+                bench.say(
+                    f"round {turn + 1}  {loop:8} {what:26} {rate:9,.0f} answers/s, {lost} lost"
+                )
+    figures = [
+        Figure(f"DNS, {loop}: {what}", "answers/s", tuple(values), more_is_better=True)
+        for (what, loop), values in rates.items()
+    ]
+    figures.append(Figure("DNS: questions without an answer", "", (float(unanswered),), goal=0.0))
+    figures.append(Figure(f"DNS: table takes in {SERVICES} Services", "ms", (filling * 1e3,)))
+    return bench.finish(figures, options)
 
 
 def packet(name: str, kind: int) -> bytes:
@@ -67,8 +82,8 @@ def packet(name: str, kind: int) -> bytes:
     return question_packet(0, Question(name, kind))
 
 
-def filled() -> Table:
-    """Return a table of 1000 Services, and print how long they took."""
+def filled() -> tuple[Table, float]:
+    """Return a table of 1000 Services, and how many seconds they took."""
     services = [
         convert(
             Service,
@@ -106,12 +121,11 @@ def filled() -> Table:
     for service in services:
         table.change_service(None, service, now=1.0)
     took = time.perf_counter() - began
-    say(f"table: {SERVICES} Services in {took * 1e3:.1f} ms")
     table.change_service(None, peers, now=1.0)
     table.change_slice(None, slice_, now=1.0)
     table.change_namespace(None, convert(Namespace, {"metadata": {"name": "default"}}))
     table.synced()
-    return table
+    return table, took
 
 
 def measure(loop: str, table: Table, packets: Sequence[bytes], seconds: float) -> tuple[float, int]:
@@ -175,4 +189,4 @@ def ask(port: int, packets: Sequence[bytes], seconds: float) -> tuple[float, int
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(main(sys.argv[1:]))

@@ -13,6 +13,7 @@ import os
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -139,7 +140,13 @@ def deployment(count: int) -> Json:
 
 def cpu(root: int) -> dict[str, float]:
     """Return the CPU seconds of a cluster's processes by kind, those of ended ones included."""
-    return {use.kind: use.cpu for use in processes.by_kind(processes.descendants(root))}
+    used = defaultdict[str, float](float)
+    for process in processes.descendants(root):
+        # A process that has ended counts for the one that forked it: so do those that run.
+        own = process.kind.startswith("podwire-")
+        used[process.kind if own else "podwire-zygote and pods"] += process.cpu
+    used["podwire-zygote and pods"] += used.pop("podwire-zygote", 0.0)
+    return dict(used)
 
 
 def difference(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:

@@ -1,11 +1,12 @@
 """Compares the proxy's TCP relay with HAProxy: same namespaces, same load, in turn.
 
-    .venv/bin/python bench/relay.py [--rounds N] [--seconds S] [--only bulk,keepalive,new]
+    .venv/bin/python -P bench/relay.py [--rounds N] [--seconds S] [--only bulk,keepalive,new]
+                                       [--check] [-o json]
 
 Makes three network namespaces of its own, client -- node -- backend, joined by veth pairs. On the
 node the two relays listen on a ClusterIP each; wrk and iperf3 run in the client's namespace, nginx
 and iperf3 in the backend's. Each round measures both relays, one after the other, and prints their
-ratio; the last lines are the medians. Exit status 1 when a median misses its target.
+ratio; the goals are for the ratios' medians. "direct" is without a relay.
 
 Needs haproxy, wrk, iperf3, nginx, ip, nsenter and unshare; works as root and as an ordinary user
 who may make user namespaces. Everything runs in a PID namespace that ends with this program, so
@@ -21,11 +22,11 @@ import random
 import re
 import shutil
 import signal
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -40,6 +41,8 @@ from podwire.proxy.limits import raise_file_limit
 from podwire.proxy.listeners import Listeners
 from podwire.proxy.table import Frontend, PortName, Route, Target
 from podwire.proxy.tcp import Relay
+from podwire.testing.benchmark import Benchmark
+from podwire.testing.figures import Figure
 
 CLUSTER_IPS = {"podwire": "10.96.0.80", "haproxy": "10.96.0.81"}
 NODE_IP = "10.0.2.1"
@@ -103,8 +106,9 @@ class Load:
 class Bench:
     """Three namespaces with a client, a node and a backend."""
 
-    def __init__(self, folder: Path, seconds: int) -> None:
+    def __init__(self, folder: Path, seconds: int, say: Callable[[str], None]) -> None:
         self.folder = folder
+        self.say = say
         self.seconds = seconds
         self._spaces: dict[str, int] = {}
 
@@ -165,7 +169,7 @@ class Bench:
         )  # fmt: skip
         bad = re.search(r"Socket errors: .*|Non-2xx.*", text)
         if bad:
-            say(f"    ({address}: {bad.group(0)})")
+            self.say(f"    ({address}: {bad.group(0)})")
         found = re.search(r"Requests/sec:\s+([\d.]+)", text)
         return float(found.group(1)) if found else 0.0
 
@@ -216,46 +220,51 @@ LOADS = (
 
 def main() -> int:
     """Run the comparison; the inner call of itself is in namespaces of its own."""
-    parser = argparse.ArgumentParser(description="Compare the proxy's TCP relay with HAProxy.")
-    parser.add_argument("--rounds", type=int, default=3)
+    command = Benchmark(__doc__ or "", rounds=5)
+    parser = command.parser
     parser.add_argument("--seconds", type=int, default=3, help="length of each measurement")
     parser.add_argument("--only", default="bulk,keepalive,new", help="loads, comma-separated")
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
-    options = parser.parse_args()
+    options = command.parse(sys.argv[1:])
     if options.serve:
         uvloop.run(serve())
         return 0
     if not options.inside:
         missing = [program for program in PROGRAMS if shutil.which(program) is None]
         if missing:
-            say(f"bench/relay.py needs {', '.join(missing)}; run: apt-get install "
-                "haproxy wrk iperf3 nginx-light iproute2 util-linux")  # fmt: skip
+            sys.stderr.write(f"bench/relay.py needs {', '.join(missing)}; run: apt-get install "
+                             "haproxy wrk iperf3 nginx-light iproute2 util-linux\n")  # fmt: skip
             return 69
         user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
         spaces = ["--net", "--pid", "--fork", "--kill-child", "--mount-proc"]
-        inner = [sys.executable, __file__, *sys.argv[1:], "--inside"]
+        inner = [sys.executable, "-P", __file__, *sys.argv[1:], "--inside"]
         return subprocess.run(["unshare", *user, *spaces, *inner], check=False).returncode
     wanted = options.only.split(",")
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-        bench = Bench(Path(folder), options.seconds)
+        bench = Bench(Path(folder), options.seconds, command.say)
         bench.build(stack)
-        return compare(bench, [load for load in LOADS if load.name in wanted], options.rounds)
+        loads = [load for load in LOADS if load.name in wanted]
+        return command.finish(compare(bench, loads, options.rounds), options)
 
 
-def compare(bench: Bench, loads: Sequence[Load], rounds: int) -> int:
-    """Print both relays' numbers and ratios round by round; return the exit status."""
+def compare(bench: Bench, loads: Sequence[Load], rounds: int) -> list[Figure]:
+    """Return both relays' numbers and ratios; print them round by round."""
     config = bench.folder / "haproxy.cfg"
     config.write_text(
         HAPROXY.format(cluster_ip=CLUSTER_IPS["haproxy"], backend=BACKEND_IP, web=WEB, bulk=BULK)
     )
     commands = {
-        "podwire": (sys.executable, __file__, "--serve"),
+        "podwire": (sys.executable, "-P", __file__, "--serve"),
         "haproxy": ("haproxy", "-db", "-q", "-f", str(config)),
     }
+    figures = list[Figure]()
     for load in loads:
-        say(f"direct   {load.name:<10} {load.measure(bench, BACKEND_IP):>10,.1f} {load.unit}")
+        direct = load.measure(bench, BACKEND_IP)
+        bench.say(f"direct   {load.name:<10} {direct:>10,.1f} {load.unit}")
+        figures.append(Figure(f"direct: {load.name}", load.unit, (direct,), more_is_better=True))
     ratios: dict[str, list[float]] = {load.name: [] for load in loads}
+    rates = defaultdict[tuple[str, str], list[float]](list)
     with ExitStack() as stack:
         for relay, command in commands.items():
             stack.enter_context(bench.running("node", *command))
@@ -268,17 +277,32 @@ def compare(bench: Bench, loads: Sequence[Load], rounds: int) -> int:
                 seen = {relay: load.measure(bench, CLUSTER_IPS[relay]) for relay in order}
                 ratio = seen["podwire"] / seen["haproxy"] if seen["haproxy"] else 0.0
                 ratios[load.name].append(ratio)
-                say(
+                for relay, rate in seen.items():
+                    rates[relay, load.name].append(rate)
+                bench.say(
                     f"round {turn + 1}  {load.name:<10} podwire {seen['podwire']:>10,.1f}  "
                     f"haproxy {seen['haproxy']:>10,.1f} {load.unit:<14} ratio {ratio:.2f}"
                 )
-    missed = False
     for load in loads:
-        median = statistics.median(ratios[load.name])
-        verdict = "ok" if median >= load.target else "MISSED"
-        missed |= median < load.target
-        say(f"median   {load.name:<10} ratio {median:.2f}   target {load.target:.2f}   {verdict}")
-    return 1 if missed else 0
+        figures += [
+            Figure(
+                f"{relay}: {load.name}",
+                load.unit,
+                tuple(rates[relay, load.name]),
+                more_is_better=True,
+            )
+            for relay in commands
+        ]
+        figures.append(
+            Figure(
+                f"podwire to HAProxy: {load.name}",
+                "x",
+                tuple(ratios[load.name]),
+                goal=load.target,
+                more_is_better=True,
+            )
+        )
+    return figures
 
 
 async def serve() -> None:
@@ -299,12 +323,6 @@ async def serve() -> None:
     await stop.wait()
     listeners.close()
     relay.close()
-
-
-def say(text: str) -> None:
-    """Print *text* now, also into a pipe."""
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -57,10 +57,17 @@ class Running:
         os.waitpid(self.pid, 0)
 
 
-def start(config: ClusterConfig, kubeconfig: Path | None, report: Callable[[str], None]) -> Running:
+def start(
+    config: ClusterConfig,
+    kubeconfig: Path | None,
+    report: Callable[[str], None],
+    *,
+    meanwhile: Callable[[], object],
+) -> Running:
     """Start the cluster and return when its API server answers.
 
-    *report* hears each step that is done. Call it from a process with one thread: it forks.
+    *report* hears each step that is done; *meanwhile* is called while the inside starts. Call this
+    from a process with one thread: it forks.
     Raises AlreadyRunning, PortInUse, MachineError, or whatever stopped the inside.
     """
     name = _take_name(config.name)
@@ -77,6 +84,7 @@ def start(config: ClusterConfig, kubeconfig: Path | None, report: Callable[[str]
     for end in (there, name, doors):
         end.close()
     try:
+        meanwhile()
         access = _follow(here, report)
     except BaseException:
         here.close()

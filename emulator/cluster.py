@@ -92,7 +92,7 @@ async def _run(config: ClusterConfig, forks: Forks, doors: Doors, progress: Prog
             random.SystemRandom(),
             network=Network(services=config.service_subnet),
         )
-        server.fill(known.control_plane.ip, API_PORT)
+        server.fill(API_PORT)
         async with _serving(server, kept, doors.api, known.control_plane.ip):
             progress.step("API server answers")
             tasks.create_task(informers.run(), name="informers")

@@ -6,9 +6,10 @@ not the same on every machine are looked up by machine.
 
 import ctypes
 import os
+import resource
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -33,7 +34,8 @@ _PR_SET_NAME = 15
 _AT_FDCWD = -100
 _AT_RECURSIVE = 0x8000
 _SYS_MOUNT_SETATTR = 442
-_SYS_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}.get(os.uname().machine, 155)
+# Machines that came after x86_64 share one table (asm-generic).
+_SYS_PIVOT_ROOT = 155 if os.uname().machine == "x86_64" else 41
 _MOUNT_ATTR_RDONLY = 1
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -58,7 +60,10 @@ def setns(fd: int, flags: int) -> None:
 def mount(
     source: str, target: str | Path, kind: str = "", flags: int = 0, options: str = ""
 ) -> None:
-    """Mount *source* on *target*; flags and options as in mount(2)."""
+    """Make *source* appear on *target*.
+
+    Flags and options are those of mount(2).
+    """
     _check(
         _libc.mount(
             os.fsencode(source),
@@ -116,8 +121,14 @@ def set_process_name(name: str) -> None:
     _libc.prctl(_PR_SET_NAME, name.encode()[:15], 0, 0, 0)
 
 
+def allow_many_descriptors() -> None:
+    """Let this process have as many open descriptors as it may: soft limits are often 1024."""
+    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 @contextmanager
-def network_namespace(path: str | Path) -> Iterator[None]:
+def network_namespace(path: str | Path) -> Generator[None]:
     """Be in the network namespace at *path* inside the block.
 
     There must be no await inside: the whole thread moves. A socket opened inside stays in that

@@ -10,7 +10,7 @@ from ipaddress import AddressValueError, IPv4Address, IPv4Network
 from typing import Any
 
 from podwire.emulator.apiserver.admit import FieldError
-from podwire.emulator.apiserver.fields import items, struct
+from podwire.emulator.apiserver.fields import many, struct
 from podwire.emulator.apiserver.request import Dice, Network
 from podwire.emulator.apiserver.store import Stored
 
@@ -50,8 +50,8 @@ def inherit(spec: Json, old: Json) -> None:
         if not spec.get("clusterIPs") and spec.get("clusterIP") == old.get("clusterIP"):
             _copy(spec, old, "clusterIPs")
     if _has_node_ports(spec) and _has_node_ports(old):
-        known = {_identity(p): p.get("nodePort") for p in items(old, "ports")}
-        for port in items(spec, "ports"):
+        known = {_identity(p): p.get("nodePort") for p in many(old, "ports")}
+        for port in many(spec, "ports"):
             if not port.get("nodePort") and known.get(_identity(port)):
                 port["nodePort"] = known[_identity(port)]
     if _has_health_check(spec) and _has_health_check(old) and not spec.get("healthCheckNodePort"):
@@ -67,7 +67,7 @@ def drop_unused(spec: Json, old: Json) -> None:
             _drop(spec, "internalTrafficPolicy")
     if _has_node_ports(old) and not _has_node_ports(spec):
         same = sorted(_node_ports(spec)) == sorted(_node_ports(old))
-        for port in items(spec, "ports") if same else ():
+        for port in many(spec, "ports") if same else ():
             _drop(port, "nodePort")
     if _has_health_check(old) and not _has_health_check(spec):
         _drop_same(spec, old, "healthCheckNodePort")
@@ -89,7 +89,7 @@ def _give_address(
 ) -> list[FieldError]:
     if not _has_address(spec):
         return []
-    wanted = spec.get("clusterIP") or next(iter(items(spec, "clusterIPs")), "")
+    wanted = spec.get("clusterIP") or next(iter(many(spec, "clusterIPs")), "")
     if not wanted:
         address = _free_address(held, services, dice)
         if address is None:
@@ -144,7 +144,7 @@ def _give_ports(spec: Json, held: frozenset[int], allowed: range, dice: Dice) ->
     problems: list[FieldError] = []
     if not _has_node_ports(spec):
         return problems
-    ports: list[Json] = items(spec, "ports")
+    ports: list[Json] = many(spec, "ports")
     asked = {port["nodePort"] for port in ports if port.get("nodePort")}
     # One number may serve TCP and UDP of the same port, as kube-apiserver gives it.
     given: dict[int, int] = {}
@@ -219,7 +219,7 @@ def _from_somewhere(low: int, high: int, dice: Dice) -> Iterator[int]:
 
 
 def _node_ports(spec: Json) -> list[int]:
-    found = [port["nodePort"] for port in items(spec, "ports") if port.get("nodePort")]
+    found = [port["nodePort"] for port in many(spec, "ports") if port.get("nodePort")]
     return [*found, spec["healthCheckNodePort"]] if spec.get("healthCheckNodePort") else found
 
 

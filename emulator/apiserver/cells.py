@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from podwire.emulator.apiserver.tree import below, many
+from podwire.emulator.apiserver.fields import below, many
 
 Json = dict[str, Any]
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from podwire.emulator.apiserver import pod_defaults
-from podwire.emulator.apiserver.tree import below, many
+from podwire.emulator.apiserver.fields import below, many
 
 Json = dict[str, Any]
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from podwire.emulator.apiserver import bodies, objects, read, statuses
-from podwire.emulator.apiserver.fields import items, struct
+from podwire.emulator.apiserver.fields import many, struct
 from podwire.emulator.apiserver.request import Answer, Api, Many, One, Plain, Request
 from podwire.emulator.apiserver.store import Stored
 from podwire.emulator.apiserver.write import commit, dry_run
@@ -117,7 +117,7 @@ def _set_propagation(meta: Json, policy: str) -> None:
     if not policy:
         return
     markers = {"Orphan": "orphan", "Foreground": "foregroundDeletion"}
-    kept = [f for f in items(meta, "finalizers") if f not in markers.values()]
+    kept = [f for f in many(meta, "finalizers") if f not in markers.values()]
     if policy in markers:
         kept.append(markers[policy])
     if kept:
@@ -152,7 +152,7 @@ def _with_options(request: Request) -> tuple[Request, Options]:
 
 def with_dry_run(request: Request, options: Json) -> Request:
     """Return *request* with the dryRun of DeleteOptions in its query, where others have it."""
-    asked = items(options, "dryRun")
+    asked = many(options, "dryRun")
     return replace(request, query={**request.query, "dryRun": asked}) if asked else request
 
 

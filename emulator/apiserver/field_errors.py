@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from podwire.emulator.apiserver.tree import many
+from podwire.emulator.apiserver.fields import many
 
 
 @dataclass(frozen=True, slots=True)

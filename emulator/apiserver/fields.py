@@ -6,15 +6,25 @@ from typing import Any, cast
 Json = dict[str, Any]
 
 
-def struct(obj: Mapping[str, Any], name: str) -> Json:
+def struct(obj: Mapping[str, Any] | None, name: str) -> Json:
     """Return the object *name* of *obj*; an empty one (not part of *obj*) if there is none."""
-    value = obj.get(name)
+    value = (obj or {}).get(name)
     return cast("Json", value) if isinstance(value, dict) else {}
 
 
-def items(obj: Mapping[str, Any], name: str) -> list[Any]:
+def below(obj: Json | None, *path: str) -> Json:
+    """Return the object that is found below *obj*; an empty one if there is none."""
+    found = obj or {}
+    for step in path:
+        found = struct(found, step)
+    return found
+
+
+def many(obj: Mapping[str, Any] | None, name: str) -> list[Any]:
     """Return the list *name* of *obj*; an empty one (not part of *obj*) if there is none."""
-    return cast("list[Any]", obj[name]) if isinstance(obj.get(name), list) else []
+    value: object = (obj or {}).get(name)
+    found: list[Any] = value if isinstance(value, list) else []
+    return found
 
 
 def text(obj: Mapping[str, Any], name: str) -> str:

@@ -106,7 +106,7 @@ class Front:
             if not path.startswith(fixed.OPEN_TO_ALL):
                 raise statuses.unauthorized()
             user = authn.NOBODY
-        query = {name: http.query.getall(name) for name in http.query}
+        query = {name: http.query.getall(name) for name in http.query} if http.query_string else {}
         now = self._clock.now()
         if path.startswith(_OWN):
             return await self._own(http, Request("get", _OWN_KIND, user, now, query=query))

@@ -73,16 +73,19 @@ def _as_object(request: Request, after: Json, changes: Any) -> tuple[Json, tuple
     resource = request.resource
     directive = bodies.directive(request)
     strategic = bodies.media_type(request.body.content_type) == STRATEGIC
-    shown = go_text(changes) if strategic else bodies.json_text(after)
+
+    def shown() -> str:
+        return go_text(changes) if strategic else bodies.json_text(after)
+
     if (after.get("apiVersion"), after.get("kind")) != (resource.api_version, resource.kind):
         raise statuses.bad_request("kind and apiVersion of an object cannot be changed by a patch")
     try:
         read = normalise(after, resource.api_version, resource.kind)
     except TypeMismatch as error:
-        raise statuses.invalid_patch(shown, str(error)) from error
+        raise statuses.invalid_patch(shown(), str(error)) from error
     if read.unknown and directive == "Strict":
         why = f"strict decoding error: {', '.join(read.unknown)}"
-        raise statuses.invalid_patch(shown, why)
+        raise statuses.invalid_patch(shown(), why)
     warnings = tuple(read.unknown) if directive == "Warn" else ()
     read.object.setdefault("metadata", {})
     return versions.to_stored(read.object, resource), warnings

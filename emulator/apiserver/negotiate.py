@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 from podwire.emulator.apiserver import statuses
@@ -51,6 +52,8 @@ def entries(accept: str) -> Iterator[Entry]:
         yield Entry(type_.lower(), {name: value for name, _, value in pairs})
 
 
+# The same few clients ask all the time, each with one long header.
+@lru_cache(maxsize=64)
 def form_of(accept: str, include_object: str = "") -> Form:
     """Return the first form that can be served; raises Refused (406) if there is none."""
     include: Include = "Metadata"

@@ -4,7 +4,7 @@ from typing import Any
 from uuid import UUID
 
 from podwire.emulator.apiserver import schema
-from podwire.emulator.apiserver.fields import items, struct
+from podwire.emulator.apiserver.fields import many, struct
 from podwire.emulator.apiserver.normalise import zero
 from podwire.emulator.apiserver.request import Dice, Request
 from podwire.emulator.apiserver.resources import Resource
@@ -90,7 +90,7 @@ def finished(obj: Json) -> bool:
 def quality(spec: Json) -> str:
     """Return a pod's QoS class: who is evicted last (pkg/apis/core/v1/helper/qos)."""
     asked, equal = False, True
-    for container in (*items(spec, "containers"), *items(spec, "initContainers")):
+    for container in (*many(spec, "containers"), *many(spec, "initContainers")):
         resources = struct(container, "resources")
         limits, requests = struct(resources, "limits"), struct(resources, "requests")
         for name in ("cpu", "memory"):

@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
-from ipaddress import IPv4Address
 from pathlib import Path
 
 from podwire.emulator.apiserver import bootstrap, http
@@ -31,12 +30,12 @@ class ApiServer:
         self._clock = clock
         self._who = who
 
-    def fill(self, address: IPv4Address, port: int) -> None:
+    def fill(self, port: int) -> None:
         """Create the namespaces and the Service that every cluster has, if they are missing.
 
-        Pods reach this server at *address* and *port*.
+        Pods reach this server at *port*.
         """
-        bootstrap.fill(self.api, now=self._clock.now(), address=address, port=port)
+        bootstrap.fill(self.api, now=self._clock.now(), port=port)
 
     @asynccontextmanager
     async def serve(

@@ -5,7 +5,7 @@ from typing import Any
 
 from podwire.emulator.apiserver import bodies, delete, modify, objects, statuses, write
 from podwire.emulator.apiserver.admit import FieldError
-from podwire.emulator.apiserver.fields import items, struct, text
+from podwire.emulator.apiserver.fields import many, struct, text
 from podwire.emulator.apiserver.request import Answer, Api, Plain, Request
 from podwire.emulator.apiserver.resources import Resource
 from podwire.emulator.apiserver.store import Stored
@@ -116,8 +116,8 @@ def _scale_of(obj: Json) -> Json:
 def selector_text(selector: Json) -> str:
     """Return a LabelSelector as the text that a list request takes."""
     terms = [f"{key}={value}" for key, value in struct(selector, "matchLabels").items()]
-    for line in items(selector, "matchExpressions"):
-        values = ",".join(sorted(items(line, "values")))
+    for line in many(selector, "matchExpressions"):
+        values = ",".join(sorted(many(line, "values")))
         match line.get("operator"):
             case "In":
                 terms.append(f"{line['key']} in ({values})")
@@ -132,7 +132,7 @@ def selector_text(selector: Json) -> str:
 
 def _set_condition(obj: Json, name: str, now: str) -> None:
     status = obj.setdefault("status", {})
-    others = [c for c in items(status, "conditions") if c.get("type") != name]
+    others = [c for c in many(status, "conditions") if c.get("type") != name]
     condition = {
         "type": name,
         "status": "True",

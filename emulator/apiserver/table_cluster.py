@@ -1,7 +1,7 @@
 """Pure: the tables of nodes, namespaces, configuration, events, roles and storage."""
 
 from podwire.emulator.apiserver.cells import Json, Printer, Row, age, name, since
-from podwire.emulator.apiserver.tree import below, many
+from podwire.emulator.apiserver.fields import below, many, struct
 
 _ROLE_PREFIX = "node-role.kubernetes.io/"
 _MODES = {
@@ -52,12 +52,12 @@ def _namespace(obj: Json, now: float) -> Row:
 
 
 def _config_map(obj: Json, now: float) -> Row:
-    keys = len(many(obj, "data")) + len(many(obj, "binaryData"))
+    keys = len(struct(obj, "data")) + len(struct(obj, "binaryData"))
     return Row([name(obj), keys, age(obj, now)])
 
 
 def _secret(obj: Json, now: float) -> Row:
-    return Row([name(obj), obj.get("type", ""), len(many(obj, "data")), age(obj, now)])
+    return Row([name(obj), obj.get("type", ""), len(struct(obj, "data")), age(obj, now)])
 
 
 def _service_account(obj: Json, now: float) -> Row:

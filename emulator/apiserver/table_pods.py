@@ -18,7 +18,7 @@ from podwire.emulator.apiserver.cells import (
     seconds_of,
     since,
 )
-from podwire.emulator.apiserver.tree import below, many
+from podwire.emulator.apiserver.fields import below, many
 
 _FINISHED = {
     "Succeeded": "The pod has completed successfully.",

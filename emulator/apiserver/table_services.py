@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from podwire.emulator.apiserver.cells import Json, Printer, Row, age, labels, name, selector, some
-from podwire.emulator.apiserver.tree import below, many
+from podwire.emulator.apiserver.fields import below, many
 
 _MOST = 3
 

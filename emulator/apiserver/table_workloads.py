@@ -18,7 +18,7 @@ from podwire.emulator.apiserver.cells import (
     some,
     template_containers,
 )
-from podwire.emulator.apiserver.tree import below, many
+from podwire.emulator.apiserver.fields import below, many
 
 _MOST_METRICS = 2
 

@@ -12,7 +12,7 @@ from podwire.emulator.apiserver.field_errors import (
     required,
     too_long,
 )
-from podwire.emulator.apiserver.tree import below, many
+from podwire.emulator.apiserver.fields import below, many
 from podwire.emulator.apiserver.validate_endpoints import PROTOCOLS
 from podwire.emulator.apiserver.validate_meta import Json, check
 

@@ -16,7 +16,7 @@ from podwire.emulator.apiserver.field_errors import (
     not_supported,
     required,
 )
-from podwire.emulator.apiserver.tree import below, many
+from podwire.emulator.apiserver.fields import below, many
 from podwire.emulator.apiserver.validate_endpoints import PROTOCOLS, protocol
 from podwire.emulator.apiserver.validate_meta import Json, check
 

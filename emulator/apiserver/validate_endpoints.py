@@ -14,7 +14,7 @@ from podwire.emulator.apiserver.field_errors import (
     required,
     too_many,
 )
-from podwire.emulator.apiserver.tree import many
+from podwire.emulator.apiserver.fields import many
 from podwire.emulator.apiserver.validate_meta import Json, check
 
 PROTOCOLS = ("SCTP", "TCP", "UDP")

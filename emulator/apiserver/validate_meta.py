@@ -15,8 +15,8 @@ from podwire.emulator.apiserver.field_errors import (
     required,
     too_long,
 )
+from podwire.emulator.apiserver.fields import below, many
 from podwire.emulator.apiserver.syntax import Check
-from podwire.emulator.apiserver.tree import below, many
 
 Json = dict[str, Any]
 

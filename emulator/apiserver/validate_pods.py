@@ -15,7 +15,7 @@ from podwire.emulator.apiserver.field_errors import (
     not_supported,
     required,
 )
-from podwire.emulator.apiserver.tree import below, many
+from podwire.emulator.apiserver.fields import below, many
 from podwire.emulator.apiserver.validate_meta import Json, check
 
 _RESTART = ("Always", "OnFailure", "Never")
@@ -55,7 +55,7 @@ def template(
     problems = validate_meta.labels(f"{field}.labels", meta.get("labels"))
     problems += [
         invalid(f"{field}.annotations", key, message)
-        for key in many(meta, "annotations")
+        for key in below(meta, "annotations")
         for message in syntax.qualified_name(key.lower())
     ]
     problems += [replace(error, field=f"{field}.{error.field}") for error in pod_spec(spec)]

@@ -19,7 +19,7 @@ from podwire.emulator.apiserver.field_errors import (
     quoted,
     required,
 )
-from podwire.emulator.apiserver.tree import below, many
+from podwire.emulator.apiserver.fields import below, many
 from podwire.emulator.apiserver.validate_endpoints import FAMILIES, protocol, reachable_address
 from podwire.emulator.apiserver.validate_meta import Json, check, labels
 

@@ -16,7 +16,7 @@ from podwire.emulator.apiserver.field_errors import (
     not_supported,
     required,
 )
-from podwire.emulator.apiserver.tree import below
+from podwire.emulator.apiserver.fields import below
 from podwire.emulator.apiserver.validate_meta import Json
 
 _NOT_NEGATIVE = "must be greater than or equal to 0"

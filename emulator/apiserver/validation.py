@@ -16,7 +16,7 @@ from podwire.emulator.apiserver import (
     validate_workloads,
 )
 from podwire.emulator.apiserver.field_errors import FieldError
-from podwire.emulator.apiserver.tree import below
+from podwire.emulator.apiserver.fields import below
 
 Json = dict[str, Any]
 _Rules = Callable[[Json, Json | None], list[FieldError]]

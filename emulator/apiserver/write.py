@@ -8,7 +8,7 @@ from typing import Any
 
 from podwire.emulator.apiserver import allocate, bodies, objects, statuses
 from podwire.emulator.apiserver.admit import FieldError, default, validate
-from podwire.emulator.apiserver.fields import items, struct
+from podwire.emulator.apiserver.fields import many, struct
 from podwire.emulator.apiserver.request import Api, One, Request
 from podwire.emulator.apiserver.resources import Resource, storage_of
 from podwire.emulator.apiserver.store import Stored
@@ -202,7 +202,7 @@ def _check_namespace_accepts(api: Api, request: Request, name: str) -> None:
 def _check_finalizers(request: Request, meta: Json, old_meta: Json) -> None:
     if not old_meta.get("deletionTimestamp"):
         return
-    added = sorted(set(items(meta, "finalizers")) - set(items(old_meta, "finalizers")))
+    added = sorted(set(many(meta, "finalizers")) - set(many(old_meta, "finalizers")))
     if added:
         shown = ", ".join(f'"{finalizer}"' for finalizer in added)
         problem = FieldError(

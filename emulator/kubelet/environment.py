@@ -3,12 +3,15 @@
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from podwire.emulator.apiserver import quantity
 from podwire.kube.objects import (
     ConfigMap,
     Container,
     EnvVar,
+    KeySelector,
     ObjectFieldSelector,
     Pod,
+    ResourceFieldSelector,
     Secret,
     Service,
 )
@@ -54,12 +57,16 @@ def service_variables(
     See Kubernetes' docs, "Discovering services": {NAME}_SERVICE_HOST and the Docker link variables.
     """
     variables: dict[str, str] = {}
-    for service in sorted(services, key=lambda s: s.metadata.name):
+
+    def is_master(service: Service) -> bool:
+        return service.metadata.namespace == "default" and service.metadata.name == "kubernetes"
+
+    # The namespace's own `kubernetes` comes later, and so hides the cluster's.
+    for service in sorted(services, key=lambda s: (not is_master(s), s.metadata.name)):
         meta, spec = service.metadata, service.spec
-        is_master = meta.namespace == "default" and meta.name == "kubernetes"
         if not spec.ports or spec.cluster_ip in ("", "None"):
             continue
-        if not is_master and not (links and meta.namespace == namespace):
+        if not is_master(service) and not (links and meta.namespace == namespace):
             continue
         prefix = meta.name.upper().replace("-", "_")
         variables[f"{prefix}_SERVICE_HOST"] = spec.cluster_ip
@@ -93,16 +100,17 @@ def environment(
     """
     variables = dict(base)
     for source in container.env_from:
-        for reference, kind, find in (
-            (source.config_map_ref, "configmap", lambda n: _data(config_map(n))),
-            (source.secret_ref, "secret", secret),
-        ):
-            if reference is None:
-                continue
-            values = find(reference.name)
-            if values is None and not reference.optional:
-                raise MissingSourceError(f'{kind} "{reference.name}" not found')
-            variables.update({source.prefix + k: v for k, v in (values or {}).items()})
+        if source.config_map_ref is not None:
+            reference, kind = source.config_map_ref, "configmap"
+            values = _data(config_map(reference.name))
+        elif source.secret_ref is not None:
+            reference, kind = source.secret_ref, "secret"
+            values = secret(reference.name)
+        else:
+            continue
+        if values is None and not reference.optional:
+            raise MissingSourceError(f'{kind} "{reference.name}" not found')
+        variables.update({source.prefix + k: v for k, v in (values or {}).items()})
     for variable in container.env:
         value = _value(pod, container, variable, variables, config_map, secret)
         if value is not None:
@@ -128,29 +136,28 @@ def _value(
     if source.field_ref is not None:
         return field_of(pod, source.field_ref)
     if source.resource_field_ref is not None:
-        wanted = source.resource_field_ref.resource
-        kind, _, name = wanted.partition(".")
-        table = container.resources.limits if kind == "limits" else container.resources.requests
-        return str(table.get(name, "0"))
-    for selector, kind, values in (
-        (source.config_map_key_ref, "configmap", lambda n: _data(config_map(n))),
-        (source.secret_key_ref, "secret", secret),
-    ):
-        if selector is None:
-            continue
-        found = values(selector.name)
-        if found is not None and selector.key in found:
-            return found[selector.key]
-        if selector.optional:
-            return None
-        if found is None:
-            raise MissingSourceError(f'{kind} "{selector.name}" not found')
-        kinds = {"configmap": "ConfigMap", "secret": "Secret"}
-        raise MissingSourceError(
-            f"couldn't find key {selector.key} in {kinds[kind]} "
-            f"{pod.metadata.namespace}/{selector.name}"
-        )
+        return resource_of(container, source.resource_field_ref)
+    if source.config_map_key_ref is not None:
+        selector = source.config_map_key_ref
+        return _key(_data(config_map(selector.name)), selector, "ConfigMap", pod)
+    if source.secret_key_ref is not None:
+        selector = source.secret_key_ref
+        return _key(secret(selector.name), selector, "Secret", pod)
     return ""
+
+
+def _key(
+    values: Mapping[str, str] | None, selector: KeySelector, kind: str, pod: Pod
+) -> str | None:
+    if values is not None and selector.key in values:
+        return values[selector.key]
+    if selector.optional:
+        return None
+    if values is None:
+        raise MissingSourceError(f'{kind.lower()} "{selector.name}" not found')
+    raise MissingSourceError(
+        f"couldn't find key {selector.key} in {kind} {pod.metadata.namespace}/{selector.name}"
+    )
 
 
 def field_of(pod: Pod, selector: ObjectFieldSelector) -> str:
@@ -177,6 +184,24 @@ def field_of(pod: Pod, selector: ObjectFieldSelector) -> str:
         table = meta.labels if match[1] == "labels" else meta.annotations
         return table.get(match[2], "")
     raise MissingSourceError(f"unsupported fieldPath: {path}")
+
+
+def resource_of(container: Container, selector: ResourceFieldSelector) -> str:
+    """Return a resource of *container* as the downward API writes it, rounded up.
+
+    In units of the divisor: whole cores, bytes. What is not limited counts as 0 here (the kubelet
+    gives the node's whole capacity). Raises MissingSourceError.
+    """
+    kind, _, name = selector.resource.partition(".")
+    tables = {"limits": container.resources.limits, "requests": container.resources.requests}
+    if kind not in tables or not name:
+        raise MissingSourceError(f"unsupported container resource: {selector.resource}")
+    try:
+        amount = quantity.parse(str(tables[kind].get(name, "0"))).nano
+        divisor = quantity.parse(str(selector.divisor or "1")).nano or quantity.parse("1").nano
+    except quantity.QuantityError as error:
+        raise MissingSourceError(str(error)) from error
+    return str(-(-amount // divisor))
 
 
 def _listed(table: Mapping[str, str]) -> str:

@@ -8,22 +8,23 @@ import os
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
-# The kubelet's containerLogMaxSize is 10Mi; we keep one rotated file beside the current one.
+# The kubelet's containerLogMaxSize is 10Mi; one rotated file is kept beside the current one.
 LARGEST = 10 << 20
-_LONGEST_LINE = 16 << 10
+LONGEST_LINE = 16 << 10
 
 
 class ContainerLog:
-    """One container's log files, from its first start to the pod's end; *previous* ones are kept."""
+    """One container's log files, from its first start to the pod's end; the previous run's stay.
 
-    def __init__(self, directory: Path, now: Callable[[], str]) -> None:
+    *now* gives the time as it stands in the lines; a file is rotated when it has *largest* bytes.
+    """
+
+    def __init__(self, directory: Path, now: Callable[[], str], *, largest: int = LARGEST) -> None:
         self._directory = directory
         self._now = now
-        self._run = -1
-        self._size = 0
-        self._file: int = -1
-        self._news = asyncio.Event()
-        self._open_streams = 0
+        self._largest = largest
+        self._number = -1
+        self._run: _RunLog | None = None
         directory.mkdir(parents=True, exist_ok=True)
 
     def begin(self) -> tuple[int, int]:
@@ -31,91 +32,151 @@ class ContainerLog:
 
         The caller closes them after the container has them.
         """
-        self._run += 1
-        self._rotate(self._directory / f"{self._run}.log")
-        old = self._directory / f"{self._run - 2}.log"
-        for path in (old, old.with_suffix(".log.1")):
-            path.unlink(missing_ok=True)
-        return self._stream("stdout"), self._stream("stderr")
+        run = self._begin()
+        return run.pipe("stdout"), run.pipe("stderr")
 
-    def add_line(self, stream: str, text: str) -> None:
-        """Write a line that podwire itself has to say, such as why a program did not start."""
-        self._write(stream, b"F", text.encode())
+    def begin_terminal(self, master: int) -> None:
+        """Start the log of a new run on a terminal; *master* is then ours, also to close."""
+        self._begin().read("stdout", master)
 
     def paths(self, *, previous: bool) -> list[Path]:
         """Return the files of the current or the previous run, oldest first; may be empty."""
-        run = self._run - 1 if previous else self._run
-        current = self._directory / f"{run}.log"
-        return [path for path in (current.with_suffix(".log.1"), current) if path.exists()]
+        current = self._path(self._number - 1 if previous else self._number)
+        return [path for path in (_rotated(current), current) if path.exists()]
 
-    @property
-    def running(self) -> bool:
-        """Tell whether something may still write."""
-        return self._open_streams > 0
+    async def drained(self) -> None:
+        """Wait until all that the current run wrote is in the file: its streams have ended."""
+        run = self._run
+        while run is not None and run.open_streams:
+            await run.news.wait()
 
     async def follow(self) -> AsyncIterator[bytes]:
         """Yield the current run's log from its beginning, then what is added, until it ends."""
         run = self._run
+        if run is None:
+            return
         for path in self.paths(previous=False)[:-1]:
             yield path.read_bytes()
-        path = self._directory / f"{run}.log"
-        with path.open("rb") as file:
+        file = run.path.open("rb")
+        try:
             while True:
-                news = self._news
+                news = run.news
                 chunk = file.read(1 << 16)
                 if chunk:
                     yield chunk
-                elif not self.running or self._run != run:
+                elif run.has_moved_on_from(file.fileno()):
+                    # Rotated: what we held is read to its end.
+                    file.close()
+                    file = run.path.open("rb")
+                elif not run.open_streams:
                     return
-                elif file.tell() > path.stat().st_size:
-                    file.seek(0)
                 else:
                     await news.wait()
+        except FileNotFoundError:
+            return
+        finally:
+            file.close()
 
     def close(self) -> None:
         """Stop writing; readers come to an end."""
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
-        self._open_streams = 0
-        self._tell()
+        if self._run is not None:
+            self._run.close()
 
-    def _stream(self, name: str) -> int:
-        read, write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        os.set_blocking(write, True)
+    def _begin(self) -> "_RunLog":
+        # A run that is over may still have something in its pipes: it goes on into its own file.
+        self._number += 1
+        self._run = _RunLog(self._path(self._number), self._now, self._largest)
+        old = self._path(self._number - 2)
+        for path in (old, _rotated(old)):
+            path.unlink(missing_ok=True)
+        return self._run
+
+    def _path(self, number: int) -> Path:
+        return self._directory / f"{number}.log"
+
+
+class _RunLog:
+    """The log of one run of a container."""
+
+    def __init__(self, path: Path, now: Callable[[], str], largest: int) -> None:
+        self.path = path
+        self.news = asyncio.Event()
+        self._now = now
+        self._largest = largest
+        self._readers: set[int] = set()
+        self._size = 0
+        self._file = _opened(path)
+
+    @property
+    def open_streams(self) -> int:
+        """Return how many streams may still bring something."""
+        return len(self._readers)
+
+    def has_moved_on_from(self, fd: int) -> bool:
+        """Tell whether *fd* is a file that has been rotated away; raises FileNotFoundError."""
+        return os.fstat(fd).st_ino != self.path.stat().st_ino
+
+    def pipe(self, stream: str) -> int:
+        """Return the write end of a pipe whose other end is read into the log."""
+        read, write = os.pipe2(os.O_CLOEXEC)
+        self.read(stream, read)
+        return write
+
+    def read(self, stream: str, fd: int) -> None:
+        """Read *fd* into the log until it ends, then close it."""
+        os.set_blocking(fd, False)
         loop = asyncio.get_running_loop()
         rest = bytearray()
-        run = self._run
-        self._open_streams += 1
+        self._readers.add(fd)
 
         def readable() -> None:
             try:
-                chunk = os.read(read, 1 << 16)
+                chunk = os.read(fd, 1 << 16)
             except BlockingIOError:
                 return
+            except OSError:
+                chunk = b""  # EIO: nobody has the terminal open any more
             if chunk:
                 rest.extend(chunk)
-                self._split(name, rest)
+                self._split(stream, rest)
                 return
-            loop.remove_reader(read)
-            os.close(read)
             if rest:
-                self._write(name, b"F", bytes(rest))
-            if run == self._run:
-                self._open_streams = max(0, self._open_streams - 1)
-            self._tell()
+                self._write(stream, b"F", bytes(rest))
+            self._end(fd)
 
-        loop.add_reader(read, readable)
-        return write
+        loop.add_reader(fd, readable)
 
-    def _split(self, name: str, rest: bytearray) -> None:
+    def close(self) -> None:
+        """Stop reading and writing."""
+        for fd in tuple(self._readers):
+            self._end(fd)
+        self._close_file()
+        self._tell()
+
+    def _end(self, fd: int) -> None:
+        asyncio.get_running_loop().remove_reader(fd)
+        os.close(fd)
+        self._readers.discard(fd)
+        if not self._readers:
+            self._close_file()
+        self._tell()
+
+    def _close_file(self) -> None:
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+    def _split(self, stream: str, rest: bytearray) -> None:
         *lines, last = bytes(rest).split(b"\n")
         for line in lines:
-            self._write(name, b"F", line)
-        while len(last) > _LONGEST_LINE:
-            self._write(name, b"P", last[:_LONGEST_LINE])
-            last = last[_LONGEST_LINE:]
-        rest[:] = last
+            self._write(stream, b"F", self._without_parts(stream, line))
+        rest[:] = self._without_parts(stream, last)
+
+    def _without_parts(self, stream: str, line: bytes) -> bytes:
+        while len(line) > LONGEST_LINE:
+            self._write(stream, b"P", line[:LONGEST_LINE])
+            line = line[LONGEST_LINE:]
+        return line
 
     def _write(self, stream: str, tag: bytes, line: bytes) -> None:
         if self._file < 0:
@@ -123,22 +184,28 @@ class ContainerLog:
         entry = b"%s %s %s %s\n" % (self._now().encode(), stream.encode(), tag, line)
         try:
             self._size += os.write(self._file, entry)
+            if self._size >= self._largest:
+                self._rotate()
         except OSError:
             # A full tmpfs loses log lines, never the container.
             return
-        if self._size > LARGEST:
-            path = self._directory / f"{self._run}.log"
-            path.replace(path.with_suffix(".log.1"))
-            self._rotate(path)
         self._tell()
 
-    def _rotate(self, path: Path) -> None:
-        if self._file >= 0:
-            os.close(self._file)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
-        self._file = os.open(path, flags, 0o600)
-        self._size = 0
+    def _rotate(self) -> None:
+        self.path.replace(_rotated(self.path))
+        fresh = _opened(self.path)
+        self._close_file()
+        self._file, self._size = fresh, 0
 
     def _tell(self) -> None:
-        news, self._news = self._news, asyncio.Event()
+        news, self.news = self.news, asyncio.Event()
         news.set()
+
+
+def _opened(path: Path) -> int:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
+    return os.open(path, flags, 0o600)
+
+
+def _rotated(path: Path) -> Path:
+    return path.with_suffix(".log.1")

@@ -1,6 +1,6 @@
 """Pure: a pod's status from the state of its containers."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -27,7 +27,21 @@ class ContainerRecord:
     restarts: int = 0
     ready: bool = False
     started: bool = False
+    # An init container with restartPolicy Always: it runs beside the others (KEP-753).
+    sidecar: bool = False
     last: dict[str, Any] = field(default_factory=dict[str, Any])
+
+    @property
+    def initialised(self) -> bool:
+        """Tell whether this init container lets the next one begin."""
+        if self.sidecar:
+            return self.started
+        return self.state == "terminated" and self.exit_code == 0
+
+    @property
+    def fresh(self) -> bool:
+        """Tell whether it waits for its first start."""
+        return self.state == "waiting" and not self.last
 
     def status(self) -> dict[str, Any]:
         """Return the ContainerStatus as it is written."""
@@ -71,21 +85,41 @@ class ContainerRecord:
 
 
 def phase_of(
-    init: Sequence[ContainerRecord], containers: Sequence[ContainerRecord], restart_policy: str
+    init: Sequence[ContainerRecord],
+    containers: Sequence[ContainerRecord],
+    restart_policy: str,
+    *,
+    ended: bool = False,
 ) -> str:
-    """Return the pod's phase (Kubernetes docs, "Pod Lifecycle")."""
-    if any(c.state == "terminated" and c.exit_code for c in init) and restart_policy == "Never":
+    """Return the pod's phase; *ended*: the pod is deleted and nothing of it will start again.
+
+    As the kubelet's getPhase (pkg/kubelet/kubelet_pods.go), without containers of unknown state.
+    """
+    once = [c for c in init if not c.sidecar]
+    beside = [c for c in init if c.sidecar]
+    if any(c.state == "terminated" and c.exit_code for c in once) and (
+        ended or restart_policy == "Never"
+    ):
         return "Failed"
-    if not all(c.state == "terminated" and c.exit_code == 0 for c in init):
-        return "Pending"
-    if all(c.state == "waiting" and not c.last for c in containers):
-        return "Pending"
-    if restart_policy != "Always" and all(c.state == "terminated" for c in containers):
-        if all(c.exit_code == 0 for c in containers):
-            return "Succeeded"
-        if restart_policy == "Never":
-            return "Failed"
-    return "Running"
+    if not _initialised(init, containers):
+        return "Failed" if ended else "Pending"
+    if any(c.fresh for c in (*beside, *containers)):
+        return "Failed" if ended else "Pending"
+    if any(c.state == "running" for c in (*beside, *containers)):
+        return "Running"
+    succeeded = all(c.state == "terminated" and c.exit_code == 0 for c in containers)
+    if ended:
+        return "Succeeded" if succeeded else "Failed"
+    if restart_policy == "Always":
+        return "Running"
+    if succeeded:
+        return "Succeeded"
+    return "Failed" if restart_policy == "Never" else "Running"
+
+
+def _initialised(init: Sequence[ContainerRecord], containers: Sequence[ContainerRecord]) -> bool:
+    # Once a container has begun, a side-car that is started again takes nothing back.
+    return all(c.initialised for c in init) or any(c.container_id for c in containers)
 
 
 def status_of(
@@ -97,12 +131,10 @@ def status_of(
     pod_ip: str,
     start_time: str,
     now: str,
-    failed: tuple[str, str] | None = None,
+    ended: bool = False,
 ) -> dict[str, Any]:
-    """Return the PodStatus as a merge patch; *failed* is (reason, message) of a pod given up."""
-    phase = phase_of(init, containers, pod.spec.restart_policy)
-    if failed is not None:
-        phase = "Failed"
+    """Return the PodStatus as a merge patch; *ended*: the pod is deleted and all has stopped."""
+    phase = phase_of(init, containers, pod.spec.restart_policy, ended=ended)
     status: dict[str, Any] = {
         "phase": phase,
         "hostIP": host_ip,
@@ -111,10 +143,8 @@ def status_of(
         "conditions": _conditions(pod, init, containers, phase, now, networked=bool(pod_ip)),
         "containerStatuses": [c.status() for c in containers],
         "initContainerStatuses": [c.status() for c in init] or None,
-        "qosClass": "BestEffort" if _best_effort(pod) else "Burstable",
+        "qosClass": quality_of_service(pod),
     }
-    if failed is not None:
-        status["reason"], status["message"] = failed
     if pod_ip:
         status["podIP"] = pod_ip
         status["podIPs"] = [{"ip": pod_ip}]
@@ -127,11 +157,19 @@ def with_addresses(pod: Pod, pod_ip: str, host_ip: str) -> Pod:
     return replace(pod, status=status)
 
 
-def _best_effort(pod: Pod) -> bool:
-    return not any(
-        c.resources.requests or c.resources.limits
-        for c in (*pod.spec.containers, *pod.spec.init_containers)
-    )
+def quality_of_service(pod: Pod) -> str:
+    """Return the pod's class (Kubernetes docs, "Pod Quality of Service Classes")."""
+    amounts = [c.resources for c in (*pod.spec.containers, *pod.spec.init_containers)]
+    if not any(a.requests or a.limits for a in amounts):
+        return "BestEffort"
+    # The API server has made requests of limits where there were none.
+    if all(
+        {"cpu", "memory"} <= a.limits.keys()
+        and all(a.requests.get(kind, a.limits[kind]) == a.limits[kind] for kind in a.limits)
+        for a in amounts
+    ):
+        return "Guaranteed"
+    return "Burstable"
 
 
 def _conditions(
@@ -143,8 +181,8 @@ def _conditions(
     *,
     networked: bool,
 ) -> list[dict[str, Any]]:
-    initialised = all(c.state == "terminated" and c.exit_code == 0 for c in init)
-    unready = [c.name for c in containers if not c.ready]
+    initialised = _initialised(init, containers)
+    unready = [c.name for c in (*(i for i in init if i.sidecar), *containers) if not c.ready]
     over = phase in ("Succeeded", "Failed")
     if phase == "Succeeded":
         containers_ready = ("False", "PodCompleted", "")
@@ -157,19 +195,13 @@ def _conditions(
         containers_ready = ("True", "", "")
     ready = containers_ready
     if ready[0] == "True":
-        lacking = [
-            gate.condition_type
-            for gate in pod.spec.readiness_gates
-            if not any(
-                c.type == gate.condition_type and c.status == "True" for c in pod.status.conditions
-            )
-        ]
-        if lacking:
-            ready = ("False", "ReadinessGatesNotReady", f"readiness gates are not ready: {lacking}")
+        closed = ", ".join(_closed_gates(pod))
+        if closed:
+            ready = ("False", "ReadinessGatesNotReady", closed)
     if initialised:
         init_condition = ("True", "PodCompleted" if phase == "Succeeded" and init else "", "")
     else:
-        waiting = [c.name for c in init if not (c.state == "terminated" and c.exit_code == 0)]
+        waiting = [c.name for c in init if not c.initialised]
         message = f"containers with incomplete status: [{' '.join(waiting)}]"
         init_condition = ("False", "ContainersNotInitialized", message)
     wanted = {
@@ -187,6 +219,16 @@ def _conditions(
         if c.type not in wanted
     ]
     return ours + others
+
+
+def _closed_gates(pod: Pod) -> Iterator[str]:
+    present = {condition.type: condition.status for condition in pod.status.conditions}
+    for gate in pod.spec.readiness_gates:
+        name, status = gate.condition_type, present.get(gate.condition_type)
+        if status is None:
+            yield f'corresponding condition of pod readiness gate "{name}" does not exist.'
+        elif status != "True":
+            yield f'the status of pod readiness gate "{name}" is not "True", but {status}'
 
 
 def _condition(

@@ -6,9 +6,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from podwire.emulator.kubelet.environment import MissingSourceError, field_of
+from podwire.emulator.kubelet.environment import MissingSourceError, field_of, resource_of
 from podwire.emulator.runtimes.mounts import Bind
-from podwire.kube.objects import ConfigMap, Container, KeyToPath, Pod, Secret, Volume
+from podwire.kube.objects import (
+    ConfigMap,
+    Container,
+    DownwardAPIFile,
+    KeyToPath,
+    Pod,
+    Secret,
+    Volume,
+)
 
 
 class VolumeError(Exception):
@@ -40,14 +48,18 @@ def files_of(
             return _absent("configmap", source.name, optional=source.optional)
         values = {key: text.encode() for key, text in found.data.items()}
         values |= {key: base64.b64decode(text) for key, text in found.binary_data.items()}
-        return _chosen(values, source.items, source.default_mode, source.name)
+        complaint = "configmap references non-existent config key: {}"
+        mode, optional = source.default_mode, source.optional
+        return _chosen(values, source.items, mode, complaint, optional=optional)
     if volume.secret is not None:
         name = volume.secret.secret_name
         kept = secret(name)
         if kept is None:
             return _absent("secret", name, optional=volume.secret.optional)
         values = {key: base64.b64decode(text) for key, text in kept.data.items()}
-        return _chosen(values, volume.secret.items, volume.secret.default_mode, name)
+        complaint = "references non-existent secret key: {}"
+        mode, optional = volume.secret.default_mode, volume.secret.optional
+        return _chosen(values, volume.secret.items, mode, complaint, optional=optional)
     if volume.downward_api is not None:
         return _downward(volume, pod)
     if volume.empty_dir is not None:
@@ -78,6 +90,7 @@ def write(directory: Path, files: Mapping[str, File]) -> None:
 def binds_of(container: Container, pod: Pod, volumes: Path) -> list[Bind]:
     """Return what is to be mounted in *container*; *volumes* holds a directory per volume."""
     host_paths = {v.name: v.host_path.path for v in pod.spec.volumes if v.host_path is not None}
+    empty = {v.name for v in pod.spec.volumes if v.empty_dir is not None}
     binds: list[Bind] = []
     for mount in container.volume_mounts:
         base = Path(host_paths[mount.name]) if mount.name in host_paths else volumes / mount.name
@@ -87,8 +100,8 @@ def binds_of(container: Container, pod: Pod, volumes: Path) -> list[Bind]:
                 raise VolumeError(f"hostPath {source} does not exist on this machine")
             source.mkdir(parents=True)
         path = "/" + mount.mount_path.strip("/")
-        # What is the host's stays the host's: pods never write its files.
-        read_only = mount.read_only or mount.name in host_paths
+        # What is the host's stays the host's, and what the API server holds stays what it is.
+        read_only = mount.read_only or mount.name not in empty
         binds.append(Bind(path, str(source), source.is_dir(), read_only))
     return binds
 
@@ -105,25 +118,45 @@ def _absent(kind: str, name: str, *, optional: bool | None) -> Mapping[str, File
 
 
 def _chosen(
-    values: Mapping[str, bytes], items: tuple[KeyToPath, ...], mode: int, name: str
+    values: Mapping[str, bytes],
+    items: tuple[KeyToPath, ...],
+    mode: int,
+    complaint: str,
+    *,
+    optional: bool | None,
 ) -> Mapping[str, File]:
     if not items:
         return {key: File(content, mode) for key, content in values.items()}
     missing = [item.key for item in items if item.key not in values]
-    if missing:
-        raise VolumeError(f"{name}: references non-existent config key: {missing[0]}")
-    return {item.path: File(values[item.key], item.mode or mode) for item in items}
+    if missing and not optional:
+        raise VolumeError(complaint.format(missing[0]))
+    return {
+        item.path: File(values[item.key], mode if item.mode is None else item.mode)
+        for item in items
+        if item.key in values
+    }
 
 
 def _downward(volume: Volume, pod: Pod) -> Mapping[str, File]:
     assert volume.downward_api is not None
     files: dict[str, File] = {}
     for item in volume.downward_api.items:
-        if item.field_ref is None:
-            raise VolumeError("downwardAPI volumes have fieldRef only here, not resourceFieldRef")
         try:
-            text = field_of(pod, item.field_ref)
+            text = _downward_text(item, pod)
         except MissingSourceError as error:
             raise VolumeError(str(error)) from error
-        files[item.path] = File(text.encode(), item.mode or volume.downward_api.default_mode)
+        mode = volume.downward_api.default_mode if item.mode is None else item.mode
+        files[item.path] = File(text.encode(), mode)
     return files
+
+
+def _downward_text(item: DownwardAPIFile, pod: Pod) -> str:
+    if item.field_ref is not None:
+        return field_of(pod, item.field_ref)
+    if item.resource_field_ref is None:
+        raise MissingSourceError(f"{item.path}: neither fieldRef nor resourceFieldRef")
+    name = item.resource_field_ref.container_name
+    for container in (*pod.spec.containers, *pod.spec.init_containers):
+        if container.name == name:
+            return resource_of(container, item.resource_field_ref)
+    raise MissingSourceError(f"container {name} not found")

@@ -7,6 +7,7 @@ import sys
 import termios
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from fcntl import ioctl
 from pathlib import Path
 from typing import NoReturn
@@ -24,32 +25,58 @@ CANNOT_RUN = 126
 _MOST_DESCRIPTORS = 1 << 20
 
 
+class CannotStartError(Exception):
+    """The program cannot start; *status* is what a shell would answer."""
+
+    def __init__(self, message: str, status: int = CANNOT_RUN) -> None:
+        super().__init__(message)
+        self.status = status
+
+
 def enter(request: Fork, fds: Sequence[int], builtins: Mapping[str, BuiltIn]) -> NoReturn:
-    """Become the process that *request* describes. Never returns and never raises."""
-    status = NOT_FOUND
+    """Become the process that *request* describes. Never returns and never raises.
+
+    What keeps the program from starting is written to the request's fd_status; after that has been
+    closed, all that goes wrong is the program's own.
+    """
+    status = CANNOT_RUN
     try:
-        signal.set_wakeup_fd(-1)
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         report = os.dup(fds[request.fd_status])
-        os.set_inheritable(report, False)
         try:
+            _default_signals()
             _become(request, fds)
             # Nothing else of the fork server's may reach a container: its descriptors are doors.
             os.closerange(3, report)
             os.closerange(report + 1, _MOST_DESCRIPTORS)
-            if request.builtin:
-                status = _run_builtin(request, builtins, report)
-            else:
+            program = _prepared(request, builtins) if request.builtin else None
+            if program is None:
                 _execute(request)
+        except CannotStartError as error:
+            os.write(report, str(error).encode())
+            os._exit(error.status)
         except OSError as error:
             name = f": {error.filename}" if error.filename else ""
             os.write(report, f"{error.strerror or error}{name}".encode())
-            status = NOT_FOUND if isinstance(error, FileNotFoundError) else CANNOT_RUN
+            os._exit(CANNOT_RUN)
+        except Exception as error:  # noqa: BLE001 - a null byte in an argument, for one
+            os.write(report, f"{type(error).__name__}: {error}".encode())
+            os._exit(CANNOT_RUN)
+        os.close(report)
+        status = _result(program, request)
     except BaseException:  # noqa: BLE001 - a forked child must not return into its parent's code
         traceback.print_exc()
-        status = CANNOT_RUN
     finally:
-        os._exit(status)
+        os._exit(status & 0xFF)
+
+
+def _default_signals() -> None:
+    # The fork server ignores what a terminal sends to its group, and Python SIGPIPE. Ignored
+    # signals stay ignored after exec, and a shell that starts so cannot even trap them.
+    signal.set_wakeup_fd(-1)
+    for number in signal.valid_signals():
+        if signal.getsignal(number) not in (signal.SIG_DFL, None):
+            signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
 def _become(request: Fork, fds: Sequence[int]) -> None:
@@ -79,29 +106,54 @@ def _become(request: Fork, fds: Sequence[int]) -> None:
     os.chdir(request.directory)
 
 
-def _execute(request: Fork) -> None:
-    for number in (signal.SIGPIPE, signal.SIGXFSZ):
-        signal.signal(number, signal.SIG_DFL)
-    os.execvpe(request.argv[0], request.argv, request.environ)
+def _execute(request: Fork) -> NoReturn:
+    name = request.argv[0]
+    try:
+        os.execvpe(name, request.argv, request.environ)
+    except FileNotFoundError as error:
+        # The words of container runtimes; clients know them.
+        what = "no such file or directory" if "/" in name else "executable file not found in $PATH"
+        raise CannotStartError(f'exec: "{name}": {what}', NOT_FOUND) from error
+    except OSError as error:
+        raise CannotStartError(f'exec: "{name}": {(error.strerror or "").lower()}') from error
 
 
-def _run_builtin(request: Fork, builtins: Mapping[str, BuiltIn], report: int) -> int:
+def _prepared(request: Fork, builtins: Mapping[str, BuiltIn]) -> BuiltIn:
+    program = builtins.get(request.builtin)
+    if program is None:
+        raise CannotStartError(
+            f'no built-in program "{request.builtin}" (there are {", ".join(sorted(builtins))})',
+            NOT_FOUND,
+        )
+    # As Python does for programs: a reader that is gone is an OSError, not the end.
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    linux.allow_many_descriptors()
+    linux.set_process_name(request.builtin)
     sys.stdin = open(0, closefd=False)  # noqa: SIM115
     sys.stdout = open(1, "w", buffering=1, closefd=False)  # noqa: SIM115
     sys.stderr = open(2, "w", buffering=1, closefd=False)  # noqa: SIM115
-    linux.set_process_name(request.builtin)
     os.environ.clear()
     os.environ.update(request.environ)
-    program = builtins[request.builtin]
-    os.close(report)
     gc.enable()
+    return program
+
+
+def _result(program: BuiltIn, request: Fork) -> int:
+    """Return the exit status of a built-in program, as Python would end with it."""
     try:
         return program(request.argv[1:], request.environ)
     except SystemExit as end:
-        return end.code if isinstance(end.code, int) else 1
+        if end.code is None or isinstance(end.code, int):
+            return end.code or 0
+        print(end.code, file=sys.stderr)  # noqa: T201
+        return 1
+    except Exception:  # noqa: BLE001 - it becomes the exit status
+        traceback.print_exc()
+        return 1
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError):  # nobody reads it any more
+                stream.flush()
 
 
 def make_mount(wanted: Mount) -> None:

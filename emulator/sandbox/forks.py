@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import msgspec
@@ -20,14 +21,14 @@ from podwire.emulator.sandbox.messages import (
     Request,
     Unmount,
 )
-from podwire.errors import InternalError
 
 _DECODER = msgspec.json.Decoder(Reply)
 _ENCODER = msgspec.json.Encoder()
+_KILLED = 128 + signal.SIGKILL
 
 
 class StartError(Exception):
-    """A process could not start; the message is the kernel's, *status* what a shell would say."""
+    """A process, or namespaces, could not be made; the message says why, in the kernel's words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +136,7 @@ class ForkChannel:
         self._next = 0
         self._room = asyncio.Event()
         self._sending = asyncio.Lock()
+        self._gone = False
 
     def start(self) -> None:
         """Listen for answers; call it in the loop."""
@@ -158,7 +160,10 @@ class ForkChannel:
         stdout: int = -1,
         stderr: int = -1,
     ) -> Process:
-        """Start *program* in *place* with these descriptors; raises StartError if it cannot start."""
+        """Start *program* in *place* with these descriptors; raises StartError.
+
+        Cancelled, it leaves no process behind.
+        """
         report, reported = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         fds: list[int] = []
 
@@ -194,7 +199,12 @@ class ForkChannel:
         finally:
             os.close(reported)
         process = Process(answer.pid, made[0], self._started.pop(answer.pid))
-        problem = await _read_all(report)
+        try:
+            problem = await _read_all(report)
+        except BaseException:
+            process.send_signal(signal.SIGKILL)
+            process.close()
+            raise
         if problem:
             await process.wait()
             process.close()
@@ -206,25 +216,33 @@ class ForkChannel:
         return self._next
 
     async def _ask(self, request: Request, fds: Sequence[int]) -> tuple[Answer, list[int]]:
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[tuple[Answer, list[int]]] = loop.create_future()
-        self._answers[request.id] = future
         packet = _ENCODER.encode(request)
         if len(packet) > LARGEST:
             raise StartError("argument list too long")
+        future: asyncio.Future[tuple[Answer, list[int]]] = (
+            asyncio.get_running_loop().create_future()
+        )
         async with self._sending:
-            while True:
-                try:
-                    socket.send_fds(self._channel, [packet], list(fds))
-                    break
-                except BlockingIOError:
-                    self._room.clear()
-                    loop.add_writer(self._channel, self._writable)
-                    await self._room.wait()
+            await self._send(packet, fds)
+            self._answers[request.id] = future
         answer, made = await future
         if answer.error:
             raise StartError(answer.error)
         return answer, made
+
+    async def _send(self, packet: bytes, fds: Sequence[int]) -> None:
+        if self._gone:
+            raise StartError("the fork server is gone")
+        while True:
+            try:
+                socket.send_fds(self._channel, [packet], list(fds))
+                return
+            except BlockingIOError:
+                self._room.clear()
+                asyncio.get_running_loop().add_writer(self._channel, self._writable)
+                await self._room.wait()
+            except OSError as error:
+                raise StartError(f"the fork server is gone: {error}") from error
 
     def _writable(self) -> None:
         asyncio.get_running_loop().remove_writer(self._channel)
@@ -236,27 +254,50 @@ class ForkChannel:
                 packet, fds, _flags, _address = socket.recv_fds(self._channel, LARGEST, 64)
             except BlockingIOError:
                 return
+            except OSError:
+                packet, fds = b"", []
             if not packet:
-                raise InternalError("the fork server is gone")
+                self._end()
+                return
             # recv_fds cannot ask for close-on-exec: it ignores its flags.
             for fd in fds:
                 os.set_inheritable(fd, False)
             reply = _DECODER.decode(packet)
             if isinstance(reply, Answer):
-                waiting = self._answers.pop(reply.id)
-                if reply.pid:
-                    # The end may be read before the caller of fork() runs again.
-                    ended = asyncio.get_running_loop().create_future()
-                    self._started[reply.pid] = self._ends[reply.pid] = ended
-                if waiting.cancelled():
-                    for fd in fds:
-                        os.close(fd)
-                else:
-                    waiting.set_result((reply, list(fds)))
+                self._answered(reply, list(fds))
             else:
                 end = self._ends.pop(reply.pid, None)
                 if end is not None and not end.done():
                     end.set_result(reply.status)
+
+    def _answered(self, answer: Answer, fds: list[int]) -> None:
+        waiting = self._answers.pop(answer.id)
+        if waiting.cancelled():
+            if answer.pid:
+                # Nobody will ever look after this process.
+                with suppress(ProcessLookupError):
+                    signal.pidfd_send_signal(fds[0], signal.SIGKILL)
+            for fd in fds:
+                os.close(fd)
+            return
+        if answer.pid:
+            # The end may be read before the caller of fork() runs again.
+            ended = asyncio.get_running_loop().create_future()
+            self._started[answer.pid] = self._ends[answer.pid] = ended
+        waiting.set_result((answer, fds))
+
+    def _end(self) -> None:
+        """Let nobody wait for a fork server that is gone: its processes went with it."""
+        self._gone = True
+        asyncio.get_running_loop().remove_reader(self._channel)
+        for request, waiting in self._answers.items():
+            if not waiting.done():
+                waiting.set_result((Answer(request, error="the fork server is gone"), []))
+        for ended in self._ends.values():
+            if not ended.done():
+                ended.set_result(_KILLED)
+        self._answers.clear()
+        self._ends.clear()
 
 
 async def _read_all(fd: int) -> bytes:

@@ -1,7 +1,8 @@
 """The fork server: with its libraries loaded once, a process costs a fork.
 
-Single-threaded and without an event loop, for ever: only such a process may fork freely. There are two
-in a sandbox (see supervisor); each is the parent of what it forks, and its own end ends the sandbox.
+Single-threaded and without an event loop, for ever: only such a process may fork freely. There are
+two in a sandbox (see supervisor); each is the parent of what it forks, and its own end ends the
+sandbox.
 """
 
 import gc
@@ -101,7 +102,11 @@ class ForkServer:
             case Fork():
                 pid = self._fork(request, fds)
                 self._children.add(pid)
-                made.append(os.pidfd_open(pid))
+                try:
+                    made.append(os.pidfd_open(pid))
+                except OSError:
+                    os.kill(pid, signal.SIGKILL)
+                    raise
                 return Answer(request.id, pid=pid)
 
     def _fork(self, request: Fork, fds: Sequence[int]) -> int:
@@ -150,19 +155,31 @@ def make_namespaces(hostname: str, path: str) -> list[int]:
     """Make network, UTS and IPC namespaces and return descriptors of them, in that order.
 
     With an empty *path* the network namespace is not made and only two descriptors come back.
+    Raises OSError and leaves nothing.
     """
     made: list[int] = []
-    if path:
-        make_namespace(Path(path))
-        made.append(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+    try:
+        if path:
+            make_namespace(Path(path))
+            made.append(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+        made += _name_namespaces(hostname)
+    except OSError:
+        for fd in made:
+            os.close(fd)
+        if path:
+            remove_namespace(Path(path))
+        raise
+    return made
+
+
+def _name_namespaces(hostname: str) -> list[int]:
     kinds = (("uts", linux.CLONE_NEWUTS), ("ipc", linux.CLONE_NEWIPC))
     homes = [os.open(f"/proc/self/ns/{name}", os.O_RDONLY | os.O_CLOEXEC) for name, _ in kinds]
     try:
         linux.unshare(linux.CLONE_NEWUTS | linux.CLONE_NEWIPC)
         socket.sethostname(hostname)
-        made += [os.open(f"/proc/self/ns/{name}", os.O_RDONLY | os.O_CLOEXEC) for name, _ in kinds]
+        return [os.open(f"/proc/self/ns/{name}", os.O_RDONLY | os.O_CLOEXEC) for name, _ in kinds]
     finally:
         for home, (_, flag) in zip(homes, kinds, strict=True):
             linux.setns(home, flag)
             os.close(home)
-    return made

@@ -1,6 +1,7 @@
 """What is said to the fork server, as pure data: one message per SOCK_SEQPACKET packet.
 
-File descriptors travel beside a message (SCM_RIGHTS); a message names them by their place in that list.
+File descriptors travel beside a message (SCM_RIGHTS); a message names them by their place in that
+list.
 """
 
 import msgspec
@@ -69,7 +70,7 @@ Request = Namespaces | Fork | Unmount
 
 
 class Answer(msgspec.Struct, frozen=True, tag="answer"):
-    """The outcome of request *id*; *error* is empty if it worked. A fork's pidfd comes beside it."""
+    """The outcome of request *id*; *error* is empty if it worked. A fork's pidfd is beside it."""
 
     id: int
     pid: int = 0

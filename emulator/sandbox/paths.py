@@ -1,6 +1,7 @@
 """Where things are inside the sandbox. All of it is on a tmpfs that goes with the sandbox."""
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 # Named network namespaces: `ip netns exec node-1 ...` works inside.
@@ -25,5 +26,9 @@ FRESH = (Path("/tmp"), Path("/var"), Path("/run"))
 
 def hidden_directories() -> list[Path]:
     """Return the directories of the host that pods need and that lie below FRESH."""
-    needed = {Path(sys.prefix), Path(sys.base_prefix), Path(__file__).resolve().parents[2]}
-    return sorted(d for d in needed if any(d.is_relative_to(fresh) for fresh in FRESH))
+    return hidden((Path(sys.prefix), Path(sys.base_prefix), Path(__file__).resolve().parents[2]))
+
+
+def hidden(needed: Iterable[Path]) -> list[Path]:
+    """Return those of *needed* that lie below FRESH, sorted."""
+    return sorted({d for d in needed if any(d.is_relative_to(fresh) for fresh in FRESH)})

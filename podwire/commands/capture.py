@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 class Writer:
-    """A file that is taken away again when writing to it fails."""
+    """A file that is taken away again when writing to it fails; devices and pipes stay."""
 
     def __init__(self, name: str) -> None:
         self._path = None if name == "-" else Path(name)
@@ -97,7 +97,7 @@ class Writer:
             raise
         except OSError as error:
             raise PodwireError(
-                f"cannot write {self._path or 'standard output'}: {error.strerror}; it is removed\n"
+                f"cannot write {self._path or 'standard output'}: {error.strerror}\n"
                 "  make room, or record less: -f BPF, fewer places"
             ) from error
 
@@ -108,7 +108,7 @@ class Writer:
             self._file.close()
         except OSError:
             kind = kind or OSError  # a full disk may show only now
-        if kind is not None and self._path.is_file():  # devices and pipes stay
+        if kind is not None and self._path.is_file():
             self._path.unlink()
 
 

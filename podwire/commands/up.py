@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import importlib
 import os
 import signal
 import sys
@@ -85,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
     if error is not None:
         raise error
     steps = Steps(sys.stderr, time.monotonic)
-    running = anchor.start(wanted, path, steps.done)
+    running = anchor.start(wanted, path, steps.done, meanwhile=_load_client)
     try:
         entry = kubeconfig.document(
             wanted.name,
@@ -151,10 +152,15 @@ class Steps:
         return self._clock() - self._start
 
 
+def _load_client() -> None:
+    """Load what `_fill` imports: with ssl and http it takes 20 ms, in which the sandbox starts."""
+    importlib.import_module("podwire.kube.apply")
+    importlib.import_module("podwire.kube.waiting")
+
+
 def _fill(entry: Json, manifests: Sequence[Manifest], limit: float | None, steps: Steps) -> Json:
     """Apply and wait; return how much there is now."""
-    # Imported here: with ssl and http it takes 30 ms, which the sandbox has used to start.
-    from podwire.kube import readiness, waiting  # noqa: PLC0415
+    from podwire.kube import readiness, waiting  # noqa: PLC0415 - see _load_client
     from podwire.kube.apply import apply  # noqa: PLC0415
     from podwire.kube.config import from_document  # noqa: PLC0415
     from podwire.kube.plain import Connection  # noqa: PLC0415

@@ -4,6 +4,7 @@ import json
 import select
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, cast
 
 from podwire.errors import ApiError, PodwireError
@@ -14,6 +15,10 @@ POINTS_PATH = "/apis/podwire.dev/v1/capturepoints"
 
 Instruction = tuple[int, int, int, int]
 
+_STATISTICS_BLOCK = 5
+_SECTION_BLOCK = 0x0A0D0D0A  # alone: there was no interface to capture at
+_LONGEST_TAIL = 4096
+
 
 class Capture:
     """A capture that runs, with every socket armed."""
@@ -21,8 +26,9 @@ class Capture:
     def __init__(self, socket: WebSocket, first: bytes, sink: Callable[[bytes], object]) -> None:
         self._socket = socket
         self._sink = sink
+        self._tail = b""
         if first:
-            sink(first)
+            self._pass_on(first)
 
     def record(self, stop: int, duration: float | None = None) -> None:
         """Pass on what comes until *stop* is readable or *duration*, in seconds, is over.
@@ -38,9 +44,7 @@ class Capture:
                 self._finish()
                 return
             if (waiting or ready) and not self._take():
-                raise PodwireError(
-                    "the capture broke off\n  is the cluster still there? podwire status"
-                )
+                raise _broken_off()
 
     def _take(self) -> bool:
         """Pass on the bytes that come next; return whether there will be more."""
@@ -48,17 +52,41 @@ class Capture:
             if message.kind == "close":
                 return False
             if message.kind == "binary":
-                self._sink(message.data)
+                self._pass_on(message.data)
         return True
 
+    def _pass_on(self, data: bytes) -> None:
+        self._sink(data)
+        self._tail = (self._tail + data)[-_LONGEST_TAIL:]
+
     def _finish(self) -> None:
-        self._socket.send_text("stop")
+        with suppress(OSError):  # the other side may have ended; what it sent says whether well
+            self._socket.send_text("stop")
         while self._take():
             pass
+        if not is_whole(self._tail):
+            raise _broken_off()
 
     def close(self) -> None:
         """Let go; never waits."""
         self._socket.close()
+
+
+def is_whole(tail: bytes) -> bool:
+    """Return whether a pcapng stream that ends with *tail* was ended in order.
+
+    The last thing an agent writes is an interface statistics block for each interface: how many
+    packets were dropped. Without it nobody can say that nothing is missing.
+    """
+    # A block begins with its type and ends with its length (draft-ietf-opsawg-pcapng, 3.1).
+    length = int.from_bytes(tail[-4:], "little")
+    if not 12 <= length <= len(tail):
+        return False
+    return int.from_bytes(tail[-length:][:4], "little") in (_STATISTICS_BLOCK, _SECTION_BLOCK)
+
+
+def _broken_off() -> PodwireError:
+    return PodwireError("the capture broke off\n  is the cluster still there? podwire status")
 
 
 def points(connection: Connection) -> dict[str, dict[str, Any]]:

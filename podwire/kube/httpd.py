@@ -1,6 +1,6 @@
 """A small HTTP server for health, readiness and metrics."""
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -21,7 +21,7 @@ Pages = Mapping[str, Callable[[], Page]]
 
 
 @asynccontextmanager
-async def serving(pages: Pages, address: str, port: int) -> AsyncIterator[int]:
+async def serving(pages: Pages, address: str, port: int) -> AsyncGenerator[int]:
     """Answer GET (and HEAD) of *pages* on *address*; yields the port (0 asks for a free one).
 
     Raises OSError when the address cannot be bound.

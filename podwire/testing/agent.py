@@ -1,6 +1,7 @@
 """A NodeAgent whose containers are processes of this machine: for tests of the API server."""
 
 import asyncio
+import contextlib
 import fcntl
 import os
 import pty
@@ -52,7 +53,8 @@ class ProcessSession:
     def close(self) -> None:
         """Kill the process if it still runs."""
         if self._process.returncode is None:
-            os.killpg(self._process.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
 
 
 @dataclass

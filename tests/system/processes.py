@@ -7,6 +7,7 @@ import subprocess
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -168,7 +169,7 @@ def _names(pid: int, cluster: str) -> bool:
         words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
     except OSError:
         return False
-    return any(pair == ("--name", cluster) for pair in zip(words, words[1:], strict=False))
+    return any(pair == ("--name", cluster) for pair in pairwise(words))
 
 
 def _namespaces(pid: int) -> dict[str, str]:

@@ -146,16 +146,17 @@ async def test_no_node_sends_a_connection_to_a_backend_that_was_deleted(cluster:
     assert len({pod["spec"]["nodeName"] for pod in clients}) == 3
     new_connection = f"tcp[tcpflags] & (tcp-syn|tcp-ack) = tcp-syn and dst host {address}"
     places = ["node/node-1", "node/node-2", "node/node-3", name]
-    async with cluster.capture(*places, packet_filter=new_connection) as packets:
-        async with AsyncExitStack() as loads:
-            for pod in clients:
-                source = pod["metadata"]["name"]
-                running = load(cluster, source, "web-svc", "new", workers=2)
-                await loads.enter_async_context(running)
-            await cluster.delete(f"pod/{name}")
-            deleted = time.time()  # no later than this its end was known
-            await until_gone(cluster, pod_path(cluster, name))
-            gone = time.time()
+    async with (
+        cluster.capture(*places, packet_filter=new_connection) as packets,
+        AsyncExitStack() as loads,
+    ):
+        for pod in clients:
+            running = load(cluster, pod["metadata"]["name"], "web-svc", "new", workers=2)
+            await loads.enter_async_context(running)
+        await cluster.delete(f"pod/{name}")
+        deleted = time.time()  # no later than this its end was known
+        await until_gone(cluster, pod_path(cluster, name))
+        gone = time.time()
     assert gone - deleted > LAST_SYN, "the pod was gone too early to see a late connection"
     seen = [float(packet.time) - deleted for packet in packets]
     assert [at for at in seen if at < 0], "the backend was never asked"

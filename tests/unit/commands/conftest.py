@@ -7,7 +7,6 @@ import ssl
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
@@ -76,7 +75,7 @@ def api(tmp_path: Path) -> Iterator[Api]:
 
     async def serve() -> None:
         server = ApiServer(Store(), agent, SystemClock(), random.Random(1))
-        server.fill(IPv4Address("192.168.1.2"), 6443)
+        server.fill(6443)
         async with server.serve([(listener, _tls(tmp_path))]):
             loops.append(asyncio.get_running_loop())
             started.set()

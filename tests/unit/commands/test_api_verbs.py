@@ -110,6 +110,7 @@ def some_packets() -> bytes:
     capture = pcapng.Capture(
         interfaces=(pcapng.Interface("default/client eth0"),),
         frames=(pcapng.Frame(0, 1, b"\0" * 60),),
+        statistics=(pcapng.Statistics(0, 1, 0),),
     )
     return b"".join(pcapng.encode(capture))
 
@@ -141,14 +142,24 @@ def test_capture_says_which_places_there_are(
     assert not path.exists()
 
 
-def test_a_full_disk_leaves_no_half_capture(
+def test_a_full_disk_is_named_and_a_device_stays(
     pod: "Api", capfd: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     path = tmp_path / "full"
     path.symlink_to("/dev/full")
     assert main(["capture", "client", "-w", str(path), "--duration", "1", *pod.options]) == 1
-    assert "No space left on device; it is removed\n  make room" in capfd.readouterr().err
-    assert not path.is_symlink()
+    assert f"cannot write {path}: No space left on device\n  make room" in capfd.readouterr().err
+    assert path.is_symlink()
+
+
+def test_a_capture_that_breaks_off_is_an_error(
+    pod: "Api", capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    pod.agent.packets, pod.agent.statistics = some_packets()[:-60], b""
+    path = tmp_path / "out.pcapng"
+    assert main(["capture", "client", "-w", str(path), "--duration", "0.2", *pod.options]) == 1
+    assert "the capture broke off" in capfd.readouterr().err
+    assert not path.exists()
 
 
 def test_images(pod: "Api", capfd: pytest.CaptureFixture[str]) -> None:

@@ -31,8 +31,14 @@ class FakeAnchor:
     said: list[str] = field(default_factory=list[str])
 
     def start(
-        self, config: ClusterConfig, kubeconfig: Path | None, report: Callable[[str], None]
+        self,
+        config: ClusterConfig,
+        kubeconfig: Path | None,
+        report: Callable[[str], None],
+        *,
+        meanwhile: Callable[[], object],
     ) -> "FakeRunning":
+        meanwhile()
         if config.name in self.clusters:
             raise AlreadyRunning(f"a cluster named {config.name!r} runs already")
         report("API server answers")

@@ -55,6 +55,7 @@ class TinyServer:
         self.objects: list[Json] = []
         self.revision = "10"
         self.lists = 0
+        self.asked = asyncio.Event()
         self.refusals: deque[tuple[int, Json | bytes]] = deque()
         self.requests: list[tuple[str, str, Json]] = []
         self.queries: list[dict[str, str]] = []
@@ -73,6 +74,7 @@ class TinyServer:
         body = await request.read()
         sent: Json = json.loads(body) if body else {}
         self.requests.append((request.method, request.path, sent))
+        self.asked.set()
         if self.refusals:
             code, said = self.refusals.popleft()
             raw = said if isinstance(said, bytes) else json.dumps(said).encode()
@@ -84,7 +86,9 @@ class TinyServer:
             meta = {"resourceVersion": self.revision}
             return web.json_response({"metadata": meta, "items": self.objects})
         if request.method == "GET":
-            found = [o for o in self.objects if o["metadata"]["name"] == request.path.split("/")[-1]]
+            found = [
+                o for o in self.objects if o["metadata"]["name"] == request.path.split("/")[-1]
+            ]
             return web.json_response(found[0])
         return web.json_response(sent)
 

@@ -1,8 +1,9 @@
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from itertools import pairwise
 
 import pytest
 import uvloop
@@ -18,7 +19,7 @@ A, B, C = (Key("default", name) for name in "abc")
 
 
 @asynccontextmanager
-async def working(loop: Reconciler) -> AsyncIterator[None]:
+async def working(loop: Reconciler) -> AsyncGenerator[None]:
     async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
         task = tasks.create_task(loop.run())
         yield
@@ -138,7 +139,7 @@ async def test_the_delay_doubles_from_5_ms_to_30_s_and_is_forgotten_after_succes
         loop.add(A)
         await work.reached(A, 17)
         times = work.times(A)
-        delays = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+        delays = [later - earlier for earlier, later in pairwise(times)]
         wanted = [min(0.005 * 2**n, LAST_DELAY) for n in range(16)]
         assert delays == pytest.approx(wanted, abs=0.001)
         assert wanted[-1] == 30.0
@@ -149,7 +150,7 @@ async def test_the_delay_doubles_from_5_ms_to_30_s_and_is_forgotten_after_succes
 
 
 @asynccontextmanager
-async def working_for_hours(loop: Reconciler) -> AsyncIterator[None]:
+async def working_for_hours(loop: Reconciler) -> AsyncGenerator[None]:
     async with asyncio.TaskGroup() as tasks:
         task = tasks.create_task(loop.run())
         yield
@@ -227,7 +228,11 @@ async def test_a_failure_is_logged_by_how_bad_it_is(
     async with working(loop):
         loop.add(A)
         await work.reached(A, 2)
-    assert [(r.levelname, text in r.getMessage()) for r in caplog.records if r.name.startswith("podwire")] == [(level, True)]
+    assert [
+        (r.levelname, text in r.getMessage())
+        for r in caplog.records
+        if r.name.startswith("podwire")
+    ] == [(level, True)]
 
 
 async def test_cancelling_ends_the_timers() -> None:

@@ -1,7 +1,5 @@
 """Servers for the tests of the API server."""
 
-from ipaddress import IPv4Address
-
 import pytest
 
 from podwire.emulator.apiserver import bootstrap
@@ -12,5 +10,5 @@ from podwire.testing.apiserver import SilentServer
 def server() -> SilentServer:
     """Return a server with what every cluster has."""
     made = SilentServer()
-    bootstrap.fill(made.api, now=made.clock.now(), address=IPv4Address("192.168.1.2"), port=6443)
+    bootstrap.fill(made.api, now=made.clock.now(), port=6443)
     return made

@@ -5,7 +5,6 @@ import io
 import json
 import random
 from collections.abc import AsyncIterator
-from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +34,7 @@ def agent() -> FakeAgent:
 async def http(tmp_path: Path, agent: FakeAgent) -> AsyncIterator[aiohttp.ClientSession]:
     """Return a client of a running server."""
     server = ApiServer(Store(), agent, FakeClock(), random.Random(1))
-    server.fill(IPv4Address("192.168.1.2"), 6443)
+    server.fill(6443)
     path = tmp_path / "api.sock"
     async with server.serve(unix_path=path):
         connector = aiohttp.UnixConnector(str(path))

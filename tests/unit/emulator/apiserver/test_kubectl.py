@@ -7,7 +7,6 @@ import shutil
 import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
@@ -80,7 +79,7 @@ async def shell(tmp_path: Path) -> AsyncIterator[Shell]:
         random.Random(1),
         who=lambda _: User("kubernetes-admin", ("system:masters",)),
     )
-    server.fill(IPv4Address("192.168.1.2"), 6443)
+    server.fill(6443)
     bound = socket.socket()
     bound.bind(("127.0.0.1", 0))
     bound.listen()

@@ -136,5 +136,3 @@ def test_a_new_cluster(server: SilentServer) -> None:
         server.get("/api/v1/namespaces/default/services/kubernetes")["spec"]["clusterIP"]
         == "10.96.0.1"
     )
-    ready = server.get("/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/kubernetes")
-    assert ready["endpoints"][0]["addresses"] == ["192.168.1.2"]

@@ -82,7 +82,7 @@ def authority(tmp_path: Path) -> Authority:
 
 def new_server() -> ApiServer:
     server = ApiServer(Store(), FakeAgent(), SystemClock(), random.Random(1))
-    server.fill(IPv4Address("192.168.1.2"), 6443)
+    server.fill(6443)
     return server
 
 

@@ -235,7 +235,7 @@ async def _cluster(
 ) -> AsyncGenerator[World]:
     rng = random.Random(7)
     server = ApiServer(Store(), cast(NodeAgent, None), SystemClock(), rng)
-    server.fill(IPv4Address("192.168.1.2"), 6443)
+    server.fill(6443)
     async with (
         server.serve(unix_path=socket),
         LaggingClient.unix(socket, user="system:kube-controller-manager") as client,
