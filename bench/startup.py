@@ -20,7 +20,7 @@ the app; it is less noisy than the clock.
 
 Memory is the sum of the processes' PSS in a cluster with ten pods: the system's, the client and web
 servers. These are the built-in ones, which weigh more than nginx, so it does not depend on whether
-the machine has nginx.
+the machine has nginx. End other clusters first: they share the libraries' pages, and PSS divides.
 """
 
 import asyncio
@@ -100,6 +100,9 @@ def main(argv: Sequence[str]) -> int:
             rounds.append(one_round(f"bench-{os.getpid()}-{turn}", Path(folder) / str(turn)))
             bench.say(f"round {turn + 1:2}  {shown(rounds[-1])}")
         weights, pods = weigh(f"bench-{os.getpid()}-memory", Path(folder) / "memory")
+    others = anchor.running()
+    if others:
+        bench.say(f"\nalso running: {', '.join(others)}: the memory below is too low")
     bench.say(f"\nmemory of a cluster with {pods} pods\n{by_kind(weights)}")
     figures = [
         Figure(f"start-up: {phase}", "s", tuple(r.reached[phase] for r in rounds))

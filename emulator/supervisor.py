@@ -79,8 +79,8 @@ def supervise(config: ClusterConfig, doors: Doors, link: socket.socket, keeper: 
         progress.failed(str(error), error.exit_status)
     except OSError as error:
         progress.failed(f"{error}\n  see what this machine lacks: podwire doctor", 69)
-    except BaseException:  # noqa: BLE001 - a forked child must not return into its parent
-        sys.excepthook(*sys.exc_info())
+    except BaseException as error:  # noqa: BLE001 - a forked child must not return into its parent
+        sys.excepthook(type(error), error, error.__traceback__)
         progress.failed("podwire failed while it started; this is its own fault")
     finally:
         os._exit(70)
@@ -125,8 +125,8 @@ def _be_zygote(
         from podwire.emulator.builtins import BUILTINS  # noqa: PLC0415 - beside the control plane
 
         ForkServer(ours, BUILTINS).run({control: "the control plane"}, _last_words)
-    except BaseException:  # noqa: BLE001 - a forked child must not return into its parent
-        sys.excepthook(*sys.exc_info())
+    except BaseException as error:  # noqa: BLE001 - a forked child must not return into its parent
+        sys.excepthook(type(error), error, error.__traceback__)
         progress.failed("podwire failed while it started; this is its own fault")
     finally:
         os._exit(70)
@@ -189,8 +189,8 @@ def _in_child(work: Callable[[], None], what: str) -> Callable[[], None]:
             status = 0
         except (PodwireError, OSError) as error:
             os.write(say, str(error).encode())
-        except BaseException:  # noqa: BLE001 - a forked child must not return into its parent
-            sys.excepthook(*sys.exc_info())
+        except BaseException as error:  # noqa: BLE001 - a forked child must not return into its parent
+            sys.excepthook(type(error), error, error.__traceback__)
         finally:
             os._exit(status)
     os.close(say)

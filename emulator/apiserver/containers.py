@@ -22,7 +22,7 @@ def chosen(pod: Json, asked: str) -> str:
         if asked not in (*containers, *init, *_names(spec.get("ephemeralContainers"))):
             raise statuses.bad_request(f"container {asked} is not valid for pod {name}")
         return asked
-    if len(containers) == 1 and not init:
+    if len(containers) == 1:
         return containers[0]
     if not containers:
         raise statuses.bad_request(f"a container name must be specified for pod {name}")

@@ -63,6 +63,8 @@ def document(path: str, headers: Mapping[str, str]) -> Fixed | None:
             if group not in resources.groups():
                 return not_here()
             return _found(discovery.resource_list(group, version))
+        case ["openapi", "v2"]:
+            return _swagger(headers)
         case ["openapi", "v3"]:
             return _json(openapi.index())
         case ["openapi", "v3", *rest]:
@@ -100,6 +102,24 @@ def _aggregated(headers: Mapping[str, str], *, core: bool) -> Fixed:
     return Fixed(body, discovery.content_type(version), 200, more)
 
 
+# Version 2 is there for kubectl, which falls back to it for a kind that version 3 does not have; with
+# a 404 it would speak of a failed download instead of the unknown kind. It describes nothing, which
+# kubectl takes as "do not check here".
+_SWAGGER: Json = {
+    "swagger": "2.0",
+    "info": {"title": "Kubernetes", "version": "v1.32.0"},
+    "paths": {},
+}
+_SWAGGER_PROTOBUF = b"\x0a\x032.0"  # gnostic openapi.v2.Document: field 1 is `swagger`
+_PROTOBUF_TYPE = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
+
+
+def _swagger(headers: Mapping[str, str]) -> Fixed:
+    if "proto-openapi.spec.v2" in headers.get("Accept", ""):
+        return Fixed(_SWAGGER_PROTOBUF, _PROTOBUF_TYPE)
+    return _json(_SWAGGER)
+
+
 def _openapi(name: str) -> Fixed:
     body = openapi.document(name)
     if body is None:
@@ -114,5 +134,5 @@ def _paths() -> list[str]:
         f"/apis/{group}/{version}" for group in groups for version in resources.groups()[group]
     ]
     named = [f"/apis/{group}" for group in groups]
-    rest = ["/api", "/api/v1", "/apis", "/openapi/v3", *OPEN_TO_ALL]
+    rest = ["/api", "/api/v1", "/apis", "/openapi/v2", "/openapi/v3", *OPEN_TO_ALL]
     return sorted([*rest, *named, *versions])

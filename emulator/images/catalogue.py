@@ -1,7 +1,7 @@
 """Pure: what an image name runs, without a registry.
 
-The real program where this machine has it, else a built-in stand-in that says so. A stand-in listens
-on its image's usual port, not on what containerPort says: a wrong port stays wrong.
+The real program where this machine has it, else a built-in stand-in that says so. A stand-in
+listens on its image's usual port, not on what containerPort says: a wrong port stays wrong.
 """
 
 import re
@@ -18,8 +18,8 @@ _SIGTERM, _SIGQUIT = 15, 3
 class Image:
     """What runs for an image: *entrypoint* and *command* as in a Dockerfile.
 
-    An entrypoint that begins with `builtin:` is a program of podwire's own. *files* are put into the
-    container's root (path to content).
+    An entrypoint that begins with `builtin:` is a program of podwire's own. *files* are put into
+    the container's root (path to content).
     """
 
     name: str
@@ -39,7 +39,6 @@ class ImageError(Exception):
 NGINX_CONF = """\
 user root;
 worker_processes 1;
-daemon off;
 error_log /dev/stderr notice;
 pid /run/nginx.pid;
 events { worker_connections 1024; }
@@ -74,12 +73,13 @@ _SHELLS = (
     "tutum/dnsutils", "curlimages/curl", "curl/curl", "alpine/curl", "radial/busyboxplus",
 )  # fmt: skip
 _ECHOES = (
-    "podwire/echo", "ealen/echo-server-tcp", "istio/tcp-echo-server", "alpine/socat", "venilnoronha/tcp-echo-server",
+    "podwire/echo", "istio/tcp-echo-server", "venilnoronha/tcp-echo-server",
 )  # fmt: skip
 _WEBS = {
     "podwire/web": 80, "httpd": 80, "traefik/whoami": 80, "containous/whoami": 80, "caddy": 80,
     "hashicorp/http-echo": 5678, "paulbouwer/hello-kubernetes": 8080,
-    "gcr.io/google-samples/hello-app": 8080, "us-docker.pkg.dev/google-samples/containers/gke/hello-app": 8080,
+    "gcr.io/google-samples/hello-app": 8080,
+    "us-docker.pkg.dev/google-samples/containers/gke/hello-app": 8080,
     "registry.k8s.io/echoserver": 8080, "gcr.io/google_containers/echoserver": 8080,
     "registry.k8s.io/e2e-test-images/echoserver": 8080, "registry.k8s.io/serve_hostname": 9376,
     "nginxdemos/hello": 80, "mendhak/http-https-echo": 8080, "ealen/echo-server": 80,
@@ -176,7 +176,8 @@ def _nginx(image: str, port: int, find: Callable[[str], str | None]) -> Image:
     return Image(
         image,
         f"this machine's {program}",
-        entrypoint=(program,),
+        # As the official image: its entrypoint only runs what it is given.
+        command=("nginx", "-g", "daemon off;"),
         files={
             "/etc/nginx/nginx.conf": NGINX_CONF,
             "/etc/nginx/conf.d/default.conf": NGINX_DEFAULT.replace("80", str(port)),

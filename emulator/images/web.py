@@ -1,8 +1,8 @@
-"""The built-in web server: answers with the name and address of its pod, and drains when told to stop.
+"""The built-in web server: answers with the name and address of its pod, and drains at its end.
 
-The stand-in for nginx and for the many images that say who they are. On SIGTERM it goes on accepting
-for a moment, because the proxies of other nodes hear of the end a little later than the pod, closes
-each connection after its answer, and ends when none is left.
+The stand-in for nginx and for the many images that say who they are. On SIGTERM it goes on
+accepting for a moment, because the proxies of other nodes hear of the end a little later than the
+pod, closes each connection after its answer, and ends when none is left.
 """
 
 import argparse

@@ -1,23 +1,24 @@
-"""One container of a pod: start, probe, wait for its end, start again as the restart policy says."""
+"""One container of a pod: start, wait for its end, start again as the restart policy says."""
 
 import asyncio
 import os
 import signal
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from podwire.emulator.images.catalogue import Image, ImageError
+from podwire.emulator.kubelet import backoff
 from podwire.emulator.kubelet.context import NodeContext
-from podwire.emulator.kubelet.environment import (
-    PATH,
-    MissingSourceError,
-    command_line,
-    environment,
-)
+from podwire.emulator.kubelet.environment import MissingSourceError
+from podwire.emulator.kubelet.files import PodFiles
+from podwire.emulator.kubelet.grace import Grace
+from podwire.emulator.kubelet.launch import request_of
+from podwire.emulator.kubelet.lifecycle import end, run_hook
 from podwire.emulator.kubelet.logs import ContainerLog
-from podwire.emulator.kubelet.probes import FIRST_RETRY, ask
-from podwire.emulator.kubelet.status import ContainerRecord, with_addresses
-from podwire.emulator.kubelet.volumes import VolumeError, binds_of
-from podwire.emulator.runtimes.mounts import Bind
+from podwire.emulator.kubelet.probes import Outcome, ask
+from podwire.emulator.kubelet.probing import Probed, watch_over
+from podwire.emulator.kubelet.status import ContainerRecord
+from podwire.emulator.kubelet.volumes import VolumeError
 from podwire.emulator.runtimes.runtime import (
     ContainerRequest,
     PodSandbox,
@@ -28,19 +29,8 @@ from podwire.emulator.runtimes.runtime import (
 from podwire.kube.clock import rfc3339
 from podwire.kube.objects import Container, LifecycleHandler, Pod, Probe
 
-# As the kubelet: at once the first time, then 10 s, doubling to 300 s; forgotten after 600 s of life.
-FIRST_BACK_OFF = 10.0
-LAST_BACK_OFF = 300.0
-LONG_LIFE = 600.0
-
-
-class PodFiles:
-    """Where a pod's files are: the binds that every container gets, and volumes."""
-
-    def __init__(self, common: Sequence[Bind], node: NodeContext, uid: str) -> None:
-        self.common = common
-        self.volumes = node.directory_of(uid) / "volumes"
-        self.images = node.directory_of(uid) / "images"
+# Seconds for a container's last words to come through after its end.
+_LAST_WORDS = 1.0
 
 
 class ContainerRun:
@@ -53,59 +43,83 @@ class ContainerRun:
         pod: Callable[[], Pod],
         changed: Callable[[], None],
         restart_policy: str,
+        *,
+        init: bool = False,
     ) -> None:
         self._node = node
         self.container = container
         self._pod = pod
         self._changed = changed
         self._restart_policy = restart_policy
+        self._init = init
         uid = pod().metadata.uid
         self.log = ContainerLog(node.directory_of(uid) / "logs" / container.name, node.now_nano)
-        self.record = ContainerRecord(container.name, container.image)
+        self.record = ContainerRecord(
+            container.name, container.image, sidecar=init and container.restart_policy == "Always"
+        )
         self.process: RunningProcess | None = None
-        self.sandbox: PodSandbox | None = None
-        self.image: Image | None = None
+        # Where to write for its standard input; with a tty, the terminal's master.
         self.stdin = -1
+        # Set when it has been up once: started, and its startup probe has succeeded.
         self.started = asyncio.Event()
+        # Set when it will not be started any more.
+        self.over = asyncio.Event()
+        self._ends = 0
         self._failures = 0
         self._stopping = False
+        self._news = False
+        self._woken = asyncio.Event()
+        self._image: Image | None = None
         self._request: ContainerRequest | None = None
+        self._sandbox: PodSandbox | None = None
 
     async def run(self, sandbox: PodSandbox, files: PodFiles) -> None:
         """Start the container, again and again as its restart policy says."""
-        self.sandbox = sandbox
+        self._sandbox = sandbox
+        try:
+            await self._run(sandbox, files)
+        finally:
+            self.over.set()
+
+    async def _run(self, sandbox: PodSandbox, files: PodFiles) -> None:
+        clock = self._node.clock.monotonic
         while not self._stopping:
-            began = self._node.clock.monotonic()
+            began = clock()
             status = await self._once(sandbox, files)
             if status is None:
-                await self._wait_before_retry()
+                self._failures += 1
+                await self._wait(backoff.before_retry(self._failures), for_news=True)
                 continue
+            self._failures = 0
             self._ended(status)
-            again = self._restart_policy == "Always" or (
-                self._restart_policy == "OnFailure" and status != 0
-            )
-            if not again or self._stopping:
+            if self._stopping or not backoff.restarts(self._restart_policy, status):
                 return
-            if self._node.clock.monotonic() - began > LONG_LIFE:
-                self._failures = 0
-            self._failures += 1
-            if self._failures > 1:
-                await self._crash_loop()
-            self.record.restarts += 1
+            self._ends = 1 if clock() - began > backoff.LONG_LIFE else self._ends + 1
+            self.record.last = self.record.terminated()
+            delay = backoff.before_restart(self._ends)
+            if delay:
+                self._crash_loop(delay)
+                await self._wait(delay, for_news=False)
+            self.record.restarts += 0 if self._stopping else 1
 
-    async def stop(self, grace: float) -> None:
-        """Run preStop, ask the container to end, and kill it after *grace* seconds."""
-        self._stopping = True
-        process = self.process
+    def look_again(self) -> None:
+        """Try now what could not start for want of something: it may be there."""
+        self._news = True
+        self._woken.set()
+
+    async def stop(self, grace: Grace) -> None:
+        """Run preStop, ask the container to end, and kill it when *grace* is over."""
+        process, again, self._stopping = self.process, self._stopping, True
+        self._woken.set()
         if process is None:
             return
-        self._node.event(self._pod(), "Normal", "Killing", f"Stopping container {self.record.name}")
-        lifecycle = self.container.lifecycle
+        if not again:
+            self._event("Normal", "Killing", f"Stopping container {self.record.name}")
+            await self._end(process, grace)
+            return
+        # Somebody else ends it already, and may have given it more time.
         try:
-            async with asyncio.timeout(grace):
-                if lifecycle is not None and lifecycle.pre_stop is not None:
-                    await self._hook(lifecycle.pre_stop)
-                process.send_signal(self.image.stop_signal if self.image else signal.SIGTERM)
+            async with grace.limit():
                 await process.wait()
         except TimeoutError:
             process.send_signal(signal.SIGKILL)
@@ -113,286 +127,209 @@ class ContainerRun:
 
     async def execute(self, command: Sequence[str], streams: Streams) -> RunningProcess:
         """Run *command* in the running container with its environment; raises RuntimeFailure."""
-        if self.process is None or self._request is None:
-            raise RuntimeFailure("InternalError", f'container "{self.record.name}" is not running')
-        request = self._request
+        process, request = self._started_with()
         wanted = ContainerRequest(
             request.name, tuple(command), request.environ, directory=request.directory
         )
-        return await self._node.runtime.execute(self.process, wanted, streams)
+        return await self._node.runtime.execute(process, wanted, streams)
 
     async def execute_tty(self, command: Sequence[str], terminal: int) -> RunningProcess:
         """Run *command* with *terminal*, the slave end of a pty, as its terminal."""
-        if self.process is None or self._request is None:
-            raise RuntimeFailure("InternalError", f'container "{self.record.name}" is not running')
-        environ = {"TERM": "xterm", **self._request.environ}
+        process, request = self._started_with()
+        environ = {"TERM": "xterm", **request.environ}
         wanted = ContainerRequest(
-            self.record.name, tuple(command), environ, directory=self._request.directory, tty=True
+            request.name, tuple(command), environ, directory=request.directory, tty=True
         )
         streams = Streams(terminal, terminal, terminal)
-        return await self._node.runtime.execute(self.process, wanted, streams)
+        return await self._node.runtime.execute(process, wanted, streams)
+
+    def _started_with(self) -> tuple[RunningProcess, ContainerRequest]:
+        if self.process is None or self._request is None:
+            raise RuntimeFailure("InternalError", f'container "{self.record.name}" is not running')
+        return self.process, self._request
 
     async def _once(self, sandbox: PodSandbox, files: PodFiles) -> int | None:
         """Start and wait; returns the exit status, or None if it could not start."""
+        pod, container = self._pod(), self.container
         try:
-            image = self.image = self._node.image(self.container.image)
-            request = self._prepare(image, files)
-        except ImageError as error:
-            self._cannot_start(
-                "ErrImagePull", str(error), "Failed", f"Failed to pull image: {error}"
+            image = self._image = self._node.image(container.image)
+            request = request_of(
+                self._node, pod, container, image=image, sandbox=sandbox, files=files
             )
+        except ImageError as error:
+            self._cannot_start("ErrImagePull", str(error), f"Failed to pull image: {error}")
             return None
         except (MissingSourceError, VolumeError) as error:
-            self._cannot_start(
-                "CreateContainerConfigError", str(error), "Failed", f"Error: {error}"
-            )
+            self._cannot_start("CreateContainerConfigError", str(error), f"Error: {error}")
             return None
-        pod, name = self._pod(), self.record.name
-        self._node.event(
-            pod, "Normal", "Pulled", f'Container image "{self.container.image}" is {image.says}'
-        )
-        self._node.event(pod, "Normal", "Created", f"Created container: {name}")
-        stdout, stderr = self.log.begin()
-        stdin, self.stdin = os.pipe2(os.O_CLOEXEC) if self.container.stdin else (-1, -1)
-        try:
-            process = await self._node.runtime.start(
-                sandbox, request, Streams(stdin, stdout, stderr)
-            )
-        except RuntimeFailure as error:
-            self._cannot_start(error.reason, str(error), "Failed", f"Error: {error}")
+        except OSError as error:
+            self._cannot_start("CreateContainerError", str(error), f"Error: {error}")
             return None
-        finally:
-            for fd in (stdin, stdout, stderr):
-                if fd >= 0:
-                    os.close(fd)
-        self._request = request
-        self.process = process
-        self._node.event(pod, "Normal", "Started", f"Started container {name}")
-        self._running()
+        self._event("Normal", "Pulled", f'Container image "{container.image}" is {image.says}')
+        self._event("Normal", "Created", f"Created container: {self.record.name}")
         try:
-            async with asyncio.TaskGroup() as tasks:
-                probing = tasks.create_task(self._watch_over())
-                status = await process.wait()
-                probing.cancel()
+            process = await self._start(sandbox, request)
+        except (RuntimeFailure, OSError) as error:
+            self._close_stdin()
+            reason = error.reason if isinstance(error, RuntimeFailure) else "CreateContainerError"
+            self._cannot_start(reason, str(error), f"Error: {error}")
+            return None
+        self._request, self.process = request, process
+        self.record.container_id = f"podwire://{os.urandom(32).hex()}"
+        self.record.started_at = rfc3339(self._node.clock.now())
+        self._event("Normal", "Started", f"Started container {self.record.name}")
+        try:
+            return await self._live(process)
         finally:
+            # Gone already, unless we were cancelled or something failed.
+            process.send_signal(signal.SIGKILL)
             self.process = None
             process.close()
-            if self.stdin >= 0:
-                os.close(self.stdin)
-                self.stdin = -1
+            self._close_stdin()
+
+    async def _start(self, sandbox: PodSandbox, request: ContainerRequest) -> RunningProcess:
+        if request.tty:
+            master, slave = os.openpty()
+            self.stdin = os.dup(master)
+            self.log.begin_terminal(master)
+            streams = Streams(slave, slave, slave)
+        else:
+            stdout, stderr = self.log.begin()
+            stdin, self.stdin = os.pipe2(os.O_CLOEXEC) if self.container.stdin else (-1, -1)
+            streams = Streams(stdin, stdout, stderr)
+        try:
+            return await self._node.runtime.start(sandbox, request, streams)
+        finally:
+            for fd in {streams.stdin, streams.stdout, streams.stderr} - {-1}:
+                os.close(fd)
+
+    async def _live(self, process: RunningProcess) -> int:
+        async with asyncio.TaskGroup() as tasks:
+            beside = tasks.create_task(self._beside(process))
+            if self._stopping:  # it was told to while it started
+                process.send_signal(signal.SIGKILL)
+            status = await process.wait()
+            beside.cancel()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LAST_WORDS):
+                await self.log.drained()
         return status
 
-    def _prepare(self, image: Image, files: PodFiles) -> ContainerRequest:
-        assert self.sandbox is not None
-        container, node = self.container, self._node
-        # The downward API tells the addresses at once, not when the status has been written.
-        pod = with_addresses(self._pod(), str(self.sandbox.address), str(node.address))
-        base = {"PATH": PATH, "HOSTNAME": node.hostname(pod), "HOME": "/tmp"}
-        base |= {**image.environ, **node.service_variables(pod)}
-        environ = environment(
-            pod,
-            container,
-            base=base,
-            config_map=lambda name: node.config_map(pod.metadata.namespace, name),
-            secret=lambda name: node.secret_values(pod.metadata.namespace, name),
-        )
-        argv = command_line(container, image.entrypoint, image.command, environ)
-        if not argv:
-            raise MissingSourceError("no command specified")
-        binds = binds_of(container, pod, files.volumes)
-        mounted = {bind.path for bind in (*files.common, *binds)}
-        image_files = files.images / container.name
-        for path, text in image.files.items():
-            if path in mounted or any(path.startswith(f"{m}/") for m in mounted):
-                continue
-            source = image_files / path.lstrip("/")
-            source.parent.mkdir(parents=True, exist_ok=True)
-            source.write_text(text)
-            binds.append(Bind(path, str(source), is_directory=False))
-        return ContainerRequest(
-            container.name,
-            argv,
-            environ,
-            directory=container.working_dir or "/",
-            binds=(*files.common, *binds),
-            directories=image.directories,
-            tty=False,
-        )
-
-    def _cannot_start(self, reason: str, message: str, event: str, text: str) -> None:
-        self.record.state = "waiting"
-        self.record.reason = reason
-        self.record.message = message
-        self.record.ready = False
-        self._node.event(self._pod(), "Warning", event, text)
-        self._changed()
-
-    async def _wait_before_retry(self) -> None:
-        self._failures += 1
-        delay = min(0.5 * 2.0**self._failures, LAST_BACK_OFF)
-        if self.record.reason == "ErrImagePull":
-            await self._node.images_changed(delay)
-        else:
-            await asyncio.sleep(delay)
-
-    async def _crash_loop(self) -> None:
-        delay = min(FIRST_BACK_OFF * 2.0 ** (self._failures - 2), LAST_BACK_OFF)
-        self.record.state = "waiting"
-        self.record.reason = "CrashLoopBackOff"
-        pod = self._pod()
-        name = f"{pod.metadata.name}_{pod.metadata.namespace}({pod.metadata.uid})"
-        self.record.message = (
-            f"back-off {delay:g}s restarting failed container={self.record.name} pod={name}"
-        )
-        self._node.event(
-            pod,
-            "Warning",
-            "BackOff",
-            f"Back-off restarting failed container {self.record.name} in pod {name}",
-        )
-        self._changed()
-        await asyncio.sleep(delay)
-
-    def _running(self) -> None:
-        record = self.record
-        record.state = "running"
-        record.reason = record.message = ""
-        record.container_id = f"podwire://{os.urandom(32).hex()}"
-        record.started_at = rfc3339(self._node.clock.now())
-        record.started = self.container.startup_probe is None
-        record.ready = record.started and self.container.readiness_probe is None
-        self.started.set()
-        self._changed()
-
-    def _ended(self, status: int) -> None:
-        record = self.record
-        record.state = "terminated"
-        record.exit_code = status
-        record.reason = "Completed" if status == 0 else "Error"
-        record.finished_at = rfc3339(self._node.clock.now())
-        record.ready = record.started = False
-        record.last = record.terminated()
-        self._changed()
-
-    async def _watch_over(self) -> None:
-        """Run the hooks and probes of a started container until cancelled."""
-        container = self.container
-        if container.lifecycle is not None and container.lifecycle.post_start is not None:
-            await self._hook(container.lifecycle.post_start)
-        if container.startup_probe is not None:
-            await self._until_started(container.startup_probe)
-        async with asyncio.TaskGroup() as tasks:
-            if container.readiness_probe is not None:
-                tasks.create_task(self._probe_readiness(container.readiness_probe))
-            if container.liveness_probe is not None:
-                tasks.create_task(self._probe_liveness(container.liveness_probe))
-
-    async def _until_started(self, probe: Probe) -> None:
-        await asyncio.sleep(probe.initial_delay_seconds)
-        failures, delay = 0, FIRST_RETRY
-        began = self._node.clock.monotonic()
-        while not await self._asked(probe, "Startup"):
-            waited = self._node.clock.monotonic() - began
-            failures = int(waited / probe.period_seconds)
-            if failures >= probe.failure_threshold:
-                await self._kill("startup")
-                return
-            delay = min(delay * 2, probe.period_seconds)
-            await asyncio.sleep(delay)
-        self.record.started = True
-        self.record.ready = self.container.readiness_probe is None
-        self._changed()
-
-    async def _probe_readiness(self, probe: Probe) -> None:
-        await asyncio.sleep(probe.initial_delay_seconds)
-        successes = failures = 0
-        delay = FIRST_RETRY
-        ever = False
-        while True:
-            success = await self._asked(probe, "Readiness", quiet=delay < 1 and not ever)
-            successes, failures = (successes + 1, 0) if success else (0, failures + 1)
-            wanted = self.record.ready
-            if successes >= probe.success_threshold:
-                wanted = True
-            elif failures >= probe.failure_threshold:
-                wanted = False
-            if wanted != self.record.ready and not self._stopping:
-                self.record.ready = wanted
-                self._changed()
-            ever = ever or success
-            delay = probe.period_seconds if ever else min(delay * 2, probe.period_seconds)
-            await asyncio.sleep(delay)
-
-    async def _probe_liveness(self, probe: Probe) -> None:
-        await asyncio.sleep(probe.initial_delay_seconds)
-        failures = 0
-        while True:
-            failures = 0 if await self._asked(probe, "Liveness") else failures + 1
-            if failures >= probe.failure_threshold:
-                await self._kill("liveness")
-                return
-            await asyncio.sleep(probe.period_seconds)
-
-    async def _kill(self, probe: str) -> None:
-        name = self.record.name
-        self._node.event(
-            self._pod(),
-            "Normal",
-            "Killing",
-            f"Container {name} failed {probe} probe, will be restarted",
-        )
-        process = self.process
-        if process is None:
+    async def _beside(self, process: RunningProcess) -> None:
+        """Run what goes on beside a running container: the postStart hook, then the probes."""
+        lifecycle = self.container.lifecycle
+        # Until the hook is over the container does not count as running (Kubernetes docs,
+        # "Container Lifecycle Hooks").
+        hook = lifecycle.post_start if lifecycle is not None else None
+        if hook is not None and not await self._hook(hook):
+            self._event("Warning", "FailedPostStartHook", "PostStartHook failed")
+            self._event("Normal", "Killing", "FailedPostStartHook")
+            await self._end(process, self._own_grace())
             return
-        process.send_signal(self.image.stop_signal if self.image else signal.SIGTERM)
-        try:
-            async with asyncio.timeout(self._pod().spec.termination_grace_period_seconds):
-                await process.wait()
-        except TimeoutError:
-            process.send_signal(signal.SIGKILL)
-
-    async def _asked(self, probe: Probe, kind: str, *, quiet: bool = False) -> bool:
-        assert self.sandbox is not None
-        outcome = await ask(
-            probe,
-            self.container,
-            str(self.sandbox.address),
-            self._node.netns,
-            self._run_and_read,
+        self.record.run(
+            started=self.container.startup_probe is None,
+            ready=self.container.readiness_probe is None,
         )
-        if not outcome.success and not quiet and not self._stopping:
-            self._node.event(
-                self._pod(), "Warning", "Unhealthy", f"{kind} probe failed: {outcome.message}"
+        self._probed()
+        await watch_over(
+            Probed(
+                self.container,
+                self.record,
+                ask=self._asked,
+                unhealthy=lambda message: self._event("Warning", "Unhealthy", message),
+                changed=self._probed,
+                kill=self._kill,
+                stopping=lambda: self._stopping,
             )
-        return outcome.success
+        )
 
-    async def _run_and_read(self, command: Sequence[str], timeout: float) -> tuple[int, str]:
+    async def _asked(self, probe: Probe) -> Outcome:
+        assert self._sandbox is not None
+        address = str(self._sandbox.address)
+        return await ask(probe, self.container, address, self._node.netns, self._output_of)
+
+    async def _kill(self, kind: str, probe: Probe) -> None:
+        text = f"Container {self.record.name} failed {kind} probe, will be restarted"
+        self._event("Normal", "Killing", text)
+        if self.process is not None:
+            await self._end(self.process, self._own_grace(probe.termination_grace_period_seconds))
+
+    def _own_grace(self, seconds: int | None = None) -> Grace:
+        pods = self._pod().spec.termination_grace_period_seconds
+        return Grace(float(pods if seconds is None else seconds))
+
+    async def _end(self, process: RunningProcess, grace: Grace) -> None:
+        lifecycle = self.container.lifecycle
+        hook = lifecycle.pre_stop if lifecycle is not None else None
+
+        async def pre_stop() -> None:
+            if hook is not None and not await self._hook(hook):
+                self._event("Warning", "FailedPreStopHook", "PreStopHook failed")
+
+        stop_signal = self._image.stop_signal if self._image else signal.SIGTERM
+        await end(process, grace, stop_signal=stop_signal, pre_stop=pre_stop if hook else None)
+
+    async def _hook(self, handler: LifecycleHandler) -> bool:
+        limit = self._pod().spec.termination_grace_period_seconds
+        return await run_hook(handler, self._asked, limit)
+
+    async def _output_of(self, command: Sequence[str]) -> tuple[int, str]:
+        """Run *command* in the container: exit status and output; killed when we are cancelled."""
         output = os.memfd_create("probe", os.MFD_CLOEXEC)
         try:
             process = await self.execute(command, Streams(-1, output, output))
-        except RuntimeFailure as error:
-            os.close(output)
-            return 126, str(error)
-        try:
-            async with asyncio.timeout(timeout):
+            try:
                 status = await process.wait()
-        except TimeoutError:
-            process.send_signal(signal.SIGKILL)
-            raise
+            finally:
+                process.send_signal(signal.SIGKILL)
+                process.close()
+            return status, os.pread(output, 4096, 0).decode(errors="replace")
+        except RuntimeFailure as error:
+            return 126, str(error)
         finally:
-            process.close()
-            text = os.pread(output, 4096, 0).decode(errors="replace")
             os.close(output)
-        return status, text
 
-    async def _hook(self, handler: LifecycleHandler) -> None:
-        if handler.sleep is not None:
-            await asyncio.sleep(handler.sleep.get("seconds", 0))
-        probe = Probe(
-            exec=handler.exec,
-            http_get=handler.http_get,
-            tcp_socket=handler.tcp_socket,
-            timeout_seconds=self._pod().spec.termination_grace_period_seconds or 1,
+    async def _wait(self, seconds: float, *, for_news: bool) -> None:
+        """Wait, but not longer than until we are to stop or, *for_news*, to look again."""
+        self._news = False
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while not self._stopping and not (for_news and self._news):
+                    self._woken.clear()
+                    await self._woken.wait()
+
+    def _close_stdin(self) -> None:
+        if self.stdin >= 0:
+            os.close(self.stdin)
+            self.stdin = -1
+
+    def _event(self, type_: str, reason: str, message: str) -> None:
+        kind = "initContainers" if self._init else "containers"
+        path = f"spec.{kind}{{{self.record.name}}}"
+        self._node.event(self._pod(), type_, reason, message, field_path=path)
+
+    def _cannot_start(self, reason: str, message: str, text: str) -> None:
+        self.record.wait(reason, message)
+        self._event("Warning", "Failed", text)
+        self._changed()
+
+    def _crash_loop(self, delay: float) -> None:
+        meta, name = self._pod().metadata, self.record.name
+        pod = f"{meta.name}_{meta.namespace}({meta.uid})"
+        text = f"Back-off restarting failed container {name} in pod {pod}"
+        self._event("Warning", "BackOff", text)
+        self.record.wait(
+            "CrashLoopBackOff",
+            f"back-off {delay:g}s restarting failed container={name} pod={pod}",
         )
-        if handler.exec or handler.http_get or handler.tcp_socket:
-            await self._asked(probe, "Lifecycle hook")
+        self._changed()
+
+    def _probed(self) -> None:
+        if self.record.started:
+            self.started.set()
+        self._changed()
+
+    def _ended(self, status: int) -> None:
+        done = self._init and not self.record.sidecar and status == 0
+        self.record.end(status, rfc3339(self._node.clock.now()), done=done)
+        self._changed()

@@ -1,6 +1,5 @@
 """What everything on one node shares: the runtime, copies of objects, the clock, the catalogue."""
 
-import asyncio
 import base64
 import shutil
 from collections.abc import Mapping
@@ -58,8 +57,6 @@ class NodeContext:
         self._services = informers.of(Service)
         self._config_maps = informers.of(ConfigMap)
         self._secrets = informers.of(Secret)
-        self._new_images = asyncio.Event()
-        self._config_maps.subscribe(self._config_map_changed)
 
     def directory_of(self, uid: str) -> Path:
         """Return where the files of a pod are."""
@@ -69,9 +66,11 @@ class NodeContext:
         """Write events until cancelled."""
         await self._recorder.run()
 
-    def event(self, pod: Pod, type_: str, reason: str, message: str) -> None:
-        """Record an event about *pod*."""
-        self._recorder.event(pod, type_, reason, message)
+    def event(
+        self, pod: Pod, type_: str, reason: str, message: str, *, field_path: str = ""
+    ) -> None:
+        """Record an event about *pod*, or about the part of it at *field_path*."""
+        self._recorder.event(pod, type_, reason, message, field_path=field_path)
 
     def now(self) -> str:
         """Return the time as statuses hold it."""
@@ -97,14 +96,6 @@ class NodeContext:
         found = self._config_maps.get(IMAGES)
         return {} if found is None else images_in(found)
 
-    async def images_changed(self, limit: float) -> None:
-        """Wait until the user's images change, *limit* seconds at most."""
-        try:
-            async with asyncio.timeout(limit):
-                await self._new_images.wait()
-        except TimeoutError:
-            return
-
     def config_map(self, namespace: str, name: str) -> ConfigMap | None:
         """Return a ConfigMap, or None."""
         return self._config_maps.get(Key(namespace, name))
@@ -122,12 +113,6 @@ class NodeContext:
         return service_variables(
             self._services.all(), pod.metadata.namespace, links=pod.spec.enable_service_links
         )
-
-    def _config_map_changed(self, old: ConfigMap | None, new: ConfigMap | None) -> None:
-        changed = new or old
-        if changed is not None and changed.metadata.name == IMAGES.name:
-            self._new_images.set()
-            self._new_images = asyncio.Event()
 
 
 def images_in(config_map: ConfigMap) -> Mapping[str, tuple[str, ...]]:

@@ -1,5 +1,6 @@
 """Pure: a container's environment variables, arguments and their $(VAR) references."""
 
+import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
@@ -78,7 +79,8 @@ def service_variables(
             protocol = port.protocol
             link = f"{prefix}_PORT_{port.port}_{protocol}"
             url = f"{protocol.lower()}://{spec.cluster_ip}:{port.port}"
-            variables.setdefault(f"{prefix}_PORT", url)
+            if port is spec.ports[0]:
+                variables[f"{prefix}_PORT"] = url
             variables[link] = url
             variables[f"{link}_PROTO"] = protocol.lower()
             variables[f"{link}_PORT"] = str(port.port)
@@ -205,7 +207,9 @@ def resource_of(container: Container, selector: ResourceFieldSelector) -> str:
 
 
 def _listed(table: Mapping[str, str]) -> str:
-    return "\n".join(f'{key}="{value}"' for key, value in sorted(table.items()))
+    return "\n".join(
+        f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in sorted(table.items())
+    )
 
 
 def decoded(found: Secret | None, decode: Callable[[str], bytes]) -> dict[str, str] | None:

@@ -8,6 +8,7 @@ from typing import Literal
 
 from podwire.emulator.apiserver.agent import AgentError
 from podwire.emulator.images.catalogue import PATH
+from podwire.emulator.runtimes.capabilities import kept
 from podwire.emulator.runtimes.mounts import Bind, root_file_system
 from podwire.emulator.runtimes.netns import is_there, kept_directories, read_host_root
 from podwire.emulator.runtimes.runtime import RunningProcess, RuntimeFailure, Streams
@@ -75,7 +76,14 @@ class Hosts:
         program = Program(
             tuple(command), {"PATH": PATH, "HOME": "/tmp", **environ}, builtin, tty=tty
         )
-        place = Place(net=net, uts=uts, ipc=ipc, contain=True, mounts=mounts)
+        place = Place(
+            net=net,
+            uts=uts,
+            ipc=ipc,
+            contain=True,
+            mounts=mounts,
+            capabilities=kept(add=("NET_ADMIN",)),
+        )
         try:
             return await self._forks.fork(
                 program, place, stdin=streams.stdin, stdout=streams.stdout, stderr=streams.stderr

@@ -7,7 +7,7 @@ import platform
 from collections.abc import Callable, Mapping
 
 from podwire import __version__
-from podwire.emulator.kubelet.context import NodeContext
+from podwire.emulator.kubelet.context import IMAGES, NodeContext
 from podwire.emulator.kubelet.lease import heartbeat
 from podwire.emulator.kubelet.pod import PodLife
 from podwire.errors import AlreadyExists
@@ -64,6 +64,8 @@ class Kubelet:
         life = self._lives.get(new.metadata.uid)
         if life is not None:
             life.update(new)
+            if old is not None and _described(old) != _described(new):
+                life.refresh_volumes()
             return
         if new.status.phase in ("Succeeded", "Failed") and new.metadata.deletion_timestamp is None:
             return
@@ -91,11 +93,14 @@ class Kubelet:
     def _source_changed(
         self, old: ConfigMap | Secret | None, new: ConfigMap | Secret | None
     ) -> None:
-        if old is None or new is None or self._tasks is None:
+        if new is None:
             return
+        key = Key(new.metadata.namespace, new.metadata.name)
         for life in self._lives.values():
-            if life.pod.metadata.namespace == new.metadata.namespace and life.pod.spec.volumes:
-                self._tasks.create_task(life.refresh_volumes())
+            if key == IMAGES or life.pod.metadata.namespace == key.namespace:
+                life.look_again()
+                if old is not None:
+                    life.refresh_volumes()
 
     async def _register(self) -> None:
         node = node_object(
@@ -112,6 +117,11 @@ class Kubelet:
         await self.context.client.patch(
             Node, Key("", self.context.name), {"status": node["status"]}, subresource="status"
         )
+
+
+def _described(pod: Pod) -> tuple[Mapping[str, str], ...]:
+    """Return what of a pod may change and be in its downwardAPI volumes."""
+    return pod.metadata.labels, pod.metadata.annotations
 
 
 def node_object(

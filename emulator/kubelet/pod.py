@@ -2,14 +2,16 @@
 
 import asyncio
 import logging
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
 
-from podwire.emulator.kubelet.container import ContainerRun, PodFiles
+from podwire.emulator.kubelet.container import ContainerRun
 from podwire.emulator.kubelet.context import NodeContext
-from podwire.emulator.kubelet.resolver import hosts, resolver_of
+from podwire.emulator.kubelet.files import PodFiles, make_files, write_volumes
+from podwire.emulator.kubelet.grace import Grace
 from podwire.emulator.kubelet.status import status_of
-from podwire.emulator.kubelet.volumes import VolumeError, files_of, remove, write
-from podwire.emulator.runtimes.mounts import Bind
+from podwire.emulator.kubelet.unsupported import unsupported
+from podwire.emulator.kubelet.volumes import VolumeError, remove
 from podwire.emulator.runtimes.runtime import PodRequest, PodSandbox, RuntimeFailure
 from podwire.errors import ApiError, Conflict, NotFound, UnreachableError
 from podwire.kube.codec import key_of
@@ -20,6 +22,8 @@ log = logging.getLogger(__name__)
 FIRST_RETRY = 0.1
 LAST_RETRY = 5.0
 
+T = TypeVar("T")
+
 
 class PodLife:
     """Makes one pod true from its binding to its end. `run` returns when nothing of it is left."""
@@ -28,107 +32,143 @@ class PodLife:
         self._node = node
         self.pod = pod
         self.sandbox: PodSandbox | None = None
-        # Set when the pod is to end; and when the API server has forgotten it already.
+        # Set when the pod is to end; and whether the API server has forgotten it already.
         self._ending = asyncio.Event()
         self._forgotten = False
+        self._grace: Grace | None = None
         self._dirty = asyncio.Event()
+        self._news = asyncio.Event()
         self._start_time = node.now()
         self._written: dict[str, Any] = {}
         policy = pod.spec.restart_policy
         self._init = [
             ContainerRun(
-                node, c, self._current, self._changed, _init_policy(c.restart_policy, policy)
+                node,
+                container,
+                self._current,
+                self._dirty.set,
+                _init_policy(container.restart_policy, policy),
+                init=True,
             )
-            for c in pod.spec.init_containers
+            for container in pod.spec.init_containers
         ]
         self._containers = [
-            ContainerRun(node, c, self._current, self._changed, policy) for c in pod.spec.containers
+            ContainerRun(node, container, self._current, self._dirty.set, policy)
+            for container in pod.spec.containers
         ]
         for run in (*self._init, *self._containers):
             run.record.reason = "PodInitializing" if self._init else "ContainerCreating"
 
     def update(self, pod: Pod) -> None:
         """Take note of a newer version of the pod."""
-        self.pod = pod
+        self.pod = _newer(self.pod, pod)
         if pod.metadata.deletion_timestamp is not None:
-            self._ending.set()
+            seconds = pod.metadata.deletion_grace_period_seconds
+            self._end_in(30.0 if seconds is None else float(seconds))
+        elif pod.spec.readiness_gates:
+            self._dirty.set()
 
     def forget(self) -> None:
         """Take note that the API server has no such pod any more: end it at once."""
         self._forgotten = True
-        self._ending.set()
+        self._end_in(0.0)
+
+    def look_again(self) -> None:
+        """Try now what waits for a ConfigMap, a Secret or an image."""
+        self._news.set()
+        for run in (*self._init, *self._containers):
+            run.look_again()
 
     def container(self, name: str) -> ContainerRun | None:
         """Return a container by name; an empty name is the first one."""
         runs = (*self._containers, *self._init)
         return next((run for run in runs if not name or run.container.name == name), None)
 
-    @property
-    def container_names(self) -> list[str]:
-        """Return the names of the containers, without init containers."""
-        return [run.container.name for run in self._containers]
-
     async def run(self) -> None:
         """Live until the pod is deleted; then clean up and tell the API server."""
-        async with asyncio.TaskGroup() as tasks:
-            reporter = tasks.create_task(self._report())
-            living = tasks.create_task(self._live())
-            await self._ending.wait()
-            await self._stop()
-            living.cancel()
-            await asyncio.wait([living])
-            await self._release()
-            reporter.cancel()
-        for run in (*self._init, *self._containers):
-            run.log.close()
-        remove(self._node.directory_of(self.pod.metadata.uid))
+        for text in unsupported(self.pod):
+            self._node.event(self.pod, "Warning", "NotSupported", text)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                reporter = tasks.create_task(self._report())
+                living = tasks.create_task(self._live())
+                await self._ending.wait()
+                await self._stop()
+                living.cancel()
+                await asyncio.wait([living])
+                await self._release()
+                reporter.cancel()
+        finally:
+            for run in (*self._init, *self._containers):
+                run.log.close()
+            remove(self._node.directory_of(self.pod.metadata.uid))
         if not self._forgotten:
-            await self._write_status()
+            await self._write_status(ended=True)
             await self._delete()
 
     def _current(self) -> Pod:
         return self.pod
 
-    def _changed(self) -> None:
-        self._dirty.set()
+    def _end_in(self, seconds: float) -> None:
+        # The wish may come again with less time, while we wait for the containers to end.
+        if self._grace is None:
+            self._grace = Grace(seconds)
+        self._grace.shorten(seconds)
+        self._ending.set()
 
     async def _live(self) -> None:
-        self._changed()
-        await self._retried(self._make_sandbox)
+        try:
+            await self._start_and_wait()
+        except Exception as error:
+            # A fault of ours. The pod can still be looked at, and deleted.
+            log.exception("pod %s", key_of(self.pod))
+            self._node.event(self.pod, "Warning", "FailedSync", f"error syncing pod: {error}")
+
+    async def _start_and_wait(self) -> None:
+        self._dirty.set()
+        self.sandbox = sandbox = await self._retried(self._make_sandbox)
+        self._dirty.set()
         files = await self._retried(self._make_files)
-        assert self.sandbox is not None
-        sandbox = self.sandbox
         async with asyncio.TaskGroup() as tasks:
+            beside: list[ContainerRun] = []
             for run in self._init:
-                if run.container.restart_policy == "Always":
+                if run.record.sidecar:
                     tasks.create_task(run.run(sandbox, files))
+                    beside.append(run)
                     await run.started.wait()
-                    continue
-                await run.run(sandbox, files)
-                if run.record.exit_code:
-                    return
-            for run in self._containers:
-                if run.record.reason == "PodInitializing":
+                else:
+                    await run.run(sandbox, files)
+                    if not run.record.initialised:
+                        break
+            else:
+                for run in self._containers:
                     run.record.reason = "ContainerCreating"
-                tasks.create_task(run.run(sandbox, files))
+                    tasks.create_task(run.run(sandbox, files))
+                for run in self._containers:
+                    await run.over.wait()
+            if not self._ending.is_set():
+                grace = Grace(float(self.pod.spec.termination_grace_period_seconds))
+                for run in reversed(beside):
+                    await run.stop(grace)
         # Over: Succeeded or Failed. The address goes back, the logs stay.
         await self._release()
 
-    async def _retried(self, step: Any) -> Any:
+    async def _retried(self, step: Callable[[], Awaitable[T]]) -> T:
         delay = FIRST_RETRY
         while True:
+            self._news.clear()
             try:
                 return await step()
             except RuntimeFailure as error:
                 text = f"Failed to create pod sandbox: {error}"
                 self._node.event(self.pod, "Warning", error.reason, text)
-            except VolumeError as error:
+            except (VolumeError, OSError) as error:
                 text = f"MountVolume.SetUp failed: {error}"
                 self._node.event(self.pod, "Warning", "FailedMount", text)
-            await asyncio.sleep(delay)
+            await _first(self._news, delay)
             delay = min(delay * 2, LAST_RETRY)
 
-    async def _make_sandbox(self) -> None:
+    async def _make_sandbox(self) -> PodSandbox:
         meta, spec = self.pod.metadata, self.pod.spec
         request = PodRequest(
             meta.namespace,
@@ -137,72 +177,33 @@ class PodLife:
             self._node.hostname(self.pod),
             spec.host_network,
         )
-        self.sandbox = await self._node.runtime.create(request)
-        self._changed()
+        return await self._node.runtime.create(request)
 
     async def _make_files(self) -> PodFiles:
-        pod, node = self.pod, self._node
         assert self.sandbox is not None
-        directory = node.directory_of(pod.metadata.uid)
-        namespace = pod.metadata.namespace
-        for volume in pod.spec.volumes:
-            if volume.host_path is not None:
-                continue
-            files = files_of(
-                volume,
-                pod,
-                lambda name: node.config_map(namespace, name),
-                lambda name: node.secret(namespace, name),
-            )
-            place = directory / "volumes" / volume.name
-            place.mkdir(parents=True, exist_ok=True)
-            if files is not None:
-                write(place, files)
-        resolver, omitted = resolver_of(
-            pod.spec,
-            namespace,
-            node=node.resolver,
-            cluster_dns=node.cluster_dns,
-            domain=node.domain,
-        )
-        for text in omitted:
-            node.event(pod, "Warning", "DNSConfigForming", text)
-        hostname = node.hostname(pod)
-        etc = directory / "etc"
-        etc.mkdir(parents=True, exist_ok=True)
-        (etc / "resolv.conf").write_text(resolver.text())
-        (etc / "hostname").write_text(hostname + "\n")
-        (etc / "hosts").write_text(
-            hosts(
-                pod.spec,
-                address=str(self.sandbox.address),
-                hostname=hostname,
-                domain=node.domain,
-                namespace=namespace,
-            )
-        )
-        common = [
-            Bind(f"/etc/{name}", str(etc / name), is_directory=False)
-            for name in ("resolv.conf", "hostname", "hosts")
-        ]
-        return PodFiles(common, node, pod.metadata.uid)
+        return make_files(self._node, self.pod, str(self.sandbox.address))
 
-    async def refresh_volumes(self) -> None:
-        """Bring configMap and secret volumes up to date, as the kubelet does after a change."""
+    def refresh_volumes(self) -> None:
+        """Bring configMap, secret and downwardAPI volumes up to date, as the kubelet does."""
         if self.sandbox is None or self._ending.is_set():
             return
         try:
-            await self._make_files()
-        except VolumeError as error:
+            write_volumes(self._node, self.pod)
+        except (VolumeError, OSError) as error:
             # The files stay as they were; a container that starts later will say what is missing.
-            log.info("volumes of %s: %s", self.pod.metadata.name, error)
+            log.info("volumes of %s: %s", key_of(self.pod), error)
 
     async def _stop(self) -> None:
-        grace = self.pod.metadata.deletion_grace_period_seconds
-        seconds = 0.0 if self._forgotten else float(grace if grace is not None else 30)
+        """End the containers, and after them the side-cars, the last one first (KEP-753)."""
+        grace = self._grace
+        assert grace is not None
+        beside = [run for run in self._init if run.record.sidecar]
         async with asyncio.TaskGroup() as tasks:
             for run in (*self._containers, *self._init):
-                tasks.create_task(run.stop(seconds))
+                if not run.record.sidecar:
+                    tasks.create_task(run.stop(grace))
+        for run in reversed(beside):
+            await run.stop(grace)
 
     async def _release(self) -> None:
         sandbox, self.sandbox = self.sandbox, None
@@ -219,7 +220,7 @@ class PodLife:
             self._dirty.clear()
             await self._write_status()
 
-    async def _write_status(self) -> None:
+    async def _write_status(self, *, ended: bool = False) -> None:
         address = str(self.sandbox.address) if self.sandbox is not None else ""
         status = status_of(
             self.pod,
@@ -229,6 +230,7 @@ class PodLife:
             pod_ip=address or self.pod.status.pod_ip,
             start_time=self._start_time,
             now=self._node.now(),
+            ended=ended,
         )
         if status == self._written:
             return
@@ -245,15 +247,23 @@ class PodLife:
             return
         self._written = status
         if pod.metadata.uid == self.pod.metadata.uid:
-            self.pod = pod
+            self.pod = _newer(self.pod, pod)
 
     async def _delete(self) -> None:
-        try:
-            await self._node.client.delete(
-                Pod, key_of(self.pod), grace=0, uid=self.pod.metadata.uid
-            )
-        except (NotFound, Conflict):
-            return
+        delay = FIRST_RETRY
+        while not self._forgotten:
+            try:
+                await self._node.client.delete(
+                    Pod, key_of(self.pod), grace=0, uid=self.pod.metadata.uid
+                )
+            except (NotFound, Conflict):
+                return
+            except (ApiError, UnreachableError) as error:
+                log.warning("deletion of %s: %s", key_of(self.pod), error)
+                await asyncio.sleep(delay)
+                delay = min(delay * 2, LAST_RETRY)
+            else:
+                return
 
 
 def _init_policy(own: str, pods: str) -> str:
@@ -261,3 +271,20 @@ def _init_policy(own: str, pods: str) -> str:
     if own == "Always":
         return own
     return "Never" if pods == "Never" else "OnFailure"
+
+
+def _newer(known: Pod, heard: Pod) -> Pod:
+    """Return the later version: what a watch says may be older than the answer to a write."""
+    versions = [pod.metadata.resource_version for pod in (known, heard)]
+    if all(version.isdigit() for version in versions) and int(versions[0]) > int(versions[1]):
+        return known
+    return heard
+
+
+async def _first(event: asyncio.Event, seconds: float) -> None:
+    """Wait until *event* is set, *seconds* at most."""
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        return

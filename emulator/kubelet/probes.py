@@ -1,17 +1,17 @@
 """Ask a container how it is: httpGet, tcpSocket, exec; from the node, as the kubelet does."""
 
 import asyncio
+import os
 import socket
+import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from podwire import linux
 from podwire.kube.objects import Container, HTTPGetAction, IntOrString, Probe
 
-# How a first success is waited for: a fresh container is asked again soon, then less and less often,
-# up to the probe's own period. (The kubelet waits a whole period, 1 s at least.)
-FIRST_RETRY = 0.004
 _LARGEST_ANSWER = 10 << 10
 
 
@@ -31,13 +31,17 @@ def failure(message: str) -> Outcome:
 SUCCESS = Outcome(success=True)
 
 
-Execute = Callable[[Sequence[str], float], Awaitable[tuple[int, str]]]
+# Runs a command in the container: exit status and output. Cancelled, the command is killed.
+Execute = Callable[[Sequence[str]], Awaitable[tuple[int, str]]]
 
 
 async def ask(
     probe: Probe, container: Container, address: str, node_netns: Path, execute: Execute
 ) -> Outcome:
-    """Run one probe against *address* from the node's network namespace."""
+    """Run one probe against *address* from the node's network namespace.
+
+    Of a gRPC probe only the connection is tried (unsupported.py says so to the user).
+    """
     try:
         async with asyncio.timeout(probe.timeout_seconds):
             if probe.http_get is not None:
@@ -47,11 +51,16 @@ async def ask(
                 port = port_number(probe.tcp_socket.port, container)
                 (await _connect(host, port, node_netns)).close()
                 return SUCCESS
+            if probe.grpc is not None:
+                (await _connect(address, int(probe.grpc.get("port", 0)), node_netns)).close()
+                return SUCCESS
             if probe.exec is not None:
-                status, output = await execute(probe.exec.command, probe.timeout_seconds)
+                status, output = await execute(probe.exec.command)
                 return SUCCESS if status == 0 else failure(output)
-            return failure("this kind of probe is not supported (grpc)")
+            return failure("the probe asks nothing")
     except TimeoutError:
+        if probe.exec is not None:
+            return failure(f"command timed out after {probe.timeout_seconds}s")
         return failure(f"probe timed out after {probe.timeout_seconds}s")
     except (OSError, ValueError) as error:
         return failure(_in_go_words(error, probe, container, address))
@@ -83,42 +92,87 @@ async def _connect(host: str, port: int, node_netns: Path) -> socket.socket:
 async def _http(
     action: HTTPGetAction, container: Container, address: str, node_netns: Path
 ) -> Outcome:
-    port = port_number(action.port, container)
-    host = action.host or address
-    if action.scheme == "HTTPS":
-        return failure("https probes are not supported; use tcpSocket or exec")
-    headers = {"Host": f"{host}:{port}", "User-Agent": "kube-probe/1.32", "Accept": "*/*"}
-    headers.update({header.name: header.value for header in action.http_headers})
-    lines = [f"GET {action.path or '/'} HTTP/1.1", *(f"{k}: {v}" for k, v in headers.items())]
-    request = "\r\n".join([*lines, "Connection: close", "", ""]).encode()
-    loop = asyncio.get_running_loop()
+    host, port = action.host or address, port_number(action.port, container)
     sock = await _connect(host, port, node_netns)
     try:
-        await loop.sock_sendall(sock, request)
+        # As the kubelet: what a probe talks to need not prove who it is.
+        context = _without_verification() if action.scheme == "HTTPS" else None
+        reader, writer = await asyncio.open_connection(
+            sock=sock, ssl=context, server_hostname=host if context else None
+        )
+    except BaseException:
+        sock.close()
+        raise
+    try:
+        writer.write(request_of(action, host, port))
         answer = b""
-        while b"\r\n" not in answer and len(answer) < _LARGEST_ANSWER:
-            chunk = await loop.sock_recv(sock, 4096)
+        while b"\n" not in answer and len(answer) < _LARGEST_ANSWER:
+            chunk = await reader.read(4096)
             if not chunk:
                 break
             answer += chunk
     finally:
-        sock.close()
+        writer.transport.abort()
+    return outcome_of(answer, f"{action.scheme.lower()}://{host}:{port}{action.path}")
+
+
+def request_of(action: HTTPGetAction, host: str, port: int) -> bytes:
+    """Return the request that the kubelet sends; the probe's own headers win."""
+    headers = {"Host": f"{host}:{port}", "User-Agent": "kube-probe/1.32", "Accept": "*/*"}
+    for header in action.http_headers:
+        name = next((n for n in headers if n.lower() == header.name.lower()), header.name)
+        headers[name] = header.value
+    path = action.path if action.path.startswith("/") else f"/{action.path}"
+    lines = [f"GET {path} HTTP/1.1", *(f"{k}: {v}" for k, v in headers.items())]
+    return "\r\n".join([*lines, "Connection: close", "", ""]).encode()
+
+
+def outcome_of(answer: bytes, url: str) -> Outcome:
+    """Return what the beginning of an HTTP answer means."""
     words = answer.split(None, 2)
+    if not answer:
+        return failure(f'Get "{url}": EOF')
     if len(words) < 2 or not words[0].startswith(b"HTTP/") or not words[1].isdigit():
-        return failure(f'Get "http://{host}:{port}{action.path}": malformed HTTP response')
+        line = answer.partition(b"\n")[0].strip().decode(errors="replace")
+        return failure(f'Get "{url}": net/http: HTTP/1.x transport connection broken: '
+                       f'malformed HTTP response "{line}"')  # fmt: skip
     code = int(words[1])
     if 200 <= code < 400:
         return SUCCESS
     return failure(f"HTTP probe failed with statuscode: {code}")
 
 
+@cache
+def _without_verification() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
 def _in_go_words(error: Exception, probe: Probe, container: Container, address: str) -> str:
-    action = probe.http_get or probe.tcp_socket
-    if isinstance(error, ValueError) or action is None:
-        return str(error)
-    target = f"{action.host or address}:{port_number(action.port, container)}"
-    text = (error.strerror or str(error)).lower() if isinstance(error, OSError) else str(error)
-    dial = f"dial tcp {target}: connect: {text}"
     if probe.http_get is not None:
-        return f'Get "http://{target}{probe.http_get.path}": {dial}'
-    return dial
+        host, port = probe.http_get.host, probe.http_get.port
+    elif probe.tcp_socket is not None:
+        host, port = probe.tcp_socket.host, probe.tcp_socket.port
+    elif probe.grpc is not None:
+        host, port = "", int(probe.grpc.get("port", 0))
+    else:
+        return str(error)
+    # ssl.SSLError is an OSError, and some of its kinds are ValueErrors, too.
+    if isinstance(error, ValueError) and not isinstance(error, OSError):
+        return str(error)
+    target = f"{host or address}:{port_number(port, container)}"
+    if isinstance(error, ssl.SSLError):
+        text = f"tls: {(error.reason or str(error)).lower().replace('_', ' ')}"
+    elif isinstance(error, ConnectionResetError):
+        text = f"read tcp {target}: read: connection reset by peer"
+    else:
+        words = (
+            os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
+        )
+        text = f"dial tcp {target}: connect: {words.lower()}"
+    if probe.http_get is None:
+        return text
+    scheme, path = probe.http_get.scheme.lower(), probe.http_get.path
+    return f'Get "{scheme}://{target}{path}": {text}'

@@ -58,6 +58,6 @@ class CaptureAgent:
 
 
 def shown(where: str) -> str:
-    """Return a capture point as hop tables and pcapng interfaces name it: default/client, node-1."""
+    """Return a capture point as hop tables and interfaces name it: default/client, node-1."""
     kind, slash, name = where.partition("/")
     return name if slash and kind in ("pod", "node") else where

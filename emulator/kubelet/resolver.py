@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from podwire.kube.objects import PodSpec
 
@@ -29,8 +30,17 @@ class Resolver:
         return "\n".join(lines) + "\n"
 
 
+# What pods get from a node without a resolv.conf of its own.
+_NO_FILE = Resolver(nameservers=("127.0.0.1",), searches=(".",))
+
+Source = Literal["cluster", "host", "none"]
+
+
 def parse(text: str) -> Resolver:
-    """Read a resolv.conf: nameservers add up, the last search and options lines win."""
+    """Read a resolv.conf: nameservers add up, the last search and options lines win.
+
+    Raises ValueError for a nameserver line without an address.
+    """
     nameservers: list[str] = []
     searches: Sequence[str] = ()
     options: Sequence[str] = ()
@@ -38,7 +48,9 @@ def parse(text: str) -> Resolver:
         words = line.split()
         if not words or words[0].startswith("#"):
             continue
-        if words[0] == "nameserver" and len(words) > 1:
+        if words[0] == "nameserver":
+            if len(words) == 1:
+                raise ValueError("a nameserver line has no address")
             nameservers.append(words[1])
         elif words[0] == "search":
             searches = [w if w == "." else w.removesuffix(".") for w in words[1:]]
@@ -47,20 +59,41 @@ def parse(text: str) -> Resolver:
     return Resolver(tuple(nameservers), tuple(searches), tuple(options))
 
 
+def source_of(spec: PodSpec) -> Source:
+    """Return where a pod's resolver comes from; raises ValueError for an unknown dnsPolicy."""
+    match spec.dns_policy:
+        case "None":
+            return "none"
+        case "ClusterFirstWithHostNet":
+            return "cluster"
+        case "ClusterFirst":
+            return "host" if spec.host_network else "cluster"
+        case "Default":
+            return "host"
+        case other:
+            raise ValueError(f"invalid DNSPolicy={other}")
+
+
 def resolver_of(
-    spec: PodSpec, namespace: str, *, node: Resolver, cluster_dns: str, domain: str
+    spec: PodSpec, namespace: str, *, node: Resolver | None, cluster_dns: str, domain: str
 ) -> tuple[Resolver, tuple[str, ...]]:
     """Return a pod's resolver, and what had to be left out of it (for a Warning event)."""
-    policy = spec.dns_policy
-    if policy == "ClusterFirst" and spec.host_network:
-        policy = "Default"
-    if policy in ("ClusterFirst", "ClusterFirstWithHostNet"):
-        searches = (f"{namespace}.svc.{domain}", f"svc.{domain}", domain, *node.searches)
+    try:
+        source = source_of(spec)
+    except ValueError:
+        source = "cluster"  # as the kubelet falls back
+    if source == "cluster":
+        searches = (
+            f"{namespace}.svc.{domain}",
+            f"svc.{domain}",
+            domain,
+            *(node.searches if node else ()),
+        )
         base = Resolver((cluster_dns,), searches, ("ndots:5",))
-    elif policy == "None":
+    elif source == "none":
         base = Resolver()
     else:
-        base = node
+        base = node or _NO_FILE
     return _limited(_merged(base, spec))
 
 

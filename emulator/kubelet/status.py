@@ -43,6 +43,23 @@ class ContainerRecord:
         """Tell whether it waits for its first start."""
         return self.state == "waiting" and not self.last
 
+    def wait(self, reason: str, message: str) -> None:
+        """Note why it does not run."""
+        self.state, self.reason, self.message = "waiting", reason, message
+        self.ready = self.started = False
+
+    def run(self, *, started: bool, ready: bool) -> None:
+        """Note that it runs, and whether its probes leave something to wait for."""
+        self.state, self.reason, self.message = "running", "", ""
+        self.started = started
+        self.ready = started and ready
+
+    def end(self, status: int, finished_at: str, *, done: bool) -> None:
+        """Note its exit status; *done*: an init container that has done its work is ready."""
+        self.state, self.exit_code, self.finished_at = "terminated", status, finished_at
+        self.reason, self.message = ("Completed" if status == 0 else "Error"), ""
+        self.started, self.ready = False, done
+
     def status(self) -> dict[str, Any]:
         """Return the ContainerStatus as it is written."""
         written: dict[str, Any] = {

@@ -77,6 +77,7 @@ def write(directory: Path, files: Mapping[str, File]) -> None:
         target = directory / path
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.is_file() and target.read_bytes() == file.content:
+            target.chmod(file.mode)
             continue
         fresh = target.with_name(f"..{target.name}.new")
         fresh.write_bytes(file.content)
@@ -95,6 +96,9 @@ def binds_of(container: Container, pod: Pod, volumes: Path) -> list[Bind]:
     for mount in container.volume_mounts:
         base = Path(host_paths[mount.name]) if mount.name in host_paths else volumes / mount.name
         source = base / mount.sub_path if mount.sub_path else base
+        # A link that a container made in the volume must not lead out of it (CVE-2017-1002101).
+        if not source.resolve().is_relative_to(base.resolve()):
+            raise VolumeError(f"subPath {mount.sub_path!r} of {mount.name} leads out of the volume")
         if not source.exists():
             if mount.name in host_paths:
                 raise VolumeError(f"hostPath {source} does not exist on this machine")

@@ -1,8 +1,9 @@
 """Pure: the root file system of a container, as an ordered list of mounts.
 
-A container sees the host's files read-only, with /tmp, /var and /run of its own, and its volumes. The
-new root is a tmpfs that holds a bind mount of each top-level directory of the host, so a mount path
-like /data needs no directory on the host; deeper missing mount points are made in an overlay.
+A container sees the host's files read-only, with /tmp, /var, /run and /dev of its own, and its
+volumes. The new root is a tmpfs that holds a bind mount of each top-level directory of the host, so
+a mount path like /data needs no directory on the host; deeper missing mount points are made in an
+overlay.
 """
 
 import posixpath
@@ -15,7 +16,11 @@ from podwire.emulator.sandbox.messages import Mount
 ROOT = str(paths.ROOT)
 # Where overlays keep what is written: on a tmpfs inside the container's own mount namespace.
 _SCRATCH = str(paths.BASE / "scratch")
-_FRESH = ("tmp", "var", "run")
+_FRESH = ("tmp", "var", "run", "dev")
+# File systems of the kernel, mounted anew: they show the container's own processes and interfaces.
+_KERNEL = ("proc", "sys")
+_DEVICES = ("null", "zero", "full", "random", "urandom", "tty", "ptmx", "net/tun")
+_STREAMS = {"fd": "", "stdin": "/0", "stdout": "/1", "stderr": "/2"}
 _VAR = ("cache", "lib", "lock", "log", "spool", "tmp", "www")
 
 
@@ -50,7 +55,7 @@ def root_file_system(
     *exists* tells whether the host has a path.
     """
     tops = {_top(bind.path) for bind in binds} | {_top(path) for path in directories}
-    new_tops = tops - set(host.directories) - set(host.links) - set(_FRESH) - {"proc", "sys", ""}
+    new_tops = tops - set(host.directories) - set(host.links) - {*_FRESH, *_KERNEL, ""}
     steps = [
         Mount("private", "/"),
         Mount("tmpfs", ROOT, "mode=755"),
@@ -58,8 +63,10 @@ def root_file_system(
         *(Mount("directory", f"{ROOT}/{top}") for top in sorted(new_tops)),
         Mount("read-only", ROOT),
         *(Mount("tmpfs", f"{ROOT}/{top}", "mode=755") for top in sorted(new_tops)),
-        *_fresh(host),
+        *_fresh(),
+        *_devices(exists),
         Mount("proc", f"{ROOT}/proc"),
+        Mount("sysfs", f"{ROOT}/sys"),
         *(Mount("directory", ROOT + path) for path in sorted(kept)),
         *(Mount("bind", ROOT + path, source) for path, source in sorted(kept.items())),
     ]
@@ -81,9 +88,9 @@ def _top_level(host: HostRoot) -> list[Mount]:
     steps: list[Mount] = []
     for name in host.directories:
         steps.append(Mount("directory", f"{ROOT}/{name}"))
-        if name not in (*_FRESH, "proc"):
+        if name not in (*_FRESH, *_KERNEL):
             steps.append(Mount("bind", f"{ROOT}/{name}", f"/{name}"))
-    for name in ("proc", *_FRESH):
+    for name in (*_KERNEL, *_FRESH):
         if name not in host.directories:
             steps.append(Mount("directory", f"{ROOT}/{name}"))
     steps += [
@@ -94,17 +101,40 @@ def _top_level(host: HostRoot) -> list[Mount]:
     return steps
 
 
-def _fresh(host: HostRoot) -> list[Mount]:
-    steps = [
+def _fresh() -> list[Mount]:
+    return [
         Mount("tmpfs", f"{ROOT}/tmp", "mode=1777"),
         Mount("tmpfs", f"{ROOT}/var", "mode=755"),
         Mount("tmpfs", f"{ROOT}/run", "mode=755"),
         *(Mount("directory", f"{ROOT}/var/{name}") for name in _VAR),
-        Mount("link", f"{ROOT}/var/run", "/run"),
+        # Relative: while the root is put together, an absolute link leads to another one.
+        Mount("link", f"{ROOT}/var/run", "../run"),
     ]
-    if "dev" in host.directories:
-        steps.append(Mount("tmpfs", f"{ROOT}/dev/shm", "mode=1777"))
-    return steps
+
+
+def _devices(exists: Callable[[str], bool]) -> list[Mount]:
+    """Return the mounts of a /dev with what every program expects, and no disk or memory."""
+    steps = [Mount("tmpfs", f"{ROOT}/dev", "mode=755")]
+    for name in _DEVICES:
+        if exists(f"/dev/{name}"):
+            steps += [
+                Mount("file", f"{ROOT}/dev/{name}"),
+                Mount("bind", f"{ROOT}/dev/{name}", f"/dev/{name}"),
+            ]
+    if exists("/dev/pts"):
+        steps += [
+            Mount("directory", f"{ROOT}/dev/pts"),
+            Mount("bind", f"{ROOT}/dev/pts", "/dev/pts"),
+        ]
+    steps += [
+        Mount("link", f"{ROOT}/dev/{name}", f"/proc/self/fd{number}")
+        for name, number in _STREAMS.items()
+    ]
+    return [
+        *steps,
+        Mount("directory", f"{ROOT}/dev/shm"),
+        Mount("tmpfs", f"{ROOT}/dev/shm", "mode=1777"),
+    ]
 
 
 def _mount_points(

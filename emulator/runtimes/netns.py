@@ -1,4 +1,4 @@
-"""The netns runtime: a pod is three namespaces, a container a process in them with a root of its own."""
+"""The netns runtime: a pod is three namespaces, a container a process in them."""
 
 import json
 import os
@@ -76,7 +76,14 @@ class NetnsRuntime:
         mounts = root_file_system(
             self._host, request.binds, request.directories, self._kept, is_there
         )
-        place = Place(net=net, uts=uts, ipc=ipc, contain=True, mounts=mounts)
+        place = Place(
+            net=net,
+            uts=uts,
+            ipc=ipc,
+            contain=True,
+            mounts=mounts,
+            capabilities=request.capabilities,
+        )
         return await self._fork(request, place, streams)
 
     async def execute(
@@ -86,7 +93,9 @@ class NetnsRuntime:
         process = cast(Process, container)
         if not process.running:
             raise RuntimeFailure("InternalError", "container not running")
-        return await self._fork(request, Place(join=process.pidfd), streams)
+        return await self._fork(
+            request, Place(join=process.pidfd, capabilities=request.capabilities), streams
+        )
 
     async def remove(self, sandbox: PodSandbox) -> None:
         """Release the pod's address and namespaces; again is fine."""
@@ -186,7 +195,7 @@ def read_host_root(root: Path) -> HostRoot:
     links: dict[str, str] = {}
     for entry in os.scandir(root):
         if entry.is_symlink():
-            links[entry.name] = os.readlink(entry.path)
+            links[entry.name] = str(Path(entry.path).readlink())
         elif entry.is_dir():
             directories.append(entry.name)
     return HostRoot(tuple(sorted(directories)), links)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from typing import Protocol
 
+from podwire.emulator.runtimes.capabilities import kept
 from podwire.emulator.runtimes.mounts import Bind
 
 
@@ -38,6 +39,8 @@ class ContainerRequest:
     binds: Sequence[Bind] = ()
     directories: Sequence[str] = ()
     tty: bool = False
+    # Numbers of the capabilities that it keeps.
+    capabilities: tuple[int, ...] = kept()
 
 
 @dataclass(frozen=True, slots=True)

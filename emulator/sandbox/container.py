@@ -23,6 +23,10 @@ NOT_FOUND = 127
 CANNOT_RUN = 126
 
 _MOST_DESCRIPTORS = 1 << 20
+_NO_DEVICES = linux.MS_NOSUID | linux.MS_NODEV
+_PLAIN = _NO_DEVICES | linux.MS_NOEXEC
+# Of /proc: what changes the machine. Root of the machine may write it without any capability.
+_NOT_FOR_PODS = ("sys", "sysrq-trigger", "irq", "bus", "fs")
 
 
 class CannotStartError(Exception):
@@ -104,6 +108,9 @@ def _become(request: Fork, fds: Sequence[int]) -> None:
     if request.tty:
         ioctl(0, termios.TIOCSCTTY, 0)
     os.chdir(request.directory)
+    if request.capabilities is not None:
+        # The last step: mounts and namespaces need what is given up here.
+        linux.keep_capabilities(request.capabilities)
 
 
 def _execute(request: Fork) -> NoReturn:
@@ -174,10 +181,21 @@ def make_mount(wanted: Mount) -> None:
         case "link":
             Path(wanted.target).symlink_to(wanted.source)
         case "tmpfs":
-            linux.mount("tmpfs", wanted.target, "tmpfs", 0, wanted.source)
-        case "proc" | "sysfs":
-            flags = linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC
-            linux.mount(wanted.kind, wanted.target, wanted.kind, flags)
+            linux.mount("tmpfs", wanted.target, "tmpfs", _NO_DEVICES, wanted.source)
+        case "proc":
+            linux.mount("proc", wanted.target, "proc", _PLAIN)
+            for name in _NOT_FOR_PODS:
+                path = Path(wanted.target, name)
+                if path.exists():
+                    linux.mount(str(path), path, flags=linux.MS_BIND | linux.MS_REC)
+                    linux.make_read_only(path)
+        case "sysfs":
+            try:
+                linux.mount("sysfs", wanted.target, "sysfs", _PLAIN)
+            except PermissionError:
+                # Where parts of the host's are covered (in a container), there is only that one.
+                linux.mount("/sys", wanted.target, flags=linux.MS_BIND | linux.MS_REC)
+            linux.make_read_only(wanted.target)
         case "overlay":
             linux.mount("overlay", wanted.target, "overlay", 0, wanted.source)
         case "bind":

@@ -47,6 +47,7 @@ class Place:
     """Where to run it: descriptors of namespaces (-1: the sandbox's own), or a container to join.
 
     *contain* gives the process PID and mount namespaces of its own, with *mounts* made in them.
+    *capabilities* are all that it keeps (None: those of the fork server).
     """
 
     net: int = -1
@@ -55,6 +56,7 @@ class Place:
     join: int = -1
     contain: bool = False
     mounts: tuple[Mount, ...] = ()
+    capabilities: tuple[int, ...] | None = None
 
 
 class Process:
@@ -191,6 +193,7 @@ class ForkChannel:
                 fd_join=put(place.join),
                 contain=place.contain,
                 mounts=place.mounts,
+                capabilities=place.capabilities,
             )
             answer, made = await self._ask(request, fds)
         except BaseException:
@@ -225,7 +228,12 @@ class ForkChannel:
         async with self._sending:
             await self._send(packet, fds)
             self._answers[request.id] = future
-        answer, made = await future
+        try:
+            answer, made = await future
+        except asyncio.CancelledError:
+            if future.done() and not future.cancelled():
+                self._discard(*future.result())
+            raise
         if answer.error:
             raise StartError(answer.error)
         return answer, made
@@ -273,18 +281,22 @@ class ForkChannel:
     def _answered(self, answer: Answer, fds: list[int]) -> None:
         waiting = self._answers.pop(answer.id)
         if waiting.cancelled():
-            if answer.pid:
-                # Nobody will ever look after this process.
-                with suppress(ProcessLookupError):
-                    signal.pidfd_send_signal(fds[0], signal.SIGKILL)
-            for fd in fds:
-                os.close(fd)
+            self._discard(answer, fds)
             return
         if answer.pid:
             # The end may be read before the caller of fork() runs again.
             ended = asyncio.get_running_loop().create_future()
             self._started[answer.pid] = self._ends[answer.pid] = ended
         waiting.set_result((answer, fds))
+
+    def _discard(self, answer: Answer, fds: Sequence[int]) -> None:
+        """Undo what was asked for by somebody who does not wait any more."""
+        self._started.pop(answer.pid, None)
+        if answer.pid and fds:
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(fds[0], signal.SIGKILL)
+        for fd in fds:
+            os.close(fd)
 
     def _end(self) -> None:
         """Let nobody wait for a fork server that is gone: its processes went with it."""

@@ -57,6 +57,8 @@ class Fork(msgspec.Struct, frozen=True, tag="fork"):
     # A container of its own: new PID and mount namespaces with these mounts.
     contain: bool = False
     mounts: tuple[Mount, ...] = ()
+    # Numbers of the capabilities that it keeps; None: all that we have.
+    capabilities: tuple[int, ...] | None = None
 
 
 class Unmount(msgspec.Struct, frozen=True, tag="unmount"):

@@ -15,13 +15,23 @@ SEARCH = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
 
 
 def versions() -> list[str]:
-    """Return the programs to test with: `kubectl`, and every kubectl.1.NN that lies beside it."""
+    """Return the programs to test with: `kubectl`, and every other version that lies beside it."""
     first = shutil.which("kubectl", path=SEARCH)
     if first is None:
         return []
-    beside = sorted(Path(first).resolve().parent.glob("kubectl.1.*"))
-    others = [path for path in beside if tuple(map(int, path.name.split(".")[1:])) >= OLDEST]
-    return [first, *map(str, others)]
+    version = subprocess.run(
+        [first, "version", "--client"], capture_output=True, text=True, check=False
+    )
+    beside = {
+        tuple(map(int, path.name.split(".")[1:])): path
+        for path in Path(first).resolve().parent.glob("kubectl.1.*")
+    }
+    others = [
+        str(path)
+        for (major, minor), path in sorted(beside.items())
+        if (major, minor) >= OLDEST and f"v{major}.{minor}." not in version.stdout
+    ]
+    return [first, *others]
 
 
 class Kubectl:

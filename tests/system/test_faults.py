@@ -258,7 +258,7 @@ async def test_a_killed_recorder_is_an_error_and_a_killed_agent_is_started_again
 ) -> None:
     cluster = podwire_cluster
     # The agent has forked a process for this capture.
-    with pytest.raises(PodwireError, match="the capture broke off"):  # noqa: PT012 - at its end
+    with pytest.raises(PodwireError, match="the capture broke off"):
         async with cluster.capture("external"):
             end(capture_process(cluster, forked_by="capture"))
     async with cluster.capture("external") as packets:
@@ -272,7 +272,7 @@ async def test_a_killed_recorder_is_an_error_and_a_killed_agent_is_started_again
 
 
 async def test_what_fails_during_a_capture_is_raised_as_it_is(cluster: Cluster) -> None:
-    with pytest.raises(LookupError):  # noqa: PT012 - of what the block makes of it
+    with pytest.raises(LookupError):
         async with cluster.capture("external"):
             raise LookupError
 

@@ -57,6 +57,9 @@ def test_delay(bench: Any, after: Sequence[float], at_most: float, at_least: flo
 
 
 def test_a_backend_without_load_proves_nothing(bench: Any) -> None:
-    deletion = bench.Deletion(str(BACKEND), sent=100.0, answered=100.0, seen=100.0, gone=101.0)
-    with pytest.raises(PodwireError, match=r"10\.244\.1\.5 had 1 connections/s only"):
-        bench.delays_of([deletion], {str(BACKEND): syns(bench, 99.5)})
+    one = bench.Deletion(str(BACKEND), sent=100.0, answered=100.0, seen=100.0, gone=101.0)
+    other = bench.Deletion("10.244.2.7", sent=100.0, answered=100.0, seen=100.0, gone=101.0)
+    seen = {str(BACKEND): syns(bench, *LOAD), "10.244.2.7": syns(bench, 99.5)}
+    assert len(bench.delays_of([one, other], seen)) == 1
+    with pytest.raises(PodwireError, match="no backend had 50 connections/s"):
+        bench.delays_of([other], seen)

@@ -16,9 +16,10 @@ from podwire.emulator import kubeconfig
 from podwire.emulator.apiserver.agent import Instruction
 from podwire.emulator.apiserver.server import ApiServer
 from podwire.emulator.apiserver.store import Store
-from podwire.emulator.certificates import ClusterCertificates, for_cluster
+from podwire.emulator.certificates import for_cluster
 from podwire.kube.clock import SystemClock
 from podwire.kube.config import Access, load
+from podwire.kube.credentials import ClusterCertificates
 from podwire.kube.plain import Connection
 from podwire.testing.agent import FakeAgent
 

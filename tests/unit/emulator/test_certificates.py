@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from podwire.emulator.certificates import ClusterCertificates, for_cluster
+from podwire.emulator.certificates import for_cluster
 from podwire.kube.config import Access
+from podwire.kube.credentials import ClusterCertificates
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,8 @@ def pod(names: str, init: str = "", **status: Any) -> Json:
         ("app side", "", "side", "side"),
         ("app", "setup", "setup", "setup"),
         ("app side", "", "", "400: a container name must be specified for pod p, choose one of: [app side]"),
-        ("app", "setup", "", "400: a container name must be specified for pod p, choose one of: [app] or one of the init containers: [setup]"),
+        ("app", "setup", "", "app"),
+        ("app side", "setup", "", "400: a container name must be specified for pod p, choose one of: [app side] or one of the init containers: [setup]"),
         ("app", "", "nope", "400: container nope is not valid for pod p"),
     ],
 )  # fmt: skip

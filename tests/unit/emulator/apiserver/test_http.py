@@ -79,6 +79,7 @@ async def test_every_answer_forbids_caching(http: aiohttp.ClientSession) -> None
         "/version/",
         "/healthz",
         "/api",
+        "/openapi/v2",
         "/openapi/v3",
         MAPS,
         f"{MAPS}/none",
@@ -109,7 +110,7 @@ async def test_every_answer_forbids_caching(http: aiohttp.ClientSession) -> None
         ("GET /apis/apps/v1", (200, "application/json", '"deployments/scale"')),
         ("GET /openapi/v3/apis/apps/v1", (200, "application/json", '"fieldValidation"')),
         ("GET /openapi/v3/apis/batch/v1", (404, "text/plain", "404 page not found\n")),
-        ("GET /openapi/v2", (404, "text/plain", "404 page not found\n")),
+        ("GET /openapi/v2", (200, "application/json", '"swagger":"2.0"')),
         ("GET /", (200, "application/json", '"/apis/apps/v1"')),
     ],
 )

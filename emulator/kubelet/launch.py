@@ -1,0 +1,77 @@
+"""What a container is started with: command, environment, mounts, the files of its image."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from podwire.emulator.images.catalogue import PATH, Image
+from podwire.emulator.kubelet.context import NodeContext
+from podwire.emulator.kubelet.environment import MissingSourceError, command_line, environment
+from podwire.emulator.kubelet.files import PodFiles
+from podwire.emulator.kubelet.status import with_addresses
+from podwire.emulator.kubelet.volumes import binds_of
+from podwire.emulator.runtimes.capabilities import kept
+from podwire.emulator.runtimes.mounts import Bind
+from podwire.emulator.runtimes.runtime import ContainerRequest, PodSandbox
+from podwire.kube.objects import Container, Pod
+
+
+def request_of(
+    node: NodeContext,
+    pod: Pod,
+    container: Container,
+    *,
+    image: Image,
+    sandbox: PodSandbox,
+    files: PodFiles,
+) -> ContainerRequest:
+    """Return what to start, with the image's files written.
+
+    Raises MissingSourceError, VolumeError, or OSError when a file cannot be written.
+    """
+    # The downward API tells the addresses at once, not when the status has been written.
+    pod = with_addresses(pod, str(sandbox.address), str(node.address))
+    base = {"PATH": PATH, "HOSTNAME": node.hostname(pod), "HOME": "/tmp"}
+    base |= {"TERM": "xterm"} if container.tty else {}
+    namespace = pod.metadata.namespace
+    environ = environment(
+        pod,
+        container,
+        base={**base, **image.environ, **node.service_variables(pod)},
+        config_map=lambda name: node.config_map(namespace, name),
+        secret=lambda name: node.secret_values(namespace, name),
+    )
+    argv = command_line(container, image.entrypoint, image.command, environ)
+    if not argv:
+        raise MissingSourceError("no command specified")
+    own = (*files.common, *binds_of(container, pod, files.volumes))
+    directory = container.working_dir or "/"
+    return ContainerRequest(
+        container.name,
+        argv,
+        environ,
+        directory=directory,
+        binds=(*own, *_image_files(image, files.images / container.name, own)),
+        # Container runtimes make a working directory that is not there.
+        directories=(*image.directories, *([directory] if directory != "/" else [])),
+        tty=container.tty,
+        capabilities=_capabilities(container),
+    )
+
+
+def _capabilities(container: Container) -> tuple[int, ...]:
+    asked: dict[str, list[str]] = container.security_context.get("capabilities") or {}
+    return kept(asked.get("add") or (), asked.get("drop") or ())
+
+
+def _image_files(image: Image, place: Path, own: Sequence[Bind]) -> list[Bind]:
+    """Write the image's files, but not those that a volume hides, and return their binds."""
+    hidden = {bind.path for bind in own}
+    binds: list[Bind] = []
+    for path, text in image.files.items():
+        if path in hidden or any(path.startswith(f"{mount}/") for mount in hidden):
+            continue
+        source = place / path.lstrip("/")
+        source.parent.mkdir(parents=True, exist_ok=True)
+        source.write_text(text)
+        binds.append(Bind(path, str(source), is_directory=False))
+    return binds

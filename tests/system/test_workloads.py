@@ -1,0 +1,512 @@
+"""What pods are, from their place to their end: on a real cluster, through its API."""
+
+import asyncio
+import json
+import re
+import uuid
+from typing import Any
+
+import pytest
+
+from podwire.testing.cluster import Cluster
+from tests.system.conftest import CLIENT, WEB
+from tests.system.until import Json, containers, items, pod_path, until, until_gone
+
+
+def pod(name: str, *, spec: str = "", **container: Any) -> str:
+    """Return a Pod with one container c of image busybox; *spec* is YAML for the pod's spec."""
+    fields = {"name": "c", "image": "busybox", "command": ["sleep", "infinity"], **container}
+    return f"""
+apiVersion: v1
+kind: Pod
+metadata: {{name: {name}, labels: {{app: {name}}}}}
+spec:
+  terminationGracePeriodSeconds: 0
+  {spec}
+  containers: [{json.dumps(fields)}]
+"""
+
+
+async def phase(cluster: Cluster, name: str, wanted: str) -> Json:
+    """Return the pod when it has that phase."""
+    found = await until(
+        cluster,
+        pod_path(cluster, name),
+        lambda pod: (pod or {}).get("status", {}).get("phase") == wanted,
+        f"{name} is {wanted}",
+    )
+    assert found is not None
+    return found
+
+
+async def waits(cluster: Cluster, name: str, reason: str) -> str:
+    """Return the message with which the pod's first container waits for that reason."""
+
+    def message(found: Json | None) -> str | None:
+        for one in containers(found):
+            waiting: Json = one["state"].get("waiting") or {}
+            if waiting.get("reason") == reason:
+                return str(waiting.get("message", " "))
+        return None
+
+    found = await until(cluster, pod_path(cluster, name), message, f"{name} waits: {reason}")
+    return message(found) or ""
+
+
+async def events(cluster: Cluster, name: str, wanted: str) -> list[Json]:
+    """Return the events of an object that have the reason *wanted*, as soon as there is one."""
+    path = (
+        f"/api/v1/namespaces/{cluster.namespace}/events"
+        f"?fieldSelector=involvedObject.name%3D{name},reason%3D{wanted}"
+    )
+    return items(await until(cluster, path, items, f"an event {wanted} of {name}"))
+
+
+# --- places ----------------------------------------------------------------------------------------
+
+
+async def test_a_daemon_set_has_one_pod_on_every_node_that_its_selector_allows(
+    cluster: Cluster,
+) -> None:
+    daemons = """
+apiVersion: apps/v1
+kind: DaemonSet
+metadata: {name: agent}
+spec:
+  selector: {matchLabels: {app: agent}}
+  template:
+    metadata: {labels: {app: agent}}
+    spec:
+      terminationGracePeriodSeconds: 0
+      containers: [{name: agent, image: registry.k8s.io/pause}]
+"""
+    await cluster.apply(daemons)
+    await cluster.ready("agent")
+    places = [found["spec"]["nodeName"] for found in await cluster.pods("app=agent")]
+    assert sorted(places) == ["node-1", "node-2", "node-3"]
+
+    chosen = {"kubernetes.io/hostname": "node-2"}
+    path = f"/apis/apps/v1/namespaces/{cluster.namespace}/daemonsets/agent"
+    patch = {"spec": {"template": {"spec": {"nodeSelector": chosen}}}}
+    await cluster.call(lambda api: api.patch(path, patch))
+    await until(
+        cluster,
+        f"{pod_path(cluster, '')}?labelSelector=app%3Dagent",
+        lambda found: [one["spec"]["nodeName"] for one in items(found)] == ["node-2"],
+        "only node-2 has one",
+    )
+
+
+async def test_pods_go_where_node_name_and_node_selector_say(cluster: Cluster) -> None:
+    nowhere = "nodeSelector: {kubernetes.io/hostname: node-9}"
+    await cluster.apply(
+        "---".join(
+            [
+                pod("named", spec="nodeName: node-3"),
+                pod("chosen", spec="nodeSelector: {kubernetes.io/hostname: node-2}"),
+                pod("lost", spec=nowhere),
+            ]
+        )
+    )
+    await cluster.ready("named", "chosen")
+    placed = {p["metadata"]["name"]: p["spec"].get("nodeName") for p in await cluster.pods()}
+    assert placed == {"named": "node-3", "chosen": "node-2", "lost": None}
+    refused = await events(cluster, "lost", "FailedScheduling")
+    message = "0/3 nodes are available: 3 node(s) didn't match Pod's node affinity/selector."
+    assert message in refused[0]["message"]
+
+
+async def test_replicas_are_spread_over_the_nodes(cluster: Cluster) -> None:
+    await cluster.apply(WEB)
+    await cluster.ready("web")
+    places = {found["spec"]["nodeName"] for found in await cluster.pods("app=web")}
+    assert places == {"node-1", "node-2", "node-3"}
+
+
+# --- the lives of containers -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("policy", "status", "ends"),
+    [
+        ("Never", 0, "Succeeded"),
+        ("Never", 3, "Failed"),
+        ("OnFailure", 0, "Succeeded"),
+    ],
+)
+async def test_a_pod_that_is_not_restarted_ends(
+    cluster: Cluster, policy: str, status: int, ends: str
+) -> None:
+    await cluster.apply(
+        pod("once", spec=f"restartPolicy: {policy}", command=["sh", "-c", f"exit {status}"])
+    )
+    found = await phase(cluster, "once", ends)
+    (one,) = containers(found)
+    assert one["state"]["terminated"]["exitCode"] == status
+    assert one["state"]["terminated"]["reason"] == ("Completed" if status == 0 else "Error")
+    assert one["restartCount"] == 0
+
+
+@pytest.mark.parametrize("policy", ["Always", "OnFailure"])
+async def test_a_container_that_fails_again_and_again_is_held_back(
+    cluster: Cluster, policy: str
+) -> None:
+    await cluster.apply(
+        pod("crash", spec=f"restartPolicy: {policy}", command=["sh", "-c", "exit 4"])
+    )
+    message = await waits(cluster, "crash", "CrashLoopBackOff")
+    assert message.startswith("back-off 10s restarting failed container=c pod=crash_")
+    found = await cluster.get(pod_path(cluster, "crash"))
+    (one,) = containers(found)
+    assert one["lastState"]["terminated"]["exitCode"] == 4
+    assert one["restartCount"] == 1  # the first time at once
+    assert found["status"]["phase"] == "Running"
+    assert await events(cluster, "crash", "BackOff")
+
+
+async def test_init_containers_run_in_order_and_before_the_others(cluster: Cluster) -> None:
+    shared = [{"name": "shared", "mountPath": "/shared"}]
+
+    def step(name: str, script: str) -> str:
+        return json.dumps(
+            {
+                "name": name,
+                "image": "busybox",
+                "command": ["sh", "-c", script],
+                "volumeMounts": shared,
+            }
+        )
+
+    first, second = step("first", "echo 1 >> /shared/log"), step("second", "echo 2 >> /shared/log")
+    await cluster.apply(
+        pod(
+            "ordered",
+            spec=f"volumes: [{{name: shared, emptyDir: {{}}}}]\n  initContainers: [{first}, {second}]",
+            volumeMounts=shared,
+        )
+    )
+    await cluster.ready("ordered")
+    said = await cluster.pod("ordered").exec("cat", "/shared/log")
+    assert said.stdout == b"1\n2\n"
+    status = (await cluster.get(pod_path(cluster, "ordered")))["status"]
+    reasons = [one["state"]["terminated"]["reason"] for one in status["initContainerStatuses"]]
+    assert reasons == ["Completed", "Completed"]
+
+
+async def test_a_failing_init_container_keeps_the_others_from_starting(cluster: Cluster) -> None:
+    failing = '[{name: first, image: busybox, command: ["false"]}]'
+    await cluster.apply(pod("blocked", spec=f"restartPolicy: Never\n  initContainers: {failing}"))
+    found = await phase(cluster, "blocked", "Failed")
+    assert containers(found)[0]["state"]["waiting"]["reason"] == "PodInitializing"
+
+
+async def test_a_container_has_its_grace_to_end(cluster: Cluster) -> None:
+    """The polite one is gone as soon as it is done, the deaf one is killed when the time is over."""
+    polite = "trap 'echo goodbye; exit 0' TERM; echo ready; while :; do sleep 0.02; done"
+    deaf = "trap '' TERM; echo ready; while :; do sleep 0.02; done"
+    for name, script, grace in (("polite", polite, 60), ("deaf", deaf, 1)):
+        text = pod(name, command=["sh", "-c", script]).replace(
+            "terminationGracePeriodSeconds: 0", f"terminationGracePeriodSeconds: {grace}"
+        )
+        await cluster.apply(text)
+    await cluster.ready("polite", "deaf")
+    for name in ("polite", "deaf"):
+        async with asyncio.timeout(10):
+            while "ready" not in await cluster.pod(name).logs():
+                pass
+    for name in ("polite", "deaf"):
+        await cluster.delete(f"pod/{name}")
+        found = await cluster.call(lambda api, name=name: api.find(pod_path(cluster, name)))
+        assert found is None or found["metadata"]["deletionTimestamp"]
+    await asyncio.gather(
+        *(until_gone(cluster, pod_path(cluster, name)) for name in ("polite", "deaf"))
+    )
+    assert await events(cluster, "polite", "Killing")
+
+
+# --- what containers see ---------------------------------------------------------------------------
+
+SETTINGS = """
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: settings}
+data: {color: blue, size: "7"}
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: key}
+stringData: {word: sesame}
+"""
+
+ENVIRONMENT = [
+    {"name": "COLOR", "valueFrom": {"configMapKeyRef": {"name": "settings", "key": "color"}}},
+    {"name": "WORD", "valueFrom": {"secretKeyRef": {"name": "key", "key": "word"}}},
+    {"name": "POD", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+    {"name": "ADDRESS", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
+    {"name": "NODE", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}},
+    {"name": "LABEL", "valueFrom": {"fieldRef": {"fieldPath": "metadata.labels['app']"}}},
+    {"name": "BOTH", "value": "$(COLOR)-$(WORD) $$(COLOR) $(NONE)"},
+    {
+        "name": "ABSENT",
+        "valueFrom": {"configMapKeyRef": {"name": "nobody", "key": "x", "optional": True}},
+    },
+]
+
+
+async def test_the_environment_comes_from_config_maps_secrets_and_the_pod(cluster: Cluster) -> None:
+    from_ = [{"configMapRef": {"name": "settings"}, "prefix": "SET_"}]
+    await cluster.apply(SETTINGS + "---" + pod("reader", env=ENVIRONMENT, envFrom=from_))
+    await cluster.ready("reader")
+    said = (await cluster.pod("reader").exec("env")).stdout.decode()
+    found = dict(line.split("=", 1) for line in said.splitlines())
+    status = (await cluster.get(pod_path(cluster, "reader")))["status"]
+    assert found["COLOR"] == found["SET_color"] == "blue"
+    assert found["SET_size"] == "7"
+    assert found["WORD"] == "sesame"
+    assert (found["POD"], found["LABEL"]) == ("reader", "reader")
+    assert found["ADDRESS"] == status["podIP"]
+    assert found["NODE"].startswith("node-")
+    assert found["BOTH"] == "blue-sesame $(COLOR) $(NONE)"
+    assert "ABSENT" not in found
+    assert found["KUBERNETES_SERVICE_HOST"] == "10.96.0.1"
+
+
+async def test_a_missing_config_map_keeps_a_container_from_starting_until_it_is_there(
+    cluster: Cluster,
+) -> None:
+    await cluster.apply(pod("reader", env=ENVIRONMENT[:1]))
+    message = await waits(cluster, "reader", "CreateContainerConfigError")
+    assert message == 'configmap "settings" not found'
+    await cluster.apply(SETTINGS)
+    await cluster.ready("reader")
+
+
+VOLUMES = """volumes:
+  - {name: scratch, emptyDir: {}}
+  - {name: settings, configMap: {name: settings}}
+  - {name: key, secret: {secretName: key, items: [{key: word, path: deep/word}]}}
+  - {name: about, downwardAPI: {items: [{path: labels, fieldRef: {fieldPath: metadata.labels}}]}}
+"""
+MOUNTS = [
+    {"name": "scratch", "mountPath": "/scratch"},
+    {"name": "settings", "mountPath": "/etc/settings"},
+    {"name": "key", "mountPath": "/etc/key", "readOnly": True},
+    {"name": "about", "mountPath": "/etc/about"},
+]
+
+
+async def test_volumes_hold_what_they_are_made_of_and_follow_it(cluster: Cluster) -> None:
+    await cluster.apply(SETTINGS + "---" + pod("reader", spec=VOLUMES, volumeMounts=MOUNTS))
+    await cluster.ready("reader")
+    reader = cluster.pod("reader")
+    said = await reader.exec(
+        "sh",
+        "-c",
+        "cat /etc/settings/color /etc/settings/size /etc/key/deep/word /etc/about/labels",
+    )
+    assert said.stdout == b'blue7sesameapp="reader"'
+    assert (await reader.exec("sh", "-c", "echo x > /scratch/x && cat /scratch/x")).stdout == b"x\n"
+    for forbidden in ("/etc/key/x", "/usr/x"):
+        refused = await reader.exec("sh", "-c", f"echo x > {forbidden}", check=False)
+        assert refused.exit_code != 0, forbidden
+        assert b"Read-only file system" in refused.stderr
+
+    await cluster.apply(SETTINGS.replace("color: blue", "color: green"))
+    async with asyncio.timeout(10):
+        while (await reader.exec("cat", "/etc/settings/color")).stdout != b"green":
+            pass
+
+
+async def test_files_of_a_pod_are_its_own(cluster: Cluster) -> None:
+    await cluster.apply(pod("one") + "---" + pod("two"))
+    await cluster.ready("one", "two")
+    mark = uuid.uuid4().hex
+    await cluster.pod("one").exec("sh", "-c", f"echo {mark} > /tmp/{mark}")
+    assert (await cluster.pod("two").exec("ls", f"/tmp/{mark}", check=False)).exit_code != 0
+    assert (await cluster.pod("one").exec("cat", "/etc/hostname")).stdout == b"one\n"
+    resolver = (await cluster.pod("one").exec("cat", "/etc/resolv.conf")).stdout.decode()
+    assert resolver.splitlines() == [
+        "nameserver 10.96.0.10",
+        f"search {cluster.namespace}.svc.cluster.local svc.cluster.local cluster.local",
+        "options ndots:5",
+    ]
+
+
+# --- probes ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "probe",
+    [
+        {"httpGet": {"path": "/", "port": 80}},
+        {"tcpSocket": {"port": 80}},
+        {"exec": {"command": ["sh", "-c", "curl -s localhost"]}},
+    ],
+    ids=["httpGet", "tcpSocket", "exec"],
+)
+async def test_readiness_follows_each_kind_of_probe(cluster: Cluster, probe: Json) -> None:
+    asked = {**probe, "periodSeconds": 1, "failureThreshold": 1}
+    serve = "while [ -e /tmp/shut ]; do sleep 0.02; done; exec python3 -m http.server 80"
+    await cluster.apply(
+        pod("probed", command=["sh", "-c", f"touch /tmp/shut; {serve}"], readinessProbe=asked)
+    )
+    await phase(cluster, "probed", "Running")
+    unhealthy = await events(cluster, "probed", "Unhealthy")
+    assert unhealthy[0]["message"].startswith("Readiness probe failed: ")
+    assert not containers(await cluster.get(pod_path(cluster, "probed")))[0]["ready"]
+    await cluster.pod("probed").exec("rm", "/tmp/shut")
+    await cluster.ready("probed")
+
+
+async def test_a_failed_liveness_probe_restarts_the_container(cluster: Cluster) -> None:
+    alive = {"exec": {"command": ["test", "!", "-e", "/tmp/ill"]}, "periodSeconds": 1}
+    await cluster.apply(pod("mortal", livenessProbe={**alive, "failureThreshold": 1}))
+    await cluster.ready("mortal")
+    await cluster.pod("mortal").exec("touch", "/tmp/ill")
+    await until(
+        cluster,
+        pod_path(cluster, "mortal"),
+        lambda found: any(one["restartCount"] == 1 and one["ready"] for one in containers(found)),
+        "it was started again",
+    )
+    killed = await events(cluster, "mortal", "Killing")
+    messages = [event["message"] for event in killed]
+    assert "Container c failed liveness probe, will be restarted" in messages
+
+
+# --- images ----------------------------------------------------------------------------------------
+
+
+async def test_an_unknown_image_says_how_to_add_it_and_runs_once_it_is_added(
+    cluster: Cluster,
+) -> None:
+    image = f"example.com/shop-{uuid.uuid4().hex[:6]}"
+    await cluster.apply(pod("shop", image=f"{image}:1.0", command=None))
+    message = await waits(cluster, "shop", "ErrImagePull")
+    assert f"podwire images add {image} -- COMMAND..." in message
+    failed = await events(cluster, "shop", "Failed")
+    assert any(image in event["message"] for event in failed)
+
+    entry = {"image": image, "command": ["python3", "-m", "http.server", "8000"]}
+    await cluster.call(lambda api: add_image(api, entry))
+    await cluster.delete("pod/shop", grace=0)
+    await cluster.apply(pod("shop", image=f"{image}:1.0", command=None))
+    await cluster.ready("shop")
+    pulled = await events(cluster, "shop", "Pulled")
+    assert any("python3 (added)" in event["message"] for event in pulled)
+
+
+def add_image(api: Any, entry: Json) -> None:
+    """Do what `podwire images add` does."""
+    path = "/api/v1/namespaces/kube-system/configmaps"
+    data = {re.sub(r"[^-.\w]", "_", entry["image"]): json.dumps(entry)}
+    if api.find(f"{path}/podwire-images") is None:
+        metadata = {"name": "podwire-images", "namespace": "kube-system"}
+        body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}
+        api.create(path, body)
+    api.patch(f"{path}/podwire-images", {"data": data})
+
+
+async def test_the_event_says_what_runs_for_an_image(cluster: Cluster) -> None:
+    await cluster.apply(pod("web", image="podwire/web", command=None))
+    await cluster.ready("web")
+    pulled = await events(cluster, "web", "Pulled")
+    assert "built-in web server on port 80" in pulled[0]["message"]
+
+
+# --- the end of things -----------------------------------------------------------------------------
+
+
+async def test_what_belongs_to_a_deployment_goes_with_it(cluster: Cluster) -> None:
+    await cluster.apply(WEB)
+    await cluster.ready("web")
+    await cluster.delete("deployment/web")
+    base = f"/apis/apps/v1/namespaces/{cluster.namespace}/replicasets"
+    await until(cluster, base, lambda found: not items(found), "no ReplicaSet is left")
+    await until(cluster, pod_path(cluster, ""), lambda found: not items(found), "no pod is left")
+
+
+async def test_orphans_stay(cluster: Cluster) -> None:
+    await cluster.apply(WEB)
+    await cluster.ready("web")
+    path = f"/apis/apps/v1/namespaces/{cluster.namespace}/deployments/web"
+    await cluster.call(lambda api: api.delete(path, {"propagationPolicy": "Orphan"}))
+    await until_gone(cluster, path)
+    base = f"/apis/apps/v1/namespaces/{cluster.namespace}/replicasets"
+    (left,) = items(await cluster.get(base))
+    assert "ownerReferences" not in left["metadata"]
+    assert len(await cluster.pods("app=web")) == 3
+
+
+async def test_a_namespace_goes_with_all_that_is_in_it(cluster: Cluster) -> None:
+    name = f"{cluster.namespace}-gone"
+    everything = "---".join(
+        text.replace("metadata: {name:", f"metadata: {{namespace: {name}, name:", 1)
+        for text in (WEB + "---" + CLIENT + "---" + SETTINGS).split("---")
+    )
+    await cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    await cluster.apply(everything)
+    await cluster.ready(f"{name}/web", f"{name}/client")
+    await cluster.call(lambda api: api.delete(f"/api/v1/namespaces/{name}", {}))
+    ending = await cluster.call(lambda api: api.find(f"/api/v1/namespaces/{name}"))
+    assert ending is None or ending["status"]["phase"] == "Terminating"
+    await until_gone(cluster, f"/api/v1/namespaces/{name}")
+    for kind in ("pods", "services", "configmaps", "endpoints", "events"):
+        assert not items(await cluster.get(f"/api/v1/namespaces/{name}/{kind}")), kind
+
+
+async def test_an_address_is_used_by_one_pod_at_a_time(cluster: Cluster) -> None:
+    one_node = WEB.replace(
+        "spec:\n      terminationGrace", "spec:\n      nodeName: node-1\n      terminationGrace"
+    )
+    await cluster.apply(one_node)
+    await cluster.ready("web")
+    for replicas in (6, 1, 6):
+        await cluster.scale("web", replicas)
+        await cluster.ready("web")
+        alive = [
+            found["status"]["podIP"]
+            for found in items(await cluster.get("/api/v1/pods"))
+            if found["status"].get("podIP")
+            and not found["spec"].get("hostNetwork")
+            and found["status"]["phase"] == "Running"
+        ]
+        assert len(alive) == len(set(alive)), sorted(alive)
+
+
+async def test_a_pod_of_the_same_name_is_another_pod(
+    cluster: Cluster,
+) -> None:
+    await cluster.apply(pod("short"))
+    await cluster.ready("short")
+    first = await cluster.get(pod_path(cluster, "short"))
+    await cluster.delete("pod/short", grace=0)
+    await until_gone(cluster, pod_path(cluster, "short"))
+    await cluster.apply(pod("short"))
+    await cluster.ready("short")
+    second = await cluster.get(pod_path(cluster, "short"))
+    assert first["metadata"]["uid"] != second["metadata"]["uid"]
+    said = await cluster.pod("short").exec("ip", "-json", "-4", "address", "show", "eth0")
+    assert json.loads(said.stdout)[0]["addr_info"][0]["local"] == second["status"]["podIP"]
+
+
+async def test_events_tell_the_story_of_a_pod(cluster: Cluster) -> None:
+    await cluster.apply(CLIENT)
+    await cluster.ready("client")
+    node = (await cluster.get(pod_path(cluster, "client")))["spec"]["nodeName"]
+    for reason, component, message in (
+        ("Scheduled", "default-scheduler", f"assigned {cluster.namespace}/client to {node}"),
+        (
+            "Pulled",
+            "kubelet",
+            'Container image "curlimages/curl" is this machine\'s sh and programs',
+        ),
+        ("Created", "kubelet", "Created container: curl"),
+        ("Started", "kubelet", "Started container curl"),
+    ):
+        (one,) = await events(cluster, "client", reason)
+        assert one["type"] == "Normal"
+        assert message in one["message"]
+        assert component in (one["source"].get("component"), one.get("reportingComponent"))
+        assert one["involvedObject"]["kind"] == "Pod"
+        assert one.get("firstTimestamp") or one.get("eventTime")

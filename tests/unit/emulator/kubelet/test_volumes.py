@@ -1,0 +1,212 @@
+import base64
+import os
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from podwire.emulator.kubelet.volumes import (
+    File,
+    VolumeError,
+    binds_of,
+    files_of,
+    remove,
+    write,
+)
+from podwire.emulator.runtimes.mounts import Bind
+from podwire.kube.objects import ConfigMap, Container, ObjectMeta, Pod, PodSpec, Secret, Volume
+
+Json = dict[str, Any]
+
+
+def b64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+MAPS = {"game": ConfigMap(data={"a.txt": "one", "b.txt": "two"}, binary_data={"c": b64(b"\0\1")})}
+SECRETS = {"key": Secret(data={"token": b64(b"s3cret")})}
+POD = Pod(
+    metadata=ObjectMeta(name="web", namespace="default", labels={"app": "web"}),
+    spec=PodSpec(
+        containers=(
+            msgspec.convert(
+                {"name": "main", "resources": {"limits": {"memory": "1Mi"}}}, Container
+            ),
+        )
+    ),
+)
+
+
+def volume(**source: Any) -> Volume:
+    return msgspec.convert({"name": "v", **source}, Volume)
+
+
+def files(**source: Any) -> dict[str, File] | None:
+    found = files_of(volume(**source), POD, MAPS.get, SECRETS.get)
+    return None if found is None else dict(found)
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ({"emptyDir": {}}, None),
+        (
+            {"configMap": {"name": "game"}},
+            {"a.txt": File(b"one"), "b.txt": File(b"two"), "c": File(b"\0\1")},
+        ),
+        (
+            {"configMap": {"name": "game", "defaultMode": 0o400,
+                           "items": [{"key": "a.txt", "path": "x/y"}, {"key": "c", "path": "z", "mode": 0}]}},
+            {"x/y": File(b"one", 0o400), "z": File(b"\0\1", 0)},
+        ),
+        ({"configMap": {"name": "absent", "optional": True}}, {}),
+        (
+            {"configMap": {"name": "game", "optional": True, "items": [{"key": "no", "path": "x"}]}},
+            {},
+        ),
+        ({"secret": {"secretName": "key"}}, {"token": File(b"s3cret")}),
+        ({"secret": {"secretName": "absent", "optional": True}}, {}),
+        (
+            {"downwardAPI": {"items": [
+                {"path": "labels", "fieldRef": {"fieldPath": "metadata.labels"}},
+                {"path": "memory", "mode": 0o600,
+                 "resourceFieldRef": {"containerName": "main", "resource": "limits.memory", "divisor": "1Ki"}},
+            ]}},
+            {"labels": File(b'app="web"'), "memory": File(b"1024", 0o600)},
+        ),
+    ],
+)  # fmt: skip
+def test_the_files_of_a_volume(source: Json, expected: dict[str, File] | None) -> None:
+    assert files(**source) == expected
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ({"configMap": {"name": "absent"}}, 'configmap "absent" not found'),
+        ({"secret": {"secretName": "absent"}}, 'secret "absent" not found'),
+        (
+            {"configMap": {"name": "game", "items": [{"key": "no", "path": "x"}]}},
+            "configmap references non-existent config key: no",
+        ),
+        (
+            {"secret": {"secretName": "key", "items": [{"key": "no", "path": "x"}]}},
+            "references non-existent secret key: no",
+        ),
+        (
+            {"downwardAPI": {"items": [{"path": "x", "fieldRef": {"fieldPath": "spec.color"}}]}},
+            "unsupported fieldPath: spec.color",
+        ),
+        (
+            {
+                "downwardAPI": {
+                    "items": [
+                        {
+                            "path": "x",
+                            "resourceFieldRef": {"resource": "limits.cpu", "containerName": "no"},
+                        }
+                    ]
+                }
+            },
+            "container no not found",
+        ),
+        ({"downwardAPI": {"items": [{"path": "x"}]}}, "x: neither fieldRef nor resourceFieldRef"),
+        (
+            {"projected": {"sources": []}},
+            'volume "v" is of a kind that podwire does not have '
+            "(emptyDir, configMap, secret, downwardAPI and hostPath are there)",
+        ),
+    ],
+)
+def test_a_volume_that_cannot_be_made_says_why(source: Json, message: str) -> None:
+    with pytest.raises(VolumeError) as raised:
+        files(**source)
+    assert str(raised.value) == message
+
+
+def listed(directory: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(directory)): path.read_text()
+        for path in directory.rglob("*")
+        if path.is_file()
+    }
+
+
+def test_a_volume_holds_exactly_its_files(tmp_path: Path) -> None:
+    place = tmp_path / "v"
+    write(place, {"a": File(b"1"), "d/b": File(b"2", 0o600)})
+    assert listed(place) == {"a": "1", "d/b": "2"}
+    assert (place / "d/b").stat().st_mode & 0o777 == 0o600
+    before = (place / "a").stat().st_ino
+    write(place, {"a": File(b"1"), "c": File(b"3")})
+    assert listed(place) == {"a": "1", "c": "3"}
+    assert (place / "a").stat().st_ino == before
+
+
+def test_a_reader_never_sees_half_a_file(tmp_path: Path) -> None:
+    place = tmp_path / "v"
+    write(place, {"a": File(b"old")})
+    with (place / "a").open() as reader:
+        write(place, {"a": File(b"new, and longer")})
+        assert reader.read() == "old"
+    assert listed(place) == {"a": "new, and longer"}
+
+
+def test_a_changed_mode_is_taken_over(tmp_path: Path) -> None:
+    place = tmp_path / "v"
+    write(place, {"a": File(b"1", 0o644)})
+    write(place, {"a": File(b"1", 0o400)})
+    assert (place / "a").stat().st_mode & 0o777 == 0o400
+
+
+def test_removing_is_repeatable(tmp_path: Path) -> None:
+    write(tmp_path / "pod" / "v", {"a": File(b"1")})
+    remove(tmp_path / "pod")
+    remove(tmp_path / "pod")
+    assert not (tmp_path / "pod").exists()
+
+
+def binds(tmp_path: Path, mount: Json, **source: Any) -> list[Bind]:
+    container = msgspec.convert(
+        {"name": "main", "volumeMounts": [{"name": "v", **mount}]}, Container
+    )
+    return binds_of(container, Pod(spec=PodSpec(volumes=(volume(**source),))), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("mount", "source", "expected"),
+    [
+        ({"mountPath": "/data"}, {"emptyDir": {}}, ("/data", "v", True, False)),
+        ({"mountPath": "/data/"}, {"emptyDir": {}}, ("/data", "v", True, False)),
+        ({"mountPath": "/data", "readOnly": True}, {"emptyDir": {}}, ("/data", "v", True, True)),
+        (
+            {"mountPath": "/data", "subPath": "new"},
+            {"emptyDir": {}},
+            ("/data", "v/new", True, False),
+        ),
+        ({"mountPath": "/etc/x"}, {"configMap": {"name": "game"}}, ("/etc/x", "v", True, True)),
+        (
+            {"mountPath": "/etc/x", "subPath": "f"},
+            {"secret": {"secretName": "s"}},
+            ("/etc/x", "v/f", False, True),
+        ),
+    ],
+)
+def test_mounts_of_volumes(
+    tmp_path: Path, mount: Json, source: Json, expected: tuple[str, str, bool, bool]
+) -> None:
+    write(tmp_path / "v", {"f": File(b"x")})
+    path, below, is_directory, read_only = expected
+    wanted = Bind(path, str(tmp_path / below), is_directory=is_directory, read_only=read_only)
+    assert binds(tmp_path, mount, **source) == [wanted]
+    assert os.path.lexists(wanted.source)
+
+
+def test_what_is_the_hosts_is_read_only(tmp_path: Path) -> None:
+    file = tmp_path / "host"
+    file.write_text("x")
+    made = binds(tmp_path, {"mountPath": "/x"}, hostPath={"path": str(file)})
+    assert made == [Bind("/x", str(file), is_directory=False, read_only=True)]
+    with pytest.raises(VolumeError, match="hostPath /no/such does not exist on this machine"):
+        binds(tmp_path, {"mountPath": "/x"}, hostPath={"path": "/no/such"})
