@@ -5,7 +5,7 @@
 Each dies with the one before it (PDEATHSIG), and the anchor ends when the inside does. The name is
 an abstract socket, `@podwire/UID/NAME`: the kernel drops it with the process, so no file decides
 anything. A request is one JSON line, {"op": "status"}, {"op": "stop"} or {"op": "log"}, and so is
-its answer.
+its answer. Nobody waits for ever for the other side.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 from podwire import linux
 from podwire.emulator.config import ClusterConfig
@@ -31,10 +31,54 @@ from podwire.errors import (
     NotRunning,
     PodwireError,
     PortInUse,
+    TimedOut,
 )
 
 # Whoever asks must be of our user: the credentials are the kernel's word.
 _CREDENTIALS = struct.Struct("3i")
+
+
+# In seconds. An anchor answers at once; the end takes as long as the kernel needs to tidy up.
+_ANSWER = 10.0
+_END = 30.0
+_REQUEST = 2.0  # until a request is whole: the anchor hears one at a time
+_LONGEST = 4096  # bytes of a request
+_GOODBYE = 0.1  # between the first byte of the last words and their end
+
+
+@dataclass(frozen=True, slots=True)
+class LastWords:
+    """How a cluster ended: *asked* by somebody, or by itself; *log* is the end of its own log."""
+
+    asked: bool
+    log: str
+
+
+class _Lines:
+    """Lines from a socket, each with a limit."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._rest = b""
+
+    def next(self, until: float, *, longest: int = 1 << 24) -> bytes:
+        """Return a line with its end, or nothing when the other side has ended.
+
+        Raises TimeoutError when it is *until* (monotonic), ValueError if it has *longest* bytes.
+        """
+        while b"\n" not in self._rest:
+            left = until - time.monotonic()
+            if left <= 0:
+                raise TimeoutError
+            if len(self._rest) > longest:
+                raise ValueError
+            self._sock.settimeout(left)
+            chunk = self._sock.recv(1 << 16)
+            if not chunk:
+                return b""
+            self._rest += chunk
+        line, end, self._rest = self._rest.partition(b"\n")
+        return line + end
 
 
 @dataclass(slots=True)
@@ -45,16 +89,35 @@ class Running:
     pid: int
     access: Mapping[str, str]
     _link: socket.socket
+    _lines: _Lines
+
+    def fileno(self) -> int:
+        """Return the descriptor that can be read when the cluster has ended."""
+        return self._link.fileno()
+
+    def last_words(self) -> LastWords | None:
+        """Return how the cluster ended, or None if it goes on; call this when `fileno` is ready."""
+        try:
+            while line := self._lines.next(time.monotonic() + _GOODBYE):
+                said = json.loads(line)
+                if "log" in said:
+                    return LastWords(bool(said.get("asked")), str(said["log"]))
+        except TimeoutError:
+            return None
+        except OSError:
+            pass  # the anchor was killed
+        return LastWords(asked=False, log="")
 
     def keep(self) -> None:
         """Let the cluster live on without us. Until then it ends when this process does."""
+        self._link.settimeout(None)
         self._link.sendall(b'{"keep": true}\n')
         self._link.close()
 
     def abandon(self) -> None:
         """End the cluster, and return when it is gone."""
         self._link.close()
-        os.waitpid(self.pid, 0)
+        _reap(self.pid)
 
 
 def start(
@@ -63,13 +126,16 @@ def start(
     report: Callable[[str], None],
     *,
     meanwhile: Callable[[], object],
+    limit: float,
 ) -> Running:
     """Start the cluster and return when its API server answers.
 
     *report* hears each step that is done; *meanwhile* is called while the inside starts. Call this
     from a process with one thread: it forks.
-    Raises AlreadyRunning, PortInUse, MachineError, or whatever stopped the inside.
+    Raises AlreadyRunning, PortInUse, MachineError, TimedOut after *limit* seconds, or whatever
+    stopped the inside; nothing of the cluster is left then.
     """
+    until = time.monotonic() + limit
     name = _take_name(config.name)
     try:
         doors = open_doors(config)
@@ -83,34 +149,74 @@ def start(
         _Anchor(config, kubeconfig, name, doors, there).run()
     for end in (there, name, doors):
         end.close()
+    lines = _Lines(here)
     try:
         meanwhile()
-        access = _follow(here, report)
+        access = _follow(lines, report, until, limit)
     except BaseException:
         here.close()
-        os.waitpid(pid, 0)
+        _reap(pid)
         raise
-    return Running(config.name, pid, access, here)
+    return Running(config.name, pid, access, here, lines)
 
 
-def request(name: str, message: Mapping[str, Any]) -> dict[str, Any]:
-    """Ask the anchor of cluster *name*; raises NotRunning."""
+def request(name: str, message: Mapping[str, Any], *, limit: float | None = None) -> dict[str, Any]:
+    """Ask the anchor of cluster *name*; raises NotRunning, and TimedOut after *limit* seconds."""
+    if limit is None:
+        limit = _END if message["op"] == "stop" else _ANSWER
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+        sock.settimeout(limit)
         try:
-            sock.connect(_address(name))
-        except (ConnectionRefusedError, FileNotFoundError):
-            names = ", ".join(running()) or "none"
-            raise NotRunning(
-                f"no cluster named {name!r} runs (running: {names})\n"
-                f"  start it: podwire up --name {name}"
-            ) from None
-        sock.sendall(json.dumps(message).encode() + b"\n")
-        with sock.makefile("rb") as answers:
-            line = answers.readline()
+            line = _asked(sock, name, message, time.monotonic() + limit)
+        except (TimeoutError, BlockingIOError):  # the second: its queue is full
+            raise TimedOut(_hangs(sock, name, limit)) from None
     if not line:
         raise NotRunning(f"cluster {name!r} ended while it was asked")
     answer: dict[str, Any] = json.loads(line)
     return answer
+
+
+def _asked(sock: socket.socket, name: str, message: Mapping[str, Any], until: float) -> bytes:
+    try:
+        sock.connect(_address(name))
+    except (ConnectionRefusedError, FileNotFoundError):
+        names = ", ".join(running()) or "none"
+        raise NotRunning(
+            f"no cluster named {name!r} runs (running: {names})\n"
+            f"  start it: podwire up --name {name}"
+        ) from None
+    try:
+        sock.sendall(json.dumps(message).encode() + b"\n")
+        return _Lines(sock).next(until)
+    except ConnectionError:  # it ended with our question unread
+        return b""
+
+
+def _hangs(sock: socket.socket, name: str, limit: float) -> str:
+    try:
+        pid = _peer(sock)[0]
+    except OSError:
+        pid = 0  # not even connected
+    how = f"end it: kill -9 {pid}" if pid else "its process is called podwire-anchor; end that"
+    return f"cluster {name!r} did not answer within {limit:g} s\n  {how}"
+
+
+def _peer(sock: socket.socket) -> tuple[int, int]:
+    """Return (pid, uid) of the other side, in the kernel's words."""
+    data = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    pid, uid, _gid = _CREDENTIALS.unpack(data)
+    return pid, uid
+
+
+def _reap(pid: int) -> None:
+    """Return when the anchor has ended. One that hangs is killed; the inside ends with it."""
+    ended = os.pidfd_open(pid)
+    try:
+        if not select.select([ended], [], [], _END)[0]:
+            os.kill(pid, signal.SIGKILL)
+    finally:
+        os.close(ended)
+    os.waitpid(pid, 0)
 
 
 def running() -> list[str]:
@@ -143,14 +249,17 @@ def _take_name(name: str) -> socket.socket:
     return sock
 
 
-def _follow(link: socket.socket, report: Callable[[str], None]) -> Mapping[str, str]:
+def _follow(
+    lines: _Lines, report: Callable[[str], None], until: float, limit: float
+) -> Mapping[str, str]:
     error: PodwireError | None = None
-    log = ""
-    with link.makefile("rb") as lines:
-        for line in lines:
+    log, step = "", "none"
+    try:
+        while line := lines.next(until):
             said = json.loads(line)
             if "step" in said:
-                report(said["step"])
+                step = said["step"]
+                report(step)
             elif "access" in said:
                 access: Mapping[str, str] = said["access"]
                 return access
@@ -159,10 +268,24 @@ def _follow(link: socket.socket, report: Callable[[str], None]) -> Mapping[str, 
                 error = kinds.get(said["status"], PodwireError)(said["error"])
             elif "log" in said:
                 log = said["log"]
+    except TimeoutError:
+        raise TimedOut(
+            f"the cluster did not start within {limit:g} s; the last step that was done: {step}\n"
+            "  wait longer: --timeout SECONDS; keep what it says: PODWIRE_LOG_FILE=FILE podwire up"
+        ) from None
     if error is not None and not isinstance(error, InternalError):
         raise error
     what = str(error or "the cluster ended while it started")
     raise InternalError(what + (f":\n{log}" if log else ""))
+
+
+def operation(line: bytes) -> str:
+    """Return what a request asks for, or nothing if it makes no sense."""
+    try:
+        said: object = json.loads(line)
+    except (ValueError, RecursionError):
+        return ""
+    return str(cast("dict[str, Any]", said).get("op", "")) if isinstance(said, dict) else ""
 
 
 class _Anchor:
@@ -183,6 +306,7 @@ class _Anchor:
         self._log = _open_log()
         self._started = time.time()
         self._stop_asked: list[socket.socket] = []
+        self._end_asked = False
 
     def run(self) -> NoReturn:
         """Be the anchor until the cluster ends."""
@@ -197,6 +321,8 @@ class _Anchor:
                 os.dup2(null, fd)
             os.dup2(self._log, 2)
             os.chdir("/")
+            # Again: the kernel shows callers the process that listened last, and that shall be us.
+            self._name.listen(16)
             keeper = self._start_keeper()
             self._doors.close()
             self._serve(keeper)
@@ -222,7 +348,7 @@ class _Anchor:
 
     def _serve(self, keeper: int) -> None:
         gone = os.pidfd_open(keeper)
-        signal.signal(signal.SIGTERM, lambda _n, _f: os.kill(keeper, signal.SIGTERM))
+        signal.signal(signal.SIGTERM, lambda _n, _f: self._end(keeper))
         poll = select.poll()
         poll.register(gone, select.POLLIN)
         poll.register(self._name, select.POLLIN)
@@ -240,9 +366,13 @@ class _Anchor:
                 if fd == link_fd:
                     poll.unregister(fd)
                     if not self._link_says_keep():
-                        os.kill(keeper, signal.SIGTERM)
+                        self._end(keeper)
                 elif fd == self._name.fileno():
                     self._answer(keeper)
+
+    def _end(self, keeper: int) -> None:
+        self._end_asked = True
+        os.kill(keeper, signal.SIGTERM)
 
     def _link_says_keep(self) -> bool:
         assert self._link is not None
@@ -257,8 +387,9 @@ class _Anchor:
 
     def _say_goodbye(self) -> None:
         if self._link is not None:
+            said = {"log": self._log_tail(), "asked": self._end_asked}
             with contextlib.suppress(OSError):
-                self._link.sendall(json.dumps({"log": self._log_tail()}).encode() + b"\n")
+                self._link.sendall(json.dumps(said).encode() + b"\n")
         for sock in self._stop_asked:
             try:
                 sock.sendall(b'{"stopped": true}\n')
@@ -266,28 +397,31 @@ class _Anchor:
                 continue
 
     def _answer(self, keeper: int) -> None:
-        sock, _address = self._name.accept()
-        _pid, uid, _gid = _CREDENTIALS.unpack(
-            sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-        )
-        if uid != os.getuid():
-            sock.close()
+        """Answer one request; whatever comes, the cluster goes on."""
+        with contextlib.suppress(OSError):
+            sock, _address = self._name.accept()
+            try:
+                self._answer_on(sock, keeper)
+            finally:
+                if sock not in self._stop_asked:
+                    sock.close()
+
+    def _answer_on(self, sock: socket.socket, keeper: int) -> None:
+        if _peer(sock)[1] != os.getuid():
             return
-        sock.settimeout(2)
         try:
-            line = sock.makefile("rb").readline()
-            op = json.loads(line).get("op") if line else ""
-            if op == "stop":
-                self._stop_asked.append(sock)
-                os.kill(keeper, signal.SIGTERM)
-                return
-            answer = self._status() if op == "status" else {"error": f"unknown op {op!r}"}
-            if op == "log":
-                answer = {"log": self._log_tail(1 << 20)}
-            sock.sendall(json.dumps(answer).encode() + b"\n")
-        except (OSError, ValueError):
-            pass
-        sock.close()
+            op = operation(_Lines(sock).next(time.monotonic() + _REQUEST, longest=_LONGEST))
+        except ValueError:
+            op = ""
+        sock.settimeout(_REQUEST)
+        if op == "stop":
+            self._stop_asked.append(sock)
+            self._end(keeper)
+            return
+        answer = self._status() if op == "status" else {"error": f"unknown op {op!r}"}
+        if op == "log":
+            answer = {"log": self._log_tail(1 << 20)}
+        sock.sendall(json.dumps(answer).encode() + b"\n")
 
     def _status(self) -> dict[str, Any]:
         return {

@@ -138,7 +138,8 @@ def _run(words: list[str]) -> int:
         raise UsageError(f"there is no verb {verb!r}{_meant(verb)}\n  one of: {', '.join(VERBS)}")
     if command is not None and verb not in _TAKES_COMMAND:
         raise UsageError(f"podwire {verb} takes no command after --\n  more: podwire {verb} --help")
-    args = parser_of(verb).parse_args(rest)
+    # Intermixed: options may stand between two words of which the second may be left out.
+    args = parser_of(verb).parse_intermixed_args(rest)
     args.command = command
     return _module(verb).run(args)
 

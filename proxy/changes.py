@@ -27,8 +27,8 @@ class Changes:
 
 def between(old: Mapping[Frontend, Route], new: Mapping[Frontend, Route]) -> Changes:
     """Return what leads from *old* to *new*."""
-    listening = {frontend for frontend, route in old.items() if listens(route)}
-    wanted = {frontend: route for frontend, route in new.items() if listens(route)}
+    listening = {frontend for frontend, route in old.items() if listens(frontend, route)}
+    wanted = {frontend: route for frontend, route in new.items() if listens(frontend, route)}
     return Changes(
         close=tuple(sorted(listening - wanted.keys())),
         cut=tuple(
@@ -42,9 +42,15 @@ def between(old: Mapping[Frontend, Route], new: Mapping[Frontend, Route]) -> Cha
     )
 
 
-def listens(route: Route) -> bool:
-    """Whether *route* needs a listener; without one the kernel refuses, which is REJECT."""
-    return "REJECT" not in (route.inside.verdict, route.outside.verdict)
+def listens(frontend: Frontend, route: Route) -> bool:
+    """Whether *frontend* gets a listener; without one the kernel refuses, which is REJECT.
+
+    SCTP never does: it is not relayed, and to be refused is better than to be met by UDP.
+    """
+    return frontend.protocol != "SCTP" and "REJECT" not in (
+        route.inside.verdict,
+        route.outside.verdict,
+    )
 
 
 def let_in(route: Route, inside: Iterable[IPv4Network]) -> tuple[IPv4Network, ...] | None:

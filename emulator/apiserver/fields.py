@@ -23,7 +23,7 @@ def below(obj: Json | None, *path: str) -> Json:
 def many(obj: Mapping[str, Any] | None, name: str) -> list[Any]:
     """Return the list *name* of *obj*; an empty one (not part of *obj*) if there is none."""
     value: object = (obj or {}).get(name)
-    found: list[Any] = value if isinstance(value, list) else []
+    found: list[Any] = value if isinstance(value, list) else []  # pyright: ignore[reportUnknownVariableType]
     return found
 
 

@@ -102,9 +102,9 @@ def _aggregated(headers: Mapping[str, str], *, core: bool) -> Fixed:
     return Fixed(body, discovery.content_type(version), 200, more)
 
 
-# Version 2 is there for kubectl, which falls back to it for a kind that version 3 does not have; with
-# a 404 it would speak of a failed download instead of the unknown kind. It describes nothing, which
-# kubectl takes as "do not check here".
+# Version 2 is there for kubectl, which falls back to it for a kind that version 3 does not have:
+# with a 404 it would speak of a failed download instead of the unknown kind. It describes nothing,
+# which kubectl takes as "do not check here".
 _SWAGGER: Json = {
     "swagger": "2.0",
     "info": {"title": "Kubernetes", "version": "v1.32.0"},

@@ -32,6 +32,7 @@ from podwire.emulator.apiserver.negotiate import Form
 from podwire.emulator.apiserver.request import Api, Body, Request, User
 from podwire.emulator.apiserver.resources import Resource
 from podwire.emulator.apiserver.statuses import Refused
+from podwire.emulator.apiserver.warning import warning_headers
 from podwire.emulator.apiserver.watch import Watch
 from podwire.kube.clock import Clock
 
@@ -141,9 +142,8 @@ class Front:
             status=answer.code,
             headers={"Content-Type": form.content_type, **_NO_CACHE},
         )
-        for warning in answer.warnings:
-            quoted = warning.replace("\\", "\\\\").replace('"', '\\"')
-            response.headers.add("Warning", f'299 - "{quoted}"')
+        for value in warning_headers(answer.warnings):
+            response.headers.add("Warning", value)
         return response
 
     async def _watch(

@@ -36,7 +36,8 @@ def patch(api: Api, request: Request) -> One:
             f"the name of the object ({meta['name']}) does not match the name on the URL "
             f"({request.name})"
         )
-    return One(resource, write.store_change(api, request, obj, old), 200, warnings)
+    present = old.object
+    return write.written(request, write.store_change(api, request, obj, old), present, warnings)
 
 
 def check_type(body: Body) -> None:

@@ -1,15 +1,19 @@
 """The API server as a whole: what the control process starts."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from podwire.emulator.apiserver import bootstrap, http
 from podwire.emulator.apiserver.agent import NodeAgent
+from podwire.emulator.apiserver.expiry import EVENT_SECONDS, Expiry
 from podwire.emulator.apiserver.http import Authenticate, Front, Listener
 from podwire.emulator.apiserver.request import Api, Dice, Network
 from podwire.emulator.apiserver.store import Store
 from podwire.kube.clock import Clock
+
+_SWEEP_SECONDS = 60.0
 
 
 class ApiServer:
@@ -29,6 +33,8 @@ class ApiServer:
         self._agent = agent
         self._clock = clock
         self._who = who
+        self._events = Expiry(store, "events", EVENT_SECONDS, clock.monotonic)
+        self._sweeping: asyncio.TimerHandle | None = None
 
     def fill(self, port: int) -> None:
         """Create the namespaces and the Service that every cluster has, if they are missing.
@@ -39,14 +45,29 @@ class ApiServer:
 
     @asynccontextmanager
     async def serve(
-        self, tls_sockets: Sequence[Listener] = (), unix_path: Path | None = None
+        self,
+        tls_sockets: Sequence[Listener] = (),
+        unix_path: Path | None = None,
+        *,
+        sweep_seconds: float = _SWEEP_SECONDS,
     ) -> AsyncGenerator[None]:
         """Answer requests until the block ends.
 
         Each of *tls_sockets* is bound already; its context asks for client certificates
         (`ssl.CERT_OPTIONAL`, so that health checks need none). On the Unix socket the header
         X-Remote-User is believed: only the cluster's own processes may reach *unix_path*.
+        Events of more than an hour are looked for every *sweep_seconds*.
         """
         front = Front(self.api, self._agent, self._clock, who=self._who)
-        async with http.listening(front, tls_sockets, unix_path):
-            yield
+        self._sweep(sweep_seconds)
+        try:
+            async with http.listening(front, tls_sockets, unix_path):
+                yield
+        finally:
+            if self._sweeping is not None:
+                self._sweeping.cancel()
+
+    def _sweep(self, seconds: float) -> None:
+        self._events.sweep()
+        loop = asyncio.get_running_loop()
+        self._sweeping = loop.call_later(seconds, self._sweep, seconds)

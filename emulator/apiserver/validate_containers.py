@@ -32,6 +32,7 @@ _ENV_FIELDS = frozenset(
     }
 )  # fmt: skip
 _NOT_NEGATIVE = "must be greater than or equal to 0"
+_NO_GRPC = "gRPC probes are not served here: use httpGet, tcpSocket or exec"
 
 
 def containers(spec: Json, volumes: Collection[str]) -> list[FieldError]:
@@ -270,6 +271,8 @@ def _resources(field: str, resources: Json) -> list[FieldError]:
 
 def _probe(field: str, probe: Json, *, once: bool) -> list[FieldError]:
     problems = _handler(field, probe)
+    if probe.get("grpc") is not None:
+        problems.append(forbidden(f"{field}.grpc", _NO_GRPC))
     for name in (
         "initialDelaySeconds",
         "timeoutSeconds",

@@ -64,6 +64,7 @@ def service(obj: Json, old: Json | None) -> list[FieldError]:
     problems += _unique_ports(kind, ports)
     problems += _load_balancer(spec)
     problems += _policies(spec)
+    problems += _families(spec)
     return problems if old is None else problems + _service_change(spec, below(old, "spec"))
 
 
@@ -224,6 +225,19 @@ def _policies(spec: Json) -> list[FieldError]:
         supported = ("PreferClose",)
         value = spec["trafficDistribution"]
         problems.append(not_supported("spec.trafficDistribution", value, supported))
+    return problems
+
+
+def _families(spec: Json) -> list[FieldError]:
+    """Refuse the family of addresses that this cluster does not have."""
+    problems = [
+        invalid(f"spec.ipFamilies[{index}]", family, "not configured on this cluster")
+        for index, family in enumerate(many(spec, "ipFamilies"))
+        if family == "IPv6"
+    ]
+    if spec.get("ipFamilyPolicy") == "RequireDualStack":
+        message = "this cluster is not configured for dual-stack services"
+        problems.append(invalid("spec.ipFamilyPolicy", "RequireDualStack", message))
     return problems
 
 

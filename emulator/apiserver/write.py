@@ -6,7 +6,7 @@ generation, no-op detection and the end of a deletion are written once.
 
 from typing import Any
 
-from podwire.emulator.apiserver import allocate, bodies, objects, statuses
+from podwire.emulator.apiserver import allocate, bodies, objects, statuses, unsupported
 from podwire.emulator.apiserver.admit import FieldError, default, validate
 from podwire.emulator.apiserver.fields import many, struct
 from podwire.emulator.apiserver.request import Api, One, Request
@@ -23,8 +23,7 @@ _LONGEST_GENERATED_BASE = 63 - 5
 def create(api: Api, request: Request) -> One:
     """POST on a collection."""
     obj, warnings = bodies.as_object(request, bodies.read(request.body))
-    stored = store_new(api, request, obj)
-    return One(request.resource, stored, 201, warnings)
+    return written(request, store_new(api, request, obj), None, warnings)
 
 
 def update(api: Api, request: Request) -> One:
@@ -42,8 +41,19 @@ def update(api: Api, request: Request) -> One:
     if old is None:
         if not resource.create_on_update or request.subresource:
             raise statuses.not_found(resource, request.name)
-        return One(resource, store_new(api, request, obj), 201, warnings)
-    return One(resource, store_change(api, request, obj, old), 200, warnings)
+        return written(request, store_new(api, request, obj), None, warnings)
+    before = old.object
+    return written(request, store_change(api, request, obj, old), before, warnings)
+
+
+def written(
+    request: Request, now: Stored | Json, before: Json | None, warnings: tuple[str, ...]
+) -> One:
+    """Return the answer to a write; it also says what was stored and has no effect here."""
+    if not request.subresource:
+        obj = now.object if isinstance(now, Stored) else now
+        warnings += unsupported.added(obj, before)
+    return One(request.resource, now, 201 if before is None else 200, warnings)
 
 
 def store_new(api: Api, request: Request, obj: Json) -> Stored | Json:

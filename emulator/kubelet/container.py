@@ -5,6 +5,7 @@ import os
 import signal
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 from podwire.emulator.images.catalogue import Image, ImageError
 from podwire.emulator.kubelet import backoff
@@ -128,18 +129,14 @@ class ContainerRun:
     async def execute(self, command: Sequence[str], streams: Streams) -> RunningProcess:
         """Run *command* in the running container with its environment; raises RuntimeFailure."""
         process, request = self._started_with()
-        wanted = ContainerRequest(
-            request.name, tuple(command), request.environ, directory=request.directory
-        )
+        wanted = replace(request, argv=tuple(command), tty=False)
         return await self._node.runtime.execute(process, wanted, streams)
 
     async def execute_tty(self, command: Sequence[str], terminal: int) -> RunningProcess:
         """Run *command* with *terminal*, the slave end of a pty, as its terminal."""
         process, request = self._started_with()
         environ = {"TERM": "xterm", **request.environ}
-        wanted = ContainerRequest(
-            request.name, tuple(command), environ, directory=request.directory, tty=True
-        )
+        wanted = replace(request, argv=tuple(command), environ=environ, tty=True)
         streams = Streams(terminal, terminal, terminal)
         return await self._node.runtime.execute(process, wanted, streams)
 

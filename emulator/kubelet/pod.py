@@ -207,12 +207,16 @@ class PodLife:
 
     async def _release(self) -> None:
         sandbox, self.sandbox = self.sandbox, None
-        if sandbox is None:
-            return
-        try:
-            await self._node.runtime.remove(sandbox)
-        except RuntimeFailure as error:
-            self._node.event(self.pod, "Warning", "FailedKillPod", str(error))
+        delay = FIRST_RETRY
+        while sandbox is not None:
+            try:
+                await self._node.runtime.remove(sandbox)
+                return
+            except RuntimeFailure as error:
+                text = f"error killing pod: {error}"
+                self._node.event(self.pod, "Warning", "FailedKillPod", text)
+            await asyncio.sleep(delay)
+            delay = min(delay * 2, LAST_RETRY)
 
     async def _report(self) -> None:
         while True:

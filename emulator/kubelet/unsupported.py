@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from podwire.emulator.runtimes.capabilities import never
 from podwire.kube.objects import Container, Pod
 
 # Values that mean what happens anyway: containers run as root of the sandbox, on a read-only root.
@@ -52,7 +53,9 @@ def _containers(pod: Pod) -> Iterator[tuple[Container, str]]:
 
 def _ignored(context: Mapping[str, Any]) -> Iterator[str]:
     for name, value in context.items():
-        if value not in (None, {}, []) and value not in _HONOURED.get(name, ()):
+        if name == "capabilities":
+            yield from (f"capabilities.add: {lost}" for lost in never(value.get("add") or ()))
+        elif value not in (None, {}, []) and value not in _HONOURED.get(name, ()):
             yield name
 
 

@@ -39,9 +39,9 @@ def kept(add: Iterable[str] = (), drop: Iterable[str] = ()) -> tuple[int, ...]:
     """Return the numbers that a container keeps; names as in securityContext.capabilities."""
     added = {_plain(name) for name in add}
     dropped = {_plain(name) for name in drop}
-    wanted = set(NUMBERS) if "ALL" in added else set(DEFAULT)
+    wanted: set[str] = set(NUMBERS) if "ALL" in added else set(DEFAULT)
     if "ALL" in dropped:
-        wanted = set()
+        wanted.clear()
     names = ((wanted - dropped) | (added - {"ALL"})) & set(NUMBERS)
     return tuple(sorted(NUMBERS[name] for name in names))
 

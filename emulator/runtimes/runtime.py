@@ -84,13 +84,16 @@ class Runtime(Protocol):
     """Makes pods on one node. Removing what is gone is success."""
 
     async def create(self, request: PodRequest) -> PodSandbox:
-        """Make the pod's namespaces and network; raises RuntimeFailure and leaves nothing."""
+        """Make the pod's namespaces and network; raises RuntimeFailure.
+
+        Failed or cancelled, it leaves nothing.
+        """
         ...
 
     async def start(
         self, sandbox: PodSandbox, request: ContainerRequest, streams: Streams
     ) -> RunningProcess:
-        """Start a container; raises RuntimeFailure."""
+        """Start a container; raises RuntimeFailure. Cancelled, it leaves no process."""
         ...
 
     async def execute(
@@ -100,5 +103,8 @@ class Runtime(Protocol):
         ...
 
     async def remove(self, sandbox: PodSandbox) -> None:
-        """Release the pod's address and namespaces."""
+        """Release the pod's address and namespaces; may be repeated after RuntimeFailure.
+
+        Its containers have ended, or end with it.
+        """
         ...

@@ -89,7 +89,7 @@ def mermaid(shown: Shown) -> str:
             lines.append(f"    {names[previous.where]}{arrow}{here}: {text}")
         previous = hop
     if finding.word != "confirmed" and finding.hops:
-        last = names[finding.hops[-1].where]
+        last = names[(_wrong(finding) or finding.hops[-1]).where]
         lines.append(f"    Note over {last}: {_quoted(f'{finding.word}: {finding.reason}')}")
     return "\n".join(lines)
 

@@ -1,6 +1,5 @@
 """Pure: what a traced client does: fetch a URL, connect to a port, or run a command."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import urlsplit
@@ -53,13 +52,8 @@ class Command:
 Request = Fetch | Connect | Command
 
 
-def parse(words: Sequence[str]) -> Request:
-    """Read what the user wrote: one URL or HOST:PORT[/udp], or else the words of a command."""
-    if not words:
-        raise UsageError("trace what?\n  give a URL, HOST:PORT, HOST:PORT/udp or -- COMMAND")
-    if len(words) > 1:
-        return Command(tuple(words))
-    text = words[0]
+def parse(text: str) -> Fetch | Connect:
+    """Read what the user wrote: a URL or HOST:PORT[/udp]; raises UsageError."""
     return _url(text) if "://" in text else _port(text)
 
 
@@ -70,7 +64,7 @@ def file_stem(request: Request) -> str:
     return kept.strip(".-") or "trace"
 
 
-def _url(text: str) -> Request:
+def _url(text: str) -> Fetch | Connect:
     parts = urlsplit(text)
     try:
         port = parts.port
@@ -86,7 +80,7 @@ def _url(text: str) -> Request:
     return Fetch(url, parts.hostname, port or PORTS[parts.scheme])
 
 
-def _port(text: str) -> Request:
+def _port(text: str) -> Connect:
     target, _, protocol = text.partition("/")
     host, colon, number = target.rpartition(":")
     if not (colon and host and number.isdigit() and 0 < int(number) < 65536):

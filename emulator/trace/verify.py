@@ -4,6 +4,7 @@ Confirmed is said only of a request whose whole way was seen; of a capture that 
 nothing or can be read in two ways, nothing is concluded.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from ipaddress import IPv4Address
 
@@ -53,8 +54,24 @@ def _judge(case: Case, sightings: Sightings) -> Finding:
         findings.append(finding)
     worst = next((f for f in findings if f.word != "confirmed"), findings[0])
     # Of a command all flows count; of a fetch with several attempts the last one decides.
-    decisive = worst if isinstance(request, Command) else findings[-1]
-    return replace(decisive, hops=(*lookup.finding.hops, *decisive.hops))
+    if isinstance(request, Command):
+        legs = (lookup.finding.hops, *(finding.hops for finding in findings))
+        return replace(worst, hops=in_order_of_time(legs))
+    return replace(findings[-1], hops=(*lookup.finding.hops, *findings[-1].hops))
+
+
+def in_order_of_time(legs: Sequence[Sequence[Hop]]) -> tuple[Hop, ...]:
+    """Return the hops of all legs by time, each leg in its own order.
+
+    A hop without a time, for it was not seen, stays behind the one before it.
+    """
+    timed: list[tuple[int, Hop]] = []
+    for leg in legs:
+        latest = 0
+        for hop in leg:
+            latest = max(latest, hop.time_ns)
+            timed.append((latest, hop))
+    return tuple(hop for _, hop in sorted(timed, key=lambda one: one[0]))
 
 
 def _openings(case: Case, sightings: Sightings, lookup: Lookup) -> list[Packet]:

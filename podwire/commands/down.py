@@ -6,7 +6,7 @@ from pathlib import Path
 from podwire.commands import session
 from podwire.commands.output import say
 from podwire.emulator import anchor, kubeconfig
-from podwire.errors import NotRunning, UsageError
+from podwire.errors import NotRunning, TimedOut, UsageError
 
 EPILOG = """\
 examples:
@@ -29,9 +29,15 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("--all and --name exclude each other")
     files = session.paths(args)
     names = anchor.running() if args.all else [session.cluster_name(args, files)]
+    hanging = list[str]()
     for name in names:
-        say(_end(name, files))
+        try:
+            say(_end(name, files))
+        except TimedOut as error:
+            hanging.append(str(error))  # the others are ended all the same
     session.prune(files)
+    if hanging:
+        raise TimedOut("\n".join(hanging))
     if not names:
         say("no cluster runs")
     return 0

@@ -7,7 +7,7 @@ from typing import Any
 from podwire.commands import session
 from podwire.commands.output import age, say, say_json, say_table
 from podwire.emulator import anchor, kubeconfig
-from podwire.errors import NotRunning
+from podwire.errors import NotRunning, TimedOut
 
 Json = dict[str, Any]
 
@@ -27,22 +27,27 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """List them."""
     session.prune(session.paths(args))
-    clusters = list[Json]()
+    clusters, hanging = list[Json](), list[str]()
     for name in anchor.running():
         try:
             status = anchor.request(name, {"op": "status"})
         except NotRunning:
             continue  # it ended just now
+        except TimedOut as error:
+            hanging.append(str(error))  # the others are listed all the same
+            continue
         clusters.append({**status, "context": kubeconfig.context_name(name)})
     if args.output == "json":
         say_json(clusters)
     elif args.output == "name":
         for cluster in clusters:
             say(str(cluster["name"]))
-    elif not clusters:
+    elif not clusters and not hanging:
         say("no cluster runs; start one: podwire up")
     else:
         say_table(("NAME", "NODES", "SERVER", "CONTEXT", "AGE"), [_row(one) for one in clusters])
+    if hanging:
+        raise TimedOut("\n".join(hanging))
     return 0
 
 

@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import importlib
 import os
+import select
 import signal
 import sys
 import time
@@ -17,7 +18,7 @@ from podwire.commands import session
 from podwire.commands.output import number, say, say_json
 from podwire.emulator import anchor, config, config_file, doctor, kubeconfig, machine_facts
 from podwire.emulator.config import ClusterConfig
-from podwire.errors import PodwireError, UsageError
+from podwire.errors import InternalError, PodwireError, UsageError
 from podwire.kube.manifests import Manifest, from_paths
 
 if TYPE_CHECKING:
@@ -60,7 +61,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="return when everything applied is ready",
     )
     parser.add_argument(
-        "--timeout", default="60", metavar="SECONDS", help="how long to wait (default: 60)"
+        "--timeout",
+        default="60",
+        metavar="SECONDS",
+        help="how long the start and the wait may take (default: 60)",
     )
     parser.add_argument(
         "--keep", action="store_true", help="keep the cluster when a manifest fails"
@@ -86,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
     if error is not None:
         raise error
     steps = Steps(sys.stderr, time.monotonic)
-    running = anchor.start(wanted, path, steps.done, meanwhile=_load_client)
+    running = anchor.start(wanted, path, steps.done, meanwhile=_load_client, limit=limit)
     try:
         entry = kubeconfig.document(
             wanted.name,
@@ -97,7 +101,8 @@ def run(args: argparse.Namespace) -> int:
         )
         kubeconfig.merge(path, wanted.name, entry, kubeconfig.Origin.here())
         steps.done(f"context {kubeconfig.context_name(wanted.name)} is current in {path}")
-        counts = _fill(entry, manifests, limit if args.wait else None, steps)
+        left = round(max(0.0, limit - steps.elapsed()), 1)
+        counts = _fill(entry, manifests, left if args.wait else None, steps)
     except BaseException as error:
         if args.keep and isinstance(error, PodwireError):
             running.keep()
@@ -200,11 +205,23 @@ def _system_targets(connection: Connection) -> list[Target]:
 
 
 def _stay(running: anchor.Running, path: Path, name: str) -> None:
-    """Return when standard input ends; the cluster ends with this process, however it ends."""
+    """Return when standard input ends; the cluster ends with this process, however it ends.
+
+    Raises InternalError with the cluster's last words if it ends by itself.
+    """
     sys.stdout.flush()
+    stdin = sys.stdin.fileno()
     try:
-        while os.read(sys.stdin.fileno(), 4096):
-            pass
+        while True:
+            ready, _, _ = select.select([stdin, running], [], [])
+            words = running.last_words() if running in ready else None
+            if words is not None and not words.asked:
+                said = words.log.rstrip() or "nothing"
+                raise InternalError(f"cluster {name!r} ended by itself; its last words:\n{said}")
+            if words is not None:
+                return
+            if stdin in ready and not os.read(stdin, 4096):
+                return
     finally:
         _undo(running, path, name)
 

@@ -194,7 +194,7 @@ class Cluster:
 
         *source* is a place; *target* a URL or HOST:PORT[/udp], or with more words a command.
         """
-        wanted = request.parse([target, *argv])
+        wanted = request.Command((target, *argv)) if argv else request.parse(target)
         where = places.parse(source, self.namespace).where
         judged = await judge(self.access, where, wanted, limit=timeout)
         self.traces.append(judged)

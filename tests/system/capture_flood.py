@@ -18,8 +18,8 @@ from podwire.emulator.trace import pcapng
 from podwire.emulator.trace.agent import Order, Point
 from podwire.emulator.trace.bpf import compile_filter
 from podwire.emulator.trace.frames import packets
-from podwire.emulator.trace.record import record_at
 from podwire.errors import MachineError
+from podwire.testing.record import record_at
 
 AGENT = "/run/capture.sock"
 SEND = """

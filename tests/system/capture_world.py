@@ -20,9 +20,9 @@ from typing import Any
 from podwire.emulator.trace import request as requests
 from podwire.emulator.trace.agent import Order, Point
 from podwire.emulator.trace.bpf import compile_filter
-from podwire.emulator.trace.record import Recording, record_at
 from podwire.emulator.trace.snapshot import Snapshot
 from podwire.emulator.trace.trace import FETCH, Execution, trace
+from podwire.testing.record import Recording, record_at
 
 HERE = Path(__file__).parent
 RUN = Path("/run")
@@ -269,11 +269,16 @@ def damage(scenario: dict[str, Any]) -> None:
         subprocess.run(command, shell=True, check=True)
 
 
+def wanted(words: list[str]) -> requests.Request:
+    """Return what a scenario's words ask for: one is a URL or HOST:PORT, more are a command."""
+    return requests.Command(tuple(words)) if len(words) > 1 else requests.parse(words[0])
+
+
 async def main(scenario: dict[str, Any]) -> None:
     traced = await trace(
         World(scenario),
         scenario.get("source", "default/client"),
-        requests.parse(scenario["request"]),
+        wanted(scenario["request"]),
         timeout=scenario.get("timeout", 3.0),
     )
     if "pcap" in scenario:

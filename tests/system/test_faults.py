@@ -8,7 +8,7 @@ import socket
 import subprocess
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -241,7 +241,7 @@ async def test_with_coredns_killed_names_stop_resolving_until_it_is_back(
 
 async def test_a_killed_container_is_restarted_with_the_pods_address(cluster: Cluster) -> None:
     await cluster.apply(WEB_SERVICE)
-    await cluster.ready()
+    await cluster.ready("web")
     before = (await cluster.pods("app=web"))[0]
     name = before["metadata"]["name"]
     network = await network_of(cluster.pod(name))
@@ -300,7 +300,7 @@ MOMENTS = ["name", "network of", "libraries loaded", "API server answers", "cont
 
 
 @contextlib.contextmanager
-def at(user: User, moment: str, *words: str) -> Iterator["subprocess.Popen[str]"]:
+def at(user: User, moment: str, *words: str) -> Generator["subprocess.Popen[str]", None, None]:
     """Give an `up` that has come as far as *moment*."""
     with user.starting(*words) as up:
         assert up.stderr is not None

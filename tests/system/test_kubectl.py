@@ -7,7 +7,7 @@ import re
 import struct
 import subprocess
 import termios
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -185,7 +185,9 @@ def test_exec_passes_input_output_and_the_exit_status(each_kubectl: Kubectl) -> 
 
 
 @contextmanager
-def at_a_terminal(kubectl: Kubectl, *words: str) -> Iterator[tuple["subprocess.Popen[bytes]", int]]:
+def at_a_terminal(
+    kubectl: Kubectl, *words: str
+) -> Generator[tuple["subprocess.Popen[bytes]", int], None, None]:
     """Run kubectl at a terminal of 33 rows and 101 columns; give it and the terminal's other end."""
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 33, 101, 0, 0))

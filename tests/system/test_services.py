@@ -1,12 +1,17 @@
 """Services on the wire: what answers, what does not, and with which addresses."""
 
+import asyncio
 import json
 import re
+from typing import Any
 
 import pytest
 
 from podwire.testing.cluster import Cluster
 from tests.system.conftest import CLIENT, WEB
+from tests.system.until import LIMIT, items, pod_path, until
+
+HEALED = "/tmp/healed"
 
 TWO_CONTAINERS = """
 apiVersion: v1
@@ -121,6 +126,8 @@ async def test_external_reaches_no_pod_and_pods_reach_external_as_their_node(
     await cluster.apply(WEB + "---" + CLIENT)
     await cluster.ready("web", "client")
     pod = (await cluster.pods("app=web"))[0]
+    inside = await cluster.pod("client").get(f"http://{pod['status']['podIP']}/")
+    assert fields(inside.text)["Hostname"] == pod["metadata"]["name"]
     refused = await cluster.external.exec(
         "curl", "-sS", "--max-time", "1.5", f"http://{pod['status']['podIP']}/", check=False
     )
@@ -170,11 +177,46 @@ async def test_a_service_whose_selector_matches_nothing_refuses(cluster: Cluster
     assert shown.exit_code == 7, shown.stderr
 
 
-async def test_unready_pods_get_no_traffic(cluster: Cluster) -> None:
-    sick = WEB.replace("path: /, port: http", "path: /status/503, port: http")
-    await cluster.apply(sick + "---" + CLIENT)
+async def web_that_is_not_ready(cluster: Cluster) -> list[dict[str, Any]]:
+    """Make a client and a Service whose pods run and answer; each is ready once it is healed."""
+    probe = "{httpGet: {path: /, port: http}, periodSeconds: 1}"
+    assert probe in WEB
+    await cluster.apply(
+        WEB.replace(probe, f"{{exec: {{command: [test, -e, {HEALED}]}}, periodSeconds: 1}}")
+        + "---"
+        + CLIENT
+    )
     await cluster.ready("client")
+    path = f"{pod_path(cluster, '')}?labelSelector=app%3Dweb"
+
+    def run(listing: dict[str, Any] | None) -> bool:
+        pods = items(listing)
+        return len(pods) == 3 and all(p["status"]["phase"] == "Running" for p in pods)
+
+    pods = items(await until(cluster, path, run, "three pods run"))
+    client = cluster.pod("client")
+    for pod in pods:
+        assert [c["ready"] for c in pod["status"]["containerStatuses"]] == [False]
+        # The pod itself does answer: what a Service says then is about readiness.
+        assert (await client.get(f"http://{pod['status']['podIP']}/")).status == 200
+    return pods
+
+
+async def test_unready_pods_get_no_traffic(cluster: Cluster) -> None:
+    await web_that_is_not_ready(cluster)
     shown = await cluster.pod("client").exec(
         "curl", "-sS", "--max-time", "3", "http://web-svc/", check=False
     )
     assert shown.exit_code == 7, shown.stderr
+
+
+async def test_the_pod_that_becomes_ready_gets_all_the_traffic(cluster: Cluster) -> None:
+    healed = (await web_that_is_not_ready(cluster))[1]["metadata"]["name"]
+    await cluster.pod(healed).exec("touch", HEALED)
+    await cluster.ready(healed)
+    client = cluster.pod("client")
+    async with asyncio.timeout(LIMIT):
+        while (await client.exec("curl", "-sS", "http://web-svc/", check=False)).exit_code:
+            pass
+    answers = [fields((await client.get("http://web-svc/")).text) for _ in range(6)]
+    assert {answer["Hostname"] for answer in answers} == {healed}

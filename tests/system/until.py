@@ -58,4 +58,5 @@ def items(listing: Json | None) -> list[Json]:
 
 def containers(pod: Json | None) -> list[Json]:
     """Return a pod's container statuses."""
-    return list(((pod or {}).get("status") or {}).get("containerStatuses") or [])
+    status: Json = (pod or {}).get("status") or {}
+    return list(status.get("containerStatuses") or [])

@@ -11,9 +11,10 @@ import yaml
 
 from podwire.cli import main
 from podwire.emulator import anchor
+from podwire.emulator.anchor import LastWords
 from podwire.emulator.config import ClusterConfig
 from podwire.emulator.doctor import Facts
-from podwire.errors import AlreadyRunning, NotRunning
+from podwire.errors import AlreadyRunning, NotRunning, TimedOut
 
 if TYPE_CHECKING:
     from tests.unit.commands.conftest import Api
@@ -29,6 +30,8 @@ class FakeAnchor:
     access: Mapping[str, str]
     clusters: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
     said: list[str] = field(default_factory=list[str])
+    hanging: frozenset[str] = frozenset()
+    ended: LastWords | None = None
 
     def start(
         self,
@@ -37,8 +40,11 @@ class FakeAnchor:
         report: Callable[[str], None],
         *,
         meanwhile: Callable[[], object],
+        limit: float,
     ) -> "FakeRunning":
         meanwhile()
+        if limit == 0:
+            raise TimedOut("the cluster did not start within 0 s")
         if config.name in self.clusters:
             raise AlreadyRunning(f"a cluster named {config.name!r} runs already")
         report("API server answers")
@@ -54,6 +60,8 @@ class FakeAnchor:
     def request(self, name: str, message: Mapping[str, Any]) -> dict[str, Any]:
         if name not in self.clusters:
             raise NotRunning(f"no cluster named {name!r} runs")
+        if name in self.hanging:
+            raise TimedOut(f"cluster {name!r} did not answer")
         self.said.append(f"{message['op']} {name}")
         return self.clusters.pop(name) if message["op"] == "stop" else self.clusters[name]
 
@@ -65,16 +73,30 @@ class FakeRunning:
     anchor: FakeAnchor
     name: str
     pid: int = 1
+    ends: list[int] = field(default_factory=list[int])
 
     @property
     def access(self) -> Mapping[str, str]:
         return self.anchor.access
+
+    def fileno(self) -> int:
+        """Return a descriptor that is ready when the cluster has ended."""
+        read_end, write_end = os.pipe()
+        self.ends.extend((read_end, write_end))
+        if self.anchor.ended is not None:
+            os.write(write_end, b"!")
+        return read_end
+
+    def last_words(self) -> LastWords | None:
+        return self.anchor.ended
 
     def keep(self) -> None:
         self.anchor.said.append(f"keep {self.name}")
 
     def abandon(self) -> None:
         self.anchor.said.append(f"abandon {self.name}")
+        for end in self.ends:
+            os.close(end)
         del self.anchor.clusters[self.name]
 
 
@@ -218,6 +240,51 @@ def test_attached_ends_with_its_input(
         assert main(["up", "--attached", "-o", "json"]) == 0
     assert fake.said == ["abandon podwire"]
     assert current(tmp_path / "mine") == "prod"
+
+
+@pytest.mark.parametrize(
+    ("ended", "status", "words"),
+    [
+        (LastWords(asked=True, log="ouch\n"), 0, ""),
+        (LastWords(asked=False, log="ouch\n"), 70, "ended by itself; its last words:\nouch\n"),
+        (LastWords(asked=False, log=""), 70, "ended by itself; its last words:\nnothing\n"),
+    ],
+)
+def test_attached_tells_the_last_words_of_a_cluster_that_ends_by_itself(
+    fake: FakeAnchor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str], ended: LastWords, status: int, words: str,
+) -> None:  # fmt: skip
+    monkeypatch.setattr("podwire.commands.up.signal.signal", ignored)
+    fake.ended = ended
+    read_end, write_end = os.pipe()
+    with os.fdopen(read_end) as stdin, os.fdopen(write_end):
+        monkeypatch.setattr("sys.stdin", stdin)
+        assert main(["up", "--attached"]) == status
+    assert words in capfd.readouterr().err
+    assert current(tmp_path / "mine") == "prod"
+
+
+def test_the_limit_of_up_holds_for_the_start_too(
+    fake: FakeAnchor, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["up", "--timeout", "0"]) == 124
+    assert "did not start within 0 s" in capfd.readouterr().err
+    assert fake.clusters == {}
+
+
+def test_a_cluster_that_hangs_hides_no_other(
+    fake: FakeAnchor, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a", "b", "c"):
+        assert main(["up", "--name", name]) == 0
+    fake.hanging = frozenset({"b"})
+    capfd.readouterr()
+    assert main(["ls", "-o", "name"]) == 124
+    said = capfd.readouterr()
+    assert said.out.split() == ["a", "c"]
+    assert "cluster 'b' did not answer" in said.err
+    assert main(["down", "--all"]) == 124
+    assert fake.running() == ["b"]
 
 
 def test_a_machine_that_lacks_something_stops_up_at_once(

@@ -64,6 +64,14 @@ def test_what_a_frontend_needs(old: Route | None, new: Route | None, what: str) 
     assert bool(changes) is bool(what)
 
 
+def test_a_port_of_sctp_never_gets_a_listener() -> None:
+    """Userspace speaks TCP and UDP; without a listener the kernel refuses."""
+    key = frontend("SCTP")
+    for old, new in (({}, {key: route((A,))}), ({key: route((A,))}, {key: route((B,))})):
+        assert between(old, new) == Changes()
+    assert between({key: route((A,))}, {}) == Changes()
+
+
 @pytest.mark.parametrize(
     ("protocol", "lasting_before", "lasting_after", "cut"),
     [

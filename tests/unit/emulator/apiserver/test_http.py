@@ -202,6 +202,18 @@ async def test_each_warning_has_a_header(http: aiohttp.ClientSession) -> None:
     assert warnings == ['299 - "unknown field \\"one\\""', '299 - "unknown field \\"two\\""']
 
 
+async def test_warnings_are_cut_when_they_are_too_many(http: aiohttp.ClientSession) -> None:
+    """As Kubernetes does it; and a text that no header can carry is left out."""
+    body: Json = {"metadata": {"name": "cfg"}}
+    body |= {f"{number:03}" + "x" * 400: 1 for number in range(40)} | {"a\nb": 1}
+    async with http.post(MAPS, json=body) as answer:
+        assert answer.status == 201, await answer.text()
+        warnings = answer.headers.getall("Warning")
+    texts = [warning.removeprefix('299 - "')[:-1].replace('\\"', '"') for warning in warnings]
+    assert {len(text) for text in texts} == {256}
+    assert len(texts) == 16
+
+
 async def test_yaml_and_table_answers(http: aiohttp.ClientSession) -> None:
     async with http.get(
         "/api/v1/namespaces/default", headers={"Accept": "application/yaml"}

@@ -147,6 +147,12 @@ async def shell(tmp_path: Path) -> AsyncIterator[Shell]:
             "service/web exposed\n",
         ),
         (
+            "kubectl create service clusterip s --tcp=80",
+            "kubectl patch service s -p '{\"spec\":{\"type\":\"LoadBalancer\"}}'",
+            "Warning: spec.type: there is no load balancer here: EXTERNAL-IP stays <pending>; "
+            "the ClusterIP and the node ports work\nservice/s patched\n",
+        ),
+        (
             "kubectl create deployment web --image=nginx",
             "kubectl set image deploy/web nginx=nginx:1.27",
             "deployment.apps/web image updated\n",

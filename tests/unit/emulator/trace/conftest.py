@@ -16,7 +16,7 @@ from podwire.emulator.trace import frames, pcapng
 from podwire.emulator.trace.case import Case, ClientReport
 from podwire.emulator.trace.hops import Finding
 from podwire.emulator.trace.join import Sightings
-from podwire.emulator.trace.request import parse
+from podwire.emulator.trace.request import Command, parse
 from podwire.emulator.trace.snapshot import Snapshot
 from podwire.emulator.trace.verify import judge
 from podwire.emulator.trace.wiring import Wiring
@@ -332,7 +332,9 @@ class Bench:
         found = snapshot or cluster()
         place = found.location(source, Wiring())
         assert place is not None
-        return Case(found, Wiring(), place, parse(to.split()), ClientReport())
+        words = tuple(to.split())
+        request = Command(words) if len(words) > 1 else parse(to)
+        return Case(found, Wiring(), place, request, ClientReport())
 
 
 @pytest.fixture

@@ -1,0 +1,288 @@
+"""What every runtime does alike: the same scenarios on the fake one and on the netns runtime."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from ipaddress import IPv4Address, IPv4Network
+
+import pytest
+
+from podwire.emulator.addressing import addresses
+from podwire.emulator.runtimes.fake import FakeRuntime
+from podwire.emulator.runtimes.netns import NetnsRuntime, NodePlace
+from podwire.emulator.runtimes.runtime import (
+    ContainerRequest,
+    PodRequest,
+    PodSandbox,
+    RunningProcess,
+    Runtime,
+    RuntimeFailure,
+    Streams,
+)
+from podwire.testing import inside
+
+PATH = {"PATH": "/usr/bin:/bin:/usr/sbin:/sbin"}
+
+
+def pod(name: str = "web", *, host_network: bool = False) -> PodRequest:
+    return PodRequest("default", name, f"uid-of-{name}", name, host_network=host_network)
+
+
+def container(*argv: str, **environ: str) -> ContainerRequest:
+    return ContainerRequest("main", argv, {**PATH, **environ})
+
+
+class Output:
+    """Files for a process's standard streams."""
+
+    def __init__(self, typed: str = "") -> None:
+        self._fds = [os.memfd_create(name, os.MFD_CLOEXEC) for name in ("in", "out", "err")]
+        os.write(self._fds[0], typed.encode())
+        os.lseek(self._fds[0], 0, os.SEEK_SET)
+        self.streams = Streams(*self._fds)
+
+    def text(self) -> str:
+        out = os.pread(self._fds[1], 4096, 0).decode()
+        for fd in self._fds:
+            os.close(fd)
+        return out
+
+
+@asynccontextmanager
+async def running(
+    runtime: Runtime, *argv: str, name: str = "web"
+) -> AsyncGenerator[tuple[PodSandbox, RunningProcess]]:
+    """Have a pod whose only container runs *argv*; at the end both are gone."""
+    sandbox = await runtime.create(pod(name))
+    process = await runtime.start(sandbox, container(*argv), Streams())
+    yield sandbox, process
+    process.send_signal(signal.SIGKILL)
+    await process.wait()
+    process.close()
+    await runtime.remove(sandbox)
+
+
+async def result(runtime: Runtime, request: ContainerRequest, typed: str = "") -> tuple[int, str]:
+    """Run a container of a pod of its own to its end: exit status and output."""
+    sandbox = await runtime.create(pod("once"))
+    output = Output(typed)
+    process = await runtime.start(sandbox, request, output.streams)
+    status = await process.wait()
+    process.close()
+    await runtime.remove(sandbox)
+    return status, output.text()
+
+
+async def refused(work: Awaitable[object]) -> RuntimeFailure:
+    try:
+        await work
+    except RuntimeFailure as failure:
+        return failure
+    raise AssertionError("it was not refused")
+
+
+async def pods_have_addresses_of_their_own(runtime: Runtime) -> None:
+    sandboxes = [await runtime.create(pod(name)) for name in ("a", "b", "c")]
+    found = {sandbox.address for sandbox in sandboxes}
+    assert len(found) == 3
+    assert all(address in IPv4Network("10.244.1.0/24") for address in found), found
+    for sandbox in sandboxes:
+        await runtime.remove(sandbox)
+
+
+async def many_pods_at_once(runtime: Runtime) -> None:
+    sandboxes = await asyncio.gather(*(runtime.create(pod(f"p{n}")) for n in range(10)))
+    assert len({sandbox.address for sandbox in sandboxes}) == 10
+    await asyncio.gather(*(runtime.remove(sandbox) for sandbox in sandboxes))
+
+
+async def an_address_is_reused_only_when_it_is_free(runtime: Runtime) -> None:
+    kept = await runtime.create(pod("kept"))
+    # As many as a node's network has addresses, one after the other.
+    for n in range(260):
+        sandbox = await runtime.create(pod(f"p{n}"))
+        assert sandbox.address != kept.address
+        await runtime.remove(sandbox)
+    await runtime.remove(kept)
+
+
+async def removing_is_repeatable(runtime: Runtime) -> None:
+    sandbox = await runtime.create(pod())
+    await runtime.remove(sandbox)
+    await runtime.remove(sandbox)
+
+
+async def a_pod_on_the_nodes_network_has_the_nodes_address(runtime: Runtime) -> None:
+    sandbox = await runtime.create(pod(host_network=True))
+    assert sandbox.address == IPv4Address("192.168.1.10")
+    await runtime.remove(sandbox)
+    await runtime.remove(sandbox)
+
+
+async def a_cancelled_creation_leaves_nothing(runtime: Runtime) -> None:
+    for steps in (0, 1, 2, 5, 10, 20):
+        task = asyncio.get_running_loop().create_task(runtime.create(pod(f"p{steps}")))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task])
+        if not task.cancelled():
+            await runtime.remove(task.result())
+    # Nothing holds an address any more: all of them can be had.
+    sandboxes = [await runtime.create(pod(f"p{n}")) for n in range(253)]
+    assert len({sandbox.address for sandbox in sandboxes}) == 253
+    for sandbox in sandboxes:
+        await runtime.remove(sandbox)
+
+
+async def a_container_has_its_arguments_environment_streams_and_status(runtime: Runtime) -> None:
+    assert await result(runtime, container("echo", "hello", "you")) == (0, "hello you\n")
+    assert await result(runtime, container("printenv", "NAME", NAME="web")) == (0, "web\n")
+    assert await result(runtime, container("printenv", "OTHER", NAME="web")) == (1, "")
+    assert await result(runtime, container("cat"), typed="typed") == (0, "typed")
+    assert await result(runtime, container("true")) == (0, "")
+    assert await result(runtime, container("false")) == (1, "")
+
+
+async def a_container_starts_in_its_directory(runtime: Runtime) -> None:
+    request = ContainerRequest("main", ("pwd",), PATH, directory="/tmp")
+    assert await result(runtime, request) == (0, "/tmp\n")
+
+
+async def without_streams_there_is_nothing_to_read(runtime: Runtime) -> None:
+    async with running(runtime, "cat") as (_sandbox, process):
+        assert await process.wait() == 0
+
+
+async def a_program_that_is_not_there_cannot_start(runtime: Runtime) -> None:
+    sandbox = await runtime.create(pod())
+    failure = await refused(runtime.start(sandbox, container("no-such", "x"), Streams()))
+    assert failure.reason == "RunContainerError"
+    expected = 'cannot start "no-such x": exec: "no-such": executable file not found in $PATH'
+    assert str(failure) == expected
+    await runtime.remove(sandbox)
+
+
+async def sigterm_ends_what_handles_it(runtime: Runtime) -> None:
+    async with running(runtime, "builtin:pause") as (_sandbox, process):
+        await asyncio.sleep(0.1)  # until it handles signals
+        process.send_signal(signal.SIGTERM)
+        assert await process.wait() == 0
+
+
+async def sigterm_does_nothing_to_a_first_process_that_does_not_handle_it(
+    runtime: Runtime,
+) -> None:
+    async with running(runtime, "sleep", "60") as (_sandbox, process):
+        process.send_signal(signal.SIGTERM)
+        waiting = asyncio.get_running_loop().create_task(process.wait())
+        await asyncio.wait([waiting], timeout=0.1)
+        assert not waiting.done()
+        process.send_signal(signal.SIGKILL)
+        assert await waiting == 128 + signal.SIGKILL
+
+
+async def a_signal_to_what_is_gone_is_nothing(runtime: Runtime) -> None:
+    async with running(runtime, "true") as (_sandbox, process):
+        assert await process.wait() == await process.wait() == 0
+        process.send_signal(signal.SIGKILL)
+        assert await process.wait() == 0
+
+
+async def a_command_runs_in_a_running_container(runtime: Runtime) -> None:
+    async with running(runtime, "sleep", "60") as (_sandbox, process):
+        output = Output(typed="typed")
+        command = await runtime.execute(process, container("cat"), output.streams)
+        assert await command.wait() == 0
+        command.close()
+        assert output.text() == "typed"
+        failure = await refused(runtime.execute(process, container("no-such"), Streams()))
+        assert 'exec: "no-such": executable file not found in $PATH' in str(failure)
+
+
+async def a_command_can_be_ended_and_the_container_goes_on(runtime: Runtime) -> None:
+    async with running(runtime, "sleep", "60") as (_sandbox, process):
+        command = await runtime.execute(process, container("sleep", "60"), Streams())
+        command.send_signal(signal.SIGTERM)
+        assert await command.wait() == 128 + signal.SIGTERM
+        again = await runtime.execute(process, container("true"), Streams())
+        assert await again.wait() == 0
+
+
+async def commands_end_with_their_container(runtime: Runtime) -> None:
+    async with running(runtime, "sleep", "60") as (_sandbox, process):
+        command = await runtime.execute(process, container("sleep", "60"), Streams())
+        process.send_signal(signal.SIGKILL)
+        assert await process.wait() == 128 + signal.SIGKILL
+        assert await command.wait() == 128 + signal.SIGKILL
+        failure = await refused(runtime.execute(process, container("true"), Streams()))
+        assert failure.reason == "InternalError"
+        assert "not running" in str(failure)
+
+
+async def containers_of_a_pod_end_one_by_one(runtime: Runtime) -> None:
+    async with running(runtime, "sleep", "60") as (sandbox, first):
+        second = await runtime.start(sandbox, container("false"), Streams())
+        assert await second.wait() == 1
+        third = await runtime.execute(first, container("true"), Streams())
+        assert await third.wait() == 0
+
+
+Scenario = Callable[[Runtime], Awaitable[None]]
+SCENARIOS: tuple[Scenario, ...] = (
+    pods_have_addresses_of_their_own,
+    many_pods_at_once,
+    an_address_is_reused_only_when_it_is_free,
+    removing_is_repeatable,
+    a_pod_on_the_nodes_network_has_the_nodes_address,
+    a_cancelled_creation_leaves_nothing,
+    a_container_has_its_arguments_environment_streams_and_status,
+    a_container_starts_in_its_directory,
+    without_streams_there_is_nothing_to_read,
+    a_program_that_is_not_there_cannot_start,
+    sigterm_ends_what_handles_it,
+    sigterm_does_nothing_to_a_first_process_that_does_not_handle_it,
+    a_signal_to_what_is_gone_is_nothing,
+    a_command_runs_in_a_running_container,
+    a_command_can_be_ended_and_the_container_goes_on,
+    commands_end_with_their_container,
+    containers_of_a_pod_end_one_by_one,
+)
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
+async def test_the_fake_runtime(scenario: Scenario) -> None:
+    async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
+        await scenario(FakeRuntime(tasks))
+
+
+def test_the_netns_runtime() -> None:
+    # All in one sandbox: each would cost the start of one.
+    lacking = inside.lacking()
+    if lacking and os.environ.get("CI") != "true":
+        pytest.skip(f"the netns runtime needs namespaces: {lacking}")
+    assert not lacking
+    inside.play(every_scenario_on_the_netns_runtime)
+
+
+async def every_scenario_on_the_netns_runtime(world: inside.World) -> None:
+    address = addresses(world.config).nodes[0].underlay.ip
+    node = NodePlace("node-1", address, world.node_netns, world.cni_config)
+    failed: list[str] = []
+    for scenario in SCENARIOS:
+        try:
+            await scenario(NetnsRuntime(node, world.forks))
+        except (AssertionError, RuntimeFailure, OSError) as error:
+            failed.append(f"{scenario.__name__}: {error!r} (line {_line(error)})")
+    assert not failed, "\n".join(failed)
+
+
+def _line(error: BaseException) -> int:
+    trace = error.__traceback__
+    line = 0
+    while trace is not None:
+        line = trace.tb_lineno if trace.tb_frame.f_code.co_filename == __file__ else line
+        trace = trace.tb_next
+    return line

@@ -1,0 +1,178 @@
+from typing import Any
+
+import pytest
+import yaml
+
+from podwire.testing.apiserver import SilentServer
+
+Json = dict[str, Any]
+PODS = "/api/v1/namespaces/default/pods"
+DEPLOYMENTS = "/apis/apps/v1/namespaces/default/deployments"
+REPLICASETS = "/apis/apps/v1/namespaces/default/replicasets"
+DAEMONSETS = "/apis/apps/v1/namespaces/default/daemonsets"
+SERVICES = "/api/v1/namespaces/default/services"
+
+C = "name: a, image: b"
+ROOT = "containers run as the root user of the sandbox; the field has no effect"
+PROTECTION = "not enforced here; the field has no effect"
+NO_KIND = "volumes of this kind are not there; the pod will wait with FailedMount"
+
+
+def pod(spec: str) -> Json:
+    read: Json = {"containers": [{"name": "a", "image": "b"}], **yaml.safe_load(spec)}
+    return {"metadata": {"name": "p"}, "spec": read}
+
+
+def workload(spec: str, **more: Any) -> Json:
+    template = {"metadata": {"labels": {"app": "w"}}, "spec": pod(spec)["spec"]}
+    wanted = {"selector": {"matchLabels": {"app": "w"}}, "template": template}
+    return {"metadata": {"name": "w"}, "spec": {**wanted, **more}}
+
+
+def service(spec: str, **annotations: str) -> Json:
+    read: Json = {"ports": [{"port": 80}], **yaml.safe_load(spec)}
+    return {"metadata": {"name": "s", "annotations": annotations}, "spec": read}
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        ("{}", []),
+        ("{securityContext: {runAsUser: 0, runAsGroup: 0, runAsNonRoot: false}}", []),
+        ("{securityContext: {runAsUser: 1000}}", [f"spec.securityContext.runAsUser: {ROOT}"]),
+        (f"{{containers: [{{{C}, securityContext: {{runAsUser: 7, runAsGroup: 7, runAsNonRoot: true}}}}]}}", [f"spec.containers[0].securityContext.{name}: {ROOT}" for name in ("runAsUser", "runAsGroup", "runAsNonRoot")]),
+        ("{initContainers: [{name: i, image: b, securityContext: {runAsUser: 7}}]}", [f"spec.initContainers[0].securityContext.runAsUser: {ROOT}"]),
+        ("{securityContext: {fsGroup: 7, supplementalGroups: [7]}}", [f"spec.securityContext.{name}: {ROOT}" for name in ("fsGroup", "supplementalGroups")]),
+        (f"{{containers: [{{{C}, securityContext: {{privileged: true}}}}]}}", ["spec.containers[0].securityContext.privileged: no container is privileged here; the field has no effect"]),
+        (f"{{containers: [{{{C}, securityContext: {{privileged: false, allowPrivilegeEscalation: true}}}}]}}", []),
+        (f"{{containers: [{{{C}, securityContext: {{allowPrivilegeEscalation: false, seccompProfile: {{type: RuntimeDefault}}}}}}]}}", [f"spec.containers[0].securityContext.{name}: {PROTECTION}" for name in ("allowPrivilegeEscalation", "seccompProfile")]),
+        ("{securityContext: {seccompProfile: {type: Unconfined}}}", []),
+        ("{securityContext: {sysctls: [{name: net.core.somaxconn, value: '1'}]}}", ["spec.securityContext.sysctls: pods have the sysctls of their node here; the field has no effect"]),
+        (f"{{containers: [{{{C}, resources: {{requests: {{cpu: 1}}}}}}]}}", []),
+        (f"{{containers: [{{{C}, resources: {{limits: {{cpu: 1, memory: 1Gi}}}}}}]}}", ["spec.containers[0].resources.limits: not enforced here: containers may use what the machine has"]),
+        ("{topologySpreadConstraints: [{maxSkew: 1, topologyKey: zone, whenUnsatisfiable: DoNotSchedule}]}", ["spec.topologySpreadConstraints: the scheduler spreads pods of one owner over nodes, and looks at nothing else; the field has no effect"]),
+        ("{affinity: {podAffinity: {preferredDuringSchedulingIgnoredDuringExecution: []}, podAntiAffinity: {}}}", []),
+        ("{affinity: {podAntiAffinity: {requiredDuringSchedulingIgnoredDuringExecution: [{topologyKey: zone}]}}}", ["spec.affinity.podAntiAffinity.requiredDuringSchedulingIgnoredDuringExecution: the scheduler looks at required node affinity only; the field has no effect"]),
+        ("{affinity: {podAffinity: {preferredDuringSchedulingIgnoredDuringExecution: [{weight: 1, podAffinityTerm: {topologyKey: zone}}]}}}", ["spec.affinity.podAffinity.preferredDuringSchedulingIgnoredDuringExecution: the scheduler looks at required node affinity only; the field has no effect"]),
+        ("{affinity: {nodeAffinity: {preferredDuringSchedulingIgnoredDuringExecution: [{weight: 1, preference: {}}]}}}", ["spec.affinity.nodeAffinity.preferredDuringSchedulingIgnoredDuringExecution: the scheduler looks at required node affinity only; the field has no effect"]),
+        ("{affinity: {nodeAffinity: {requiredDuringSchedulingIgnoredDuringExecution: {nodeSelectorTerms: []}}}}", []),
+        ("{shareProcessNamespace: false, hostPID: false, hostIPC: false}", []),
+        ("{shareProcessNamespace: true}", ["spec.shareProcessNamespace: each container has processes of its own here; the field has no effect"]),
+        ("{hostPID: true}", ["spec.hostPID: each container has processes of its own here; the field has no effect"]),
+        ("{hostIPC: true}", ["spec.hostIPC: each pod has an IPC namespace of its own here; the field has no effect"]),
+        ("{hostUsers: false}", ["spec.hostUsers: all pods share the user namespace of the sandbox; the field has no effect"]),
+        ("{automountServiceAccountToken: false}", []),
+        ("{automountServiceAccountToken: true}", ["spec.automountServiceAccountToken: pods get no token here; the field has no effect"]),
+        ("{runtimeClassName: gvisor}", ["spec.runtimeClassName: there is one runtime here; the field has no effect"]),
+        ("{schedulerName: default-scheduler}", []),
+        ("{schedulerName: mine}", ["spec.schedulerName: there is no such scheduler here: the pod stays Pending until somebody binds it"]),
+        ("{priorityClassName: high}", ["spec.priorityClassName: no pod gives way to another here; the field has no effect"]),
+        ("{setHostnameAsFQDN: true}", ["spec.setHostnameAsFQDN: the host name is the short one here; the field has no effect"]),
+        ("{os: {name: windows}}", ["spec.os.name: the nodes run Linux; the field has no effect"]),
+        ("{os: {name: linux}}", []),
+        (f"{{containers: [{{{C}, ports: [{{containerPort: 1, hostPort: 1}}]}}]}}", ["spec.containers[0].ports[0].hostPort: the port is reserved but not forwarded; use a NodePort Service or hostNetwork"]),
+        (f"{{hostNetwork: true, containers: [{{{C}, ports: [{{containerPort: 1, hostPort: 1}}, {{containerPort: 2}}]}}]}}", []),
+        ("{volumes: [{name: a}, {name: b, emptyDir: {medium: Memory}}, {name: c, configMap: {name: c}}, {name: d, secret: {secretName: d}}, {name: e, downwardAPI: {items: []}}, {name: f, hostPath: {path: /f}}]}", []),
+        ("{volumes: [{name: a, nfs: {server: s, path: /}}, {name: b, persistentVolumeClaim: {claimName: b}}, {name: c, projected: {sources: []}}]}", [f"spec.volumes[{index}].{kind}: {NO_KIND}" for index, kind in enumerate(("nfs", "persistentVolumeClaim", "projected"))]),
+        ("{volumes: [{name: a, emptyDir: {sizeLimit: 1Gi}}]}", ["spec.volumes[0].emptyDir.sizeLimit: not enforced here; the field has no effect"]),
+        ("{volumes: [{name: a, hostPath: {path: /a, type: DirectoryOrCreate}}]}", ["spec.volumes[0].hostPath.type: nothing is created on this machine: the path must be there"]),
+        (f"{{volumes: [{{name: v, hostPath: {{path: /v}}}}], containers: [{{{C}, volumeMounts: [{{name: v, mountPath: /v, readOnly: true}}, {{name: v, mountPath: /w}}]}}]}}", ["spec.containers[0].volumeMounts[1].readOnly: hostPath volumes are read-only here"]),
+        (f"{{volumes: [{{name: v}}], containers: [{{{C}, volumeMounts: [{{name: v, mountPath: /v, subPathExpr: $(A), mountPropagation: Bidirectional}}]}}]}}", ["spec.containers[0].volumeMounts[0].mountPropagation: mounts are not propagated here; the field has no effect", "spec.containers[0].volumeMounts[0].subPathExpr: not expanded here: the whole volume is mounted"]),
+        (f"{{containers: [{{{C}, terminationMessagePath: /dev/termination-log, terminationMessagePolicy: File}}]}}", []),
+        (f"{{containers: [{{{C}, terminationMessagePath: /out, terminationMessagePolicy: FallbackToLogsOnError}}]}}", [f"spec.containers[0].{name}: termination messages are not read here; the field has no effect" for name in ("terminationMessagePath", "terminationMessagePolicy")]),
+    ],
+)  # fmt: skip
+def test_what_a_pod_asks_for_in_vain_is_said(
+    server: SilentServer, spec: str, expected: list[str]
+) -> None:
+    server.must(f"POST {PODS}", pod(spec))
+    assert sorted(server.warnings) == sorted(expected)
+
+
+@pytest.mark.parametrize("url", [DEPLOYMENTS, REPLICASETS, DAEMONSETS])
+def test_a_template_is_looked_at_as_a_pod_is(server: SilentServer, url: str) -> None:
+    server.must(f"POST {url}", workload("{hostPID: true}"))
+    assert server.warnings == (
+        "spec.template.spec.hostPID: each container has processes of its own here; the field has no"
+        " effect",
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (service("{}"), []),
+        (service("{type: NodePort, externalTrafficPolicy: Local}"), []),
+        (service("{sessionAffinity: ClientIP}"), []),
+        (service("{trafficDistribution: PreferClose}"), []),
+        (service("{type: LoadBalancer}"), ["spec.type: there is no load balancer here: EXTERNAL-IP stays <pending>; the ClusterIP and the node ports work"]),
+        (service("{ports: [{port: 1, protocol: SCTP}]}"), ["spec.ports[0].protocol: the proxy speaks TCP and UDP: connections to this port are refused"]),
+        (service("{clusterIP: None, ports: [{port: 1, protocol: SCTP}]}"), []),
+        (service("{}", **{"service.kubernetes.io/topology-mode": "Auto"}), ['metadata.annotations[service.kubernetes.io/topology-mode]: no hints are written for it; use trafficDistribution: PreferClose']),
+        (service("{}", **{"service.kubernetes.io/topology-mode": "Disabled"}), []),
+    ],
+)  # fmt: skip
+def test_what_a_service_asks_for_in_vain_is_said(
+    server: SilentServer, body: Json, expected: list[str]
+) -> None:
+    server.must(f"POST {SERVICES}", body)
+    assert list(server.warnings) == expected
+
+
+def test_a_taint_that_evicts_nobody_is_said(server: SilentServer) -> None:
+    taints = [{"key": "a", "effect": "NoSchedule"}, {"key": "b", "effect": "NoExecute"}]
+    server.must("POST /api/v1/nodes", {"metadata": {"name": "n"}, "spec": {"taints": taints}})
+    assert server.warnings == (
+        "spec.taints[1].effect: keeps new pods away, but pods that run stay (except a DaemonSet's)",
+    )
+
+
+def test_a_change_warns_of_what_it_adds(server: SilentServer) -> None:
+    server.must(f"POST {DEPLOYMENTS}", workload("{hostPID: true}"))
+    adds = {"spec": {"template": {"spec": {"hostIPC": True}}}}
+    server.must(f"PATCH {DEPLOYMENTS}/w", adds, patch="merge")
+    assert [text.partition(":")[0] for text in server.warnings] == ["spec.template.spec.hostIPC"]
+    server.must(f"PATCH {DEPLOYMENTS}/w", {"spec": {"replicas": 2}}, patch="merge")
+    assert not server.warnings
+    server.must(f"PUT {DEPLOYMENTS}/w", workload("{hostPID: true, shareProcessNamespace: true}"))
+    assert [text.partition(":")[0] for text in server.warnings] == [
+        "spec.template.spec.shareProcessNamespace"
+    ]
+    server.must(f"PATCH {DEPLOYMENTS}/w/status", {"status": {"replicas": 1}}, patch="merge")
+    assert not server.warnings
+
+
+def test_a_dry_run_warns_too(server: SilentServer) -> None:
+    server.must(f"POST {SERVICES}?dryRun=All", service("{type: LoadBalancer}"))
+    assert len(server.warnings) == 1
+
+
+def test_unknown_fields_are_said_first(server: SilentServer) -> None:
+    server.must(f"POST {PODS}", pod("{hostPID: true, hostPid: true}"))
+    assert [text[:12] for text in server.warnings] == ["unknown fiel", "spec.hostPID"]
+
+
+REFUSED = "Forbidden: gRPC probes are not served here: use httpGet, tcpSocket or exec"
+
+
+@pytest.mark.parametrize("probe", ["readinessProbe", "livenessProbe", "startupProbe"])
+def test_grpc_probes_are_refused(server: SilentServer, probe: str) -> None:
+    spec = f"{{containers: [{{{C}, {probe}: {{grpc: {{port: 1}}}}}}]}}"
+    said = server.says(f"POST {PODS}", pod(spec))
+    assert said == f'422 Invalid: Pod "p" is invalid: spec.containers[0].{probe}.grpc: {REFUSED}'
+    said = server.says(f"POST {DEPLOYMENTS}", workload(spec))
+    assert said.endswith(f" spec.template.spec.containers[0].{probe}.grpc: {REFUSED}")
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        ("{ipFamilies: [IPv6]}", 'spec.ipFamilies[0]: Invalid value: "IPv6": not configured on this cluster'),
+        ("{ipFamilyPolicy: RequireDualStack}", 'spec.ipFamilyPolicy: Invalid value: "RequireDualStack": this cluster is not configured for dual-stack services'),
+    ],
+)  # fmt: skip
+def test_the_other_family_of_addresses_is_refused(
+    server: SilentServer, spec: str, expected: str
+) -> None:
+    said = server.says(f"POST {SERVICES}", service(spec))
+    assert said == f'422 Invalid: Service "s" is invalid: {expected}'

@@ -1,0 +1,180 @@
+"""What proves nothing, what is told apart, and requests of several flows."""
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from podwire.emulator.trace.case import ClientReport
+
+if TYPE_CHECKING:
+    from tests.unit.emulator.trace.conftest import Bench
+
+AFTER_BACK = (
+    "took.web took.node-2 took.node sent.node sent.web ok.web ok.node-2 ok.tunnel ok.node ok.client"
+)
+
+
+def test_a_lossy_capture_proves_nothing(bench: "Bench") -> None:
+    whole = bench.judge(bench.answered, dropped=3)
+    assert (whole.word, whole.wrong) == ("inconclusive", None)
+    assert whole.reason.startswith("the capture lost 3 packets (without that: confirmed")
+    broken = bench.judge(bench.answered, without="ok.client", dropped=1)
+    assert broken.word == "inconclusive"
+
+
+@pytest.mark.parametrize(
+    ("blind", "reason"),
+    [
+        ("default/client", "nothing was captured at default/client"),
+        ("default/web-1", "answered, but nothing was captured at default/web-1"),
+        ("node-2", "answered, but nothing was captured at node-2"),
+    ],
+)
+def test_a_place_that_was_not_captured_proves_nothing(
+    bench: "Bench", blind: str, reason: str
+) -> None:
+    finding = bench.judge(bench.answered, blind=blind)
+    assert (finding.word, finding.reason) == ("inconclusive", reason)
+
+
+def test_an_uncaptured_place_is_named_beside_what_was_lost(bench: "Bench") -> None:
+    finding = bench.judge(bench.answered, without=AFTER_BACK, blind="default/web-1")
+    assert finding.word == "refuted"
+    assert finding.reason == (
+        "node-2 eth0 got the request to 10.244.2.6:80 and did not answer"
+        " (nothing was captured at default/web-1)"
+    )
+
+
+def test_a_client_that_sends_nothing_proves_nothing(bench: "Bench") -> None:
+    said = ClientReport(exit_code=6, error="no route")
+    assert bench.judge(bench.front, without="syn.client ack.client", report=said).reason == (
+        "default/client sent nothing at all: no route"
+    )
+    finding = bench.judge(bench.lookup, report=said)
+    assert finding.word == "inconclusive"
+    assert finding.reason == "default/client sent nothing to web-svc:80/TCP: no route"
+
+
+def test_two_requests_alike_are_told_apart_by_nothing(bench: "Bench") -> None:
+    twin = bench.back.replace(":41002", ":41003").replace(
+        "10.96.14.7:80 > 10.244.1.5:40002", "10.96.14.7:80 > 10.244.1.5:40009"
+    )
+    finding = bench.judge(bench.answered + twin)
+    assert finding.word == "inconclusive"
+    assert "node-1 carried the same bytes on 2 connections at once" in finding.reason
+
+
+def test_two_requests_that_differ_are_told_apart_by_their_bytes(bench: "Bench") -> None:
+    twin = bench.back.replace(":41002", ":41003").replace("GET / ", "GET /other ")
+    assert bench.judge(bench.answered + twin.replace("40002", "40009")).word == "confirmed"
+
+
+def test_a_repeated_question_belongs_to_its_own_port(bench: "Bench") -> None:
+    first = "\n".join(bench.lookup.strip().splitlines()[:4]) + "\n"
+    again = bench.lookup.replace(":40001", ":40005").replace(":41001", ":41005")
+    rest = bench.front + bench.request + bench.back
+    finding = bench.judge(first + again + rest)
+    assert finding.word == "confirmed", finding.reason
+
+
+def test_a_question_repeated_on_the_same_port(bench: "Bench") -> None:
+    first = "\n".join(bench.lookup.strip().splitlines()[:4]) + "\n"
+    other = first.replace(":41001", ":41005")
+    again = bench.lookup.replace(":41001", ":41005")
+    finding = bench.judge(first + other + again + bench.front + bench.request + bench.back)
+    assert finding.word == "confirmed"
+    assert finding.hops[0].packet is not None
+    assert finding.hops[0].packet.number == 9, "the one that was answered"
+    finding = bench.judge(first + other)
+    assert finding.word == "refuted"
+    assert finding.hops[0].packet is not None
+    assert finding.hops[0].packet.number == 1, "the first one that was not answered"
+
+
+def test_an_application_that_fails_is_no_fault_of_the_network(bench: "Bench") -> None:
+    finding = bench.judge(bench.answered.replace("200 OK", "503 Busy"))
+    assert (finding.word, finding.status) == ("confirmed", 503)
+    assert finding.reason == "the application answered 503: the network did its part"
+
+
+def test_an_answer_that_never_ends_is_refuted(bench: "Bench") -> None:
+    report = ClientReport(exit_code=28, timed_out=True)
+    finding = bench.judge(bench.answered, report=report)
+    assert (finding.word, finding.outcome) == ("refuted", "timed out")
+    assert finding.reason == "the answer began and did not end in time"
+
+
+def test_pod_to_pod(bench: "Bench") -> None:
+    story = (
+        bench.back.replace("node-1 flannel.1 ", "default/client eth0 ")
+        .replace("10.244.1.0:41002", "10.244.1.5:41002")
+        .replace("ok.node ", "xx.node ")
+    )
+    story = "\n".join(line for line in story.splitlines() if "10.96." not in line)
+    more = "\nok.client default/client eth0 10.244.2.6:80 > 10.244.1.5:41002 data HTTP/1.1 200 OK\\r\\n\\r\\n"
+    assert bench.judge(story + more, to="http://10.244.2.6").word == "confirmed"
+    rewritten = story.replace(
+        "default/web-1 eth0        10.244.1.5:", "default/web-1 eth0        192.168.1.10:"
+    )
+    finding = bench.judge(rewritten + more, to="http://10.244.2.6")
+    assert finding.word == "refuted"
+    assert "never reached default/web-1" in finding.reason
+
+
+def test_command_that_only_asks_names(bench: "Bench") -> None:
+    assert bench.judge(bench.lookup, to="getent hosts web-svc").word == "confirmed"
+    wrong = bench.lookup.replace("10.96.14.7", "10.96.0.99")
+    assert bench.judge(wrong, to="getent hosts web-svc").word == "refuted"
+
+
+def test_command_that_connects(bench: "Bench") -> None:
+    assert bench.judge(bench.answered, to="wget http://web-svc").word == "confirmed"
+    finding = bench.judge(bench.answered, without="ok.client", to="wget http://web-svc")
+    assert finding.word == "refuted"
+
+
+def second_flow(bench: "Bench") -> str:
+    """Return the story of another request to the same Service, by the same client."""
+    story = bench.front + bench.request + bench.back
+    other = story.replace(":40002", ":40007").replace(":41002", ":41007")
+    lines = other.replace("GET / ", "GET /b ").strip().splitlines()
+    return "".join(f"second.{line}\n" for line in lines)
+
+
+def test_command_with_two_flows_shows_both_in_order_of_time(bench: "Bench") -> None:
+    both = bench.judge(bench.answered + second_flow(bench), to="curl http://web-svc http://a")
+    assert both.word == "confirmed", both.reason
+    one = bench.judge(bench.answered, to="curl http://web-svc")
+    assert len(both.hops) == len(one.hops) + len([h for h in one.hops if h.leg == "request"])
+    assert [hop.index for hop in both.hops] == list(range(1, len(both.hops) + 1))
+    times = [hop.time_ns for hop in both.hops]
+    assert times == sorted(times)
+
+
+def test_two_flows_at_once_are_shown_in_order_of_time(bench: "Bench") -> None:
+    first = bench.answered.strip().splitlines()
+    second = second_flow(bench).strip().splitlines()
+    at = len(bench.lookup.strip().splitlines())
+    woven = "\n".join(
+        [*first[:at], *(x for pair in zip(first[at:], second, strict=False) for x in pair)]
+    )
+    finding = bench.judge(woven, to="curl http://web-svc http://a")
+    times = [hop.time_ns for hop in finding.hops if hop.time_ns]
+    assert times == sorted(times)
+    assert {hop.src for hop in finding.hops} >= {"10.244.1.5:40002", "10.244.1.5:40007"}
+
+
+@pytest.mark.parametrize(("lost", "port"), [("ok.client", "40002"), ("second.ok.client", "40007")])
+def test_one_wrong_flow_of_two_is_marked_among_the_hops_of_both(
+    bench: "Bench", lost: str, port: str
+) -> None:
+    story = bench.answered + second_flow(bench)
+    finding = bench.judge(story, without=lost, to="curl http://web-svc http://a")
+    assert finding.word == "refuted"
+    assert finding.wrong is not None
+    assert finding.wrong in finding.hops
+    assert finding.wrong.dst == f"10.244.1.5:{port}"
+    assert {hop.src for hop in finding.hops} >= {"10.244.1.5:40002", "10.244.1.5:40007"}
+    before = finding.hops[finding.wrong.index - 2]
+    assert before.dst == finding.wrong.dst, "the missing hop stays behind the last one of its flow"
