@@ -12,6 +12,7 @@ from podwire.errors import MachineError
 
 OLDEST_KERNEL = (5, 12)  # mount_setattr makes the read-only view of the host's files
 OLDEST_PYTHON = (3, 11)
+OLDEST_KUBECTL = (1, 29)  # the first that speaks WebSocket for exec, attach and port-forward
 
 Status = Literal["ok", "lacking", "optional"]
 
@@ -24,6 +25,7 @@ class Facts:
     kernel: tuple[int, int] = (6, 1)
     python: tuple[int, int] = (3, 11)
     distribution: tuple[str, ...] = ()  # ID and ID_LIKE of /etc/os-release
+    codename: str = ""  # VERSION_CODENAME of /etc/os-release
     user: int = 1000
     in_container: bool = False
     max_user_namespaces: int | None = None
@@ -34,6 +36,8 @@ class Facts:
     tun: bool = True
     # Program -> whether it is on the PATH; empty: not looked at.
     programs: Mapping[str, bool] = field(default_factory=dict[str, bool])
+    kubectl: tuple[int, int] | None = None
+    libpcap: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +197,6 @@ def _devices(facts: Facts) -> tuple[Finding, ...]:
 
 # Program -> (what for, package per distribution).
 _PROGRAMS: Mapping[str, tuple[str, Mapping[str, str]]] = {
-    "kubectl": ("the usual client", {"debian": "kubernetes-client", "alpine": "kubectl"}),
     "curl": ("requests in pods", {"": "curl"}),
     "dig": (
         "DNS questions in pods",
@@ -220,7 +223,7 @@ _INSTALL = {
 def _programs(facts: Facts) -> tuple[Finding, ...]:
     if not facts.programs:
         return ()
-    findings = [_packet_filter(facts)]
+    findings = [_packet_filter(facts), _kubectl(facts), _capture_filter(facts)]
     for program, (purpose, packages) in _PROGRAMS.items():
         if facts.programs.get(program):
             findings.append(Finding(program, "ok", f"{program}: {purpose}"))
@@ -230,10 +233,32 @@ def _programs(facts: Facts) -> tuple[Finding, ...]:
     return tuple(findings)
 
 
-_ELSEWHERE = {
-    "kubectl": "see https://kubernetes.io/docs/tasks/tools/ (1.32 or newer)",
-    "uv": "pip install uv",
-}
+_ELSEWHERE = {"uv": "pip install uv"}
+
+
+def _kubectl(facts: Facts) -> Finding:
+    if not facts.programs.get("kubectl"):
+        return Finding("kubectl", "optional", "no kubectl (the usual client)", _kubectl_fix(facts))
+    if facts.kubectl is not None and facts.kubectl < OLDEST_KUBECTL:
+        detail = "kubectl {}.{} is too old for exec, attach and port-forward".format(*facts.kubectl)
+        return Finding("kubectl", "optional", detail, _kubectl_fix(facts))
+    return Finding("kubectl", "ok", "kubectl: the usual client")
+
+
+def _kubectl_fix(facts: Facts) -> str:
+    by_hand = "install kubectl 1.30 or later: https://kubernetes.io/docs/tasks/tools/"
+    if facts.codename == "bookworm":
+        # Its own package is 1.20; the script takes that of the next release.
+        return f"sudo scripts/system-packages   # in a checkout of podwire; or {by_hand}"
+    packages = {"debian": "kubernetes-client", "alpine": "kubectl", "arch": "kubectl"}
+    return _install(facts, packages) or by_hand
+
+
+def _capture_filter(facts: Facts) -> Finding:
+    if facts.libpcap or facts.programs.get("tcpdump"):
+        return Finding("libpcap", "ok", "libpcap or tcpdump: podwire capture -f")
+    fix = _install(facts, {"": "tcpdump"}) or "install tcpdump or libpcap"
+    return Finding("libpcap", "optional", "neither libpcap nor tcpdump (podwire capture -f)", fix)
 
 
 def _packet_filter(facts: Facts) -> Finding:

@@ -7,21 +7,13 @@ however it ends.
 import os
 import signal
 import socket
-from pathlib import Path
 from typing import NoReturn
 
 from podwire import linux
 from podwire.emulator.config import ClusterConfig
 from podwire.emulator.doors import Doors
 from podwire.emulator.sandbox.progress import Progress
-
-_ALL_BUT_USER = (
-    linux.CLONE_NEWNS
-    | linux.CLONE_NEWUTS
-    | linux.CLONE_NEWIPC
-    | linux.CLONE_NEWPID
-    | linux.CLONE_NEWNET
-)
+from podwire.emulator.trial import enter_namespaces
 
 
 def keep(config: ClusterConfig, doors: Doors, link: socket.socket, *, anchor: int) -> NoReturn:
@@ -58,27 +50,3 @@ def keep(config: ClusterConfig, doors: Doors, link: socket.socket, *, anchor: in
         status = os.waitstatus_to_exitcode(wait_status) & 0x7F
     finally:
         os._exit(status)
-
-
-def enter_namespaces() -> None:
-    """Move this process into namespaces of its own, as root there; raises OSError.
-
-    Root of the machine needs no user namespace; everybody else, and root without CAP_SYS_ADMIN,
-    becomes root in a new one, where only that one user exists.
-    """
-    uid, gid = os.getuid(), os.getgid()
-    if uid == 0:
-        try:
-            linux.unshare(_ALL_BUT_USER)
-        except PermissionError:
-            pass
-        else:
-            return
-    linux.unshare(_ALL_BUT_USER | linux.CLONE_NEWUSER)
-    for name, text in (
-        ("uid_map", f"0 {uid} 1"),
-        # An unprivileged user may map groups only when nobody can drop them (user_namespaces(7)).
-        ("setgroups", "deny"),
-        ("gid_map", f"0 {gid} 1"),
-    ):
-        Path("/proc/self", name).write_text(text)

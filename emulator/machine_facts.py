@@ -1,15 +1,21 @@
 """Finds out what doctor.evaluate judges: reads files, looks for programs, runs the trial."""
 
+import ctypes
+import ctypes.util
+import json
 import os
 import platform
+import re
 import shutil
+import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from podwire.emulator.doctor import Facts
 from podwire.emulator.trial import run_trial
 
-PROGRAMS = ("nft", "iptables", "kubectl", "curl", "dig", "tshark", "uv")
+PROGRAMS = ("nft", "iptables", "kubectl", "tcpdump", "curl", "dig", "tshark", "uv")
 
 
 def gather_fast() -> Facts:
@@ -23,7 +29,8 @@ def gather() -> Facts:
     """Return all facts."""
     if sys.platform != "linux":
         return Facts(system=platform.system())
-    return _gather(_on_path(PROGRAMS), trial=run_trial(thorough=True))
+    facts = _gather(_on_path(PROGRAMS), trial=run_trial(thorough=True))
+    return replace(facts, kubectl=_kubectl(), libpcap=_has_libpcap())
 
 
 def _on_path(names: tuple[str, ...]) -> dict[str, bool]:
@@ -31,12 +38,45 @@ def _on_path(names: tuple[str, ...]) -> dict[str, bool]:
     return {name: shutil.which(name, path=path) is not None for name in names}
 
 
+def _kubectl() -> tuple[int, int] | None:
+    """Return the version of the kubectl on the PATH; None if it does not say."""
+    command = ["kubectl", "version", "--client", "-o", "json"]
+    try:
+        done = subprocess.run(command, capture_output=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return kubectl_version(done.stdout)
+
+
+def kubectl_version(said: bytes) -> tuple[int, int] | None:
+    """Return (1, 32) of what `kubectl version --client -o json` prints; None if that is not it."""
+    try:
+        version = str(json.loads(said)["clientVersion"]["gitVersion"])
+    except (ValueError, LookupError, TypeError):
+        return None
+    found = re.match(r"v?(\d+)\.(\d+)", version)
+    return (int(found[1]), int(found[2])) if found else None
+
+
+def _has_libpcap() -> bool:
+    # By name first: find_library starts a compiler or ldconfig to look around.
+    for name in ("libpcap.so.1", "libpcap.so.0.8"):
+        try:
+            ctypes.CDLL(name)
+        except OSError:
+            continue
+        return True
+    return ctypes.util.find_library("pcap") is not None
+
+
 def _gather(programs: dict[str, bool], *, trial: dict[str, str]) -> Facts:
+    release = _read("/etc/os-release")
     return Facts(
         system="Linux",
         kernel=_kernel(os.uname().release),
         python=(sys.version_info.major, sys.version_info.minor),
-        distribution=_distribution(_read("/etc/os-release")),
+        distribution=_distribution(release),
+        codename=_field(release, "VERSION_CODENAME"),
         user=os.geteuid(),
         in_container=_in_container(),
         max_user_namespaces=_number("/proc/sys/user/max_user_namespaces"),
@@ -57,10 +97,12 @@ def _kernel(release: str) -> tuple[int, int]:
 
 def _distribution(os_release: str) -> tuple[str, ...]:
     """Return the distribution and those that it is like, in os-release's words."""
+    return tuple(word for key in ("ID", "ID_LIKE") for word in _field(os_release, key).split())
+
+
+def _field(os_release: str, key: str) -> str:
     fields = dict(line.split("=", 1) for line in os_release.splitlines() if "=" in line)
-    return tuple(
-        word for key in ("ID", "ID_LIKE") for word in fields.get(key, "").strip("\"'").split()
-    )
+    return fields.get(key, "").strip("\"'")
 
 
 def _in_container() -> bool:

@@ -1,6 +1,7 @@
 """A real trial: a child makes the namespaces and links of a sandbox, says how it went, and is gone.
 
-The child's end removes all that it made. Nothing of the host is touched.
+The child's end removes all that it made. Nothing of the host is touched. The keeper of a cluster
+enters its namespaces by the same function, so what the trial says of them holds.
 """
 
 import json
@@ -12,13 +13,37 @@ from pathlib import Path
 
 from podwire import linux
 
-_NAMESPACES = (
+_ALL_BUT_USER = (
     linux.CLONE_NEWNS
     | linux.CLONE_NEWUTS
     | linux.CLONE_NEWIPC
     | linux.CLONE_NEWPID
     | linux.CLONE_NEWNET
 )
+
+
+def enter_namespaces() -> None:
+    """Move this process into namespaces of its own, as root there; raises OSError.
+
+    Root of the machine needs no user namespace; everybody else, and root without CAP_SYS_ADMIN,
+    becomes root in a new one, where only that one user exists.
+    """
+    uid, gid = os.geteuid(), os.getegid()
+    if uid == 0:
+        try:
+            linux.unshare(_ALL_BUT_USER)
+        except PermissionError:
+            pass
+        else:
+            return
+    linux.unshare(_ALL_BUT_USER | linux.CLONE_NEWUSER)
+    for name, text in (
+        ("uid_map", f"0 {uid} 1"),
+        # An unprivileged user may map groups only when nobody can drop them (user_namespaces(7)).
+        ("setgroups", "deny"),
+        ("gid_map", f"0 {gid} 1"),
+    ):
+        Path("/proc/self", name).write_text(text)
 
 
 def run_trial(*, thorough: bool) -> dict[str, str]:
@@ -42,7 +67,7 @@ def run_trial(*, thorough: bool) -> dict[str, str]:
 def _child(write_end: int, *, thorough: bool) -> None:
     """Run in the child; never return."""
     try:
-        results = {"namespaces": _tried(_enter)}
+        results = {"namespaces": _tried(enter_namespaces)}
         if results["namespaces"] == "":
             grandchild = os.fork()  # the first process of the new process namespace
             if grandchild == 0:
@@ -54,17 +79,6 @@ def _child(write_end: int, *, thorough: bool) -> None:
             os.write(write_end, json.dumps(results).encode())
     finally:
         os._exit(0)
-
-
-def _enter() -> None:
-    user, group = os.geteuid(), os.getegid()
-    if user == 0:
-        linux.unshare(_NAMESPACES)
-        return
-    linux.unshare(linux.CLONE_NEWUSER | _NAMESPACES)
-    Path("/proc/self/setgroups").write_text("deny")
-    Path("/proc/self/uid_map").write_text(f"0 {user} 1")
-    Path("/proc/self/gid_map").write_text(f"0 {group} 1")
 
 
 def _steps(*, thorough: bool) -> dict[str, str]:

@@ -3,6 +3,7 @@ from dataclasses import replace
 import pytest
 
 from podwire.emulator.doctor import Facts, error_for, evaluate, lacking
+from podwire.emulator.machine_facts import kubectl_version
 
 STEPS: tuple[str, ...] = ("namespaces", "proc", "veth", "bridge", "vxlan", "forwarding")
 DONE: dict[str, str] = {step: "" for step in STEPS}  # noqa: C420 - its type is too narrow
@@ -97,7 +98,33 @@ def test_each_lack_has_the_command_that_mends_it(facts: Facts, name: str, fix: s
         (
             replace(GOOD, programs={"nft": True}, distribution=("arch",)),
             "kubectl",
-            "see https://kubernetes.io/docs/tasks/tools/",
+            "sudo pacman -S --noconfirm kubectl",
+        ),
+        (
+            replace(GOOD, programs={"nft": True}, distribution=("fedora",)),
+            "kubectl",
+            "install kubectl 1.30 or later: https://kubernetes.io/docs/tasks/tools/",
+        ),
+        (
+            replace(GOOD, programs={"nft": True}),
+            "kubectl",
+            "sudo apt-get install -y kubernetes-client",
+        ),
+        (
+            replace(GOOD, programs={"nft": True}, codename="bookworm"),
+            "kubectl",
+            "sudo scripts/system-packages   # in a checkout of podwire; or install kubectl 1.30",
+        ),
+        (replace(GOOD, kubectl=(1, 28)), "kubectl", "sudo apt-get install -y kubernetes-client"),
+        (
+            replace(GOOD, kubectl=(1, 20), codename="bookworm"),
+            "kubectl",
+            "sudo scripts/system-packages",
+        ),
+        (
+            replace(GOOD, libpcap=False, programs={"nft": True}),
+            "libpcap",
+            "sudo apt-get install -y tcpdump",
         ),
     ],
 )
@@ -107,6 +134,33 @@ def test_what_is_optional_stops_nobody(facts: Facts, name: str, fix: str) -> Non
     found = {finding.name: finding for finding in findings}[name]
     assert found.status == "optional"
     assert found.fix.startswith(fix)
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        replace(GOOD, kubectl=(1, 29)),
+        replace(GOOD, kubectl=None),
+        replace(GOOD, libpcap=False, programs={**GOOD.programs, "tcpdump": True}),
+    ],
+)
+def test_what_is_good_enough(facts: Facts) -> None:
+    assert {finding.status for finding in evaluate(facts)} == {"ok"}
+
+
+@pytest.mark.parametrize(
+    ("said", "version"),
+    [
+        (b'{"clientVersion": {"minor": "32+", "gitVersion": "v1.32.4-dispatcher"}}', (1, 32)),
+        (b'{"clientVersion": {"gitVersion": "v1.20.2"}}', (1, 20)),
+        (b'{"clientVersion": {}}', None),
+        (b'{"clientVersion": {"gitVersion": "unknown"}}', None),
+        (b"[]", None),
+        (b"", None),
+    ],
+)
+def test_the_version_of_kubectl(said: bytes, version: tuple[int, int] | None) -> None:
+    assert kubectl_version(said) == version
 
 
 def test_the_switches_do_not_matter_where_the_trial_worked() -> None:

@@ -1,0 +1,30 @@
+"""The trial as the users that are neither quite root nor quite not."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tests.system.needs import lacking, need
+
+pytestmark = pytest.mark.system
+
+TRIAL = "import json; from podwire.emulator import trial; print(json.dumps(trial.run_trial(thorough=False)))"
+ROOT = ("unshare", "-Ur")
+
+
+@pytest.mark.parametrize("without", ["", "-sys_admin"])
+def test_root_with_and_without_the_right_to_make_namespaces(without: str) -> None:
+    need("unshare", "setpriv")
+    if subprocess.run([*ROOT, "true"], capture_output=True, check=False).returncode != 0:
+        lacking("user namespaces are not allowed here")
+    drop = ("setpriv", "--bounding-set", without, "--inh-caps", without) if without else ()
+    done = subprocess.run(
+        [*ROOT, *drop, sys.executable, "-P", "-c", TRIAL],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert json.loads(done.stdout)["namespaces"] == "", "a user namespace of its own is enough"
