@@ -12,7 +12,7 @@ from podwire.errors import MachineError
 
 OLDEST_KERNEL = (5, 12)  # mount_setattr makes the read-only view of the host's files
 OLDEST_PYTHON = (3, 11)
-OLDEST_KUBECTL = (1, 29)  # the first that speaks WebSocket for exec, attach and port-forward
+OLDEST_KUBECTL = (1, 29)  # the first that can speak WebSocket (KEP-4006)
 
 Status = Literal["ok", "lacking", "optional"]
 
@@ -240,7 +240,7 @@ def _kubectl(facts: Facts) -> Finding:
     if not facts.programs.get("kubectl"):
         return Finding("kubectl", "optional", "no kubectl (the usual client)", _kubectl_fix(facts))
     if facts.kubectl is not None and facts.kubectl < OLDEST_KUBECTL:
-        detail = "kubectl {}.{} is too old for exec, attach and port-forward".format(*facts.kubectl)
+        detail = "kubectl {}.{} is older than {}.{}".format(*facts.kubectl, *OLDEST_KUBECTL)
         return Finding("kubectl", "optional", detail, _kubectl_fix(facts))
     return Finding("kubectl", "ok", "kubectl: the usual client")
 

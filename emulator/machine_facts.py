@@ -1,13 +1,10 @@
 """Finds out what doctor.evaluate judges: reads files, looks for programs, runs the trial."""
 
-import ctypes
-import ctypes.util
 import json
 import os
 import platform
 import re
 import shutil
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -40,6 +37,8 @@ def _on_path(names: tuple[str, ...]) -> dict[str, bool]:
 
 def _kubectl() -> tuple[int, int] | None:
     """Return the version of the kubectl on the PATH; None if it does not say."""
+    import subprocess  # noqa: PLC0415 - not for `up`, which should start light
+
     command = ["kubectl", "version", "--client", "-o", "json"]
     try:
         done = subprocess.run(command, capture_output=True, timeout=10, check=False)
@@ -59,6 +58,8 @@ def kubectl_version(said: bytes) -> tuple[int, int] | None:
 
 
 def _has_libpcap() -> bool:
+    import ctypes.util  # noqa: PLC0415 - not for `up`: it loads subprocess
+
     # By name first: find_library starts a compiler or ldconfig to look around.
     for name in ("libpcap.so.1", "libpcap.so.0.8"):
         try:

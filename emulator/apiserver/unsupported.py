@@ -83,6 +83,9 @@ _SECURITY: _Table = {
     "supplementalGroups": _ignored(_AS_ROOT),
     "privileged": _ignored("no container is privileged here"),
     "allowPrivilegeEscalation": _ignored(_NOT_ENFORCED, _is_false),
+    "readOnlyRootFilesystem": _ignored(
+        "the root is read-only with a writable /tmp, /var and /run for all", _anything
+    ),
     "seccompProfile": _ignored(_NOT_ENFORCED, _confines),
     "appArmorProfile": _ignored(_NOT_ENFORCED, _confines),
     "seLinuxOptions": _ignored(_NOT_ENFORCED),
@@ -123,6 +126,7 @@ _POD: _Table = {
         "there is no such scheduler here: the pod stays Pending until somebody binds it",
         _other_than("default-scheduler"),
     ),
+    "activeDeadlineSeconds": _ignored(_NOT_ENFORCED, _anything),
     "priorityClassName": _ignored("no pod gives way to another here"),
     "runtimeClassName": _ignored("there is one runtime here"),
     "shareProcessNamespace": _ignored(_OWN_PROCESSES),

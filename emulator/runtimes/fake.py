@@ -94,7 +94,11 @@ class FakeProcess:
             return b""
         loop = asyncio.get_running_loop()
         ready = asyncio.Event()
-        loop.add_reader(self._stdin, ready.set)
+        try:
+            loop.add_reader(self._stdin, ready.set)
+        except PermissionError:
+            # A file, for which nobody ever waits.
+            return os.read(self._stdin, 1 << 16)
         try:
             await ready.wait()
             return os.read(self._stdin, 1 << 16)
@@ -112,8 +116,9 @@ FakeProgram = Callable[[FakeProcess], Awaitable[int]]
 class FakeRuntime:
     """Pretends to make the pods of one node; *tasks* owns what the programs do."""
 
-    def __init__(self, tasks: asyncio.TaskGroup) -> None:
+    def __init__(self, tasks: asyncio.TaskGroup, *, addresses: int = 253) -> None:
         self._tasks = tasks
+        self._addresses = addresses
         self.programs: dict[str, FakeProgram] = dict(PROGRAMS)
         # What there is now, by pod sandbox.
         self.sandboxes: dict[str, PodSandbox] = {}
@@ -131,9 +136,10 @@ class FakeRuntime:
         if self.refusals:
             raise self.refusals.popleft()
         taken = {sandbox.address for sandbox in self.sandboxes.values()}
-        address = FIRST_ADDRESS
-        while address in taken:
-            address += 1
+        pool = (FIRST_ADDRESS + n for n in range(self._addresses))
+        address = next((one for one in pool if one not in taken), NODE_ADDRESS)
+        if address == NODE_ADDRESS and not request.host_network:
+            raise RuntimeFailure("FailedCreatePodSandBox", "no IP addresses available")
         identity = f"{request.namespace}/{request.name}/{request.uid}"
         sandbox = PodSandbox(request, identity, NODE_ADDRESS if request.host_network else address)
         self.sandboxes[identity] = sandbox

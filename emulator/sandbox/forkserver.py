@@ -60,16 +60,14 @@ class ForkServer:
         poll = select.poll()
         poll.register(wake, select.POLLIN)
         poll.register(self._channel, select.POLLIN)
-        while True:
+        # Also of what ended before we listened for it.
+        while not (dead := self._reap(essential)):
             for fd, _event in poll.poll():
                 if fd == wake:
                     os.read(wake, 4096)
                 elif not self._serve():
                     poll.unregister(self._channel)
-            dead = self._reap(essential)
-            if dead:
-                ended(dead)
-                return
+        ended(dead)
 
     def _serve(self) -> bool:
         try:

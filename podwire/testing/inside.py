@@ -28,7 +28,7 @@ from podwire.emulator.addressing import addresses
 from podwire.emulator.builtins import BUILTINS
 from podwire.emulator.config import ClusterConfig, numbered_nodes
 from podwire.emulator.images import pause
-from podwire.emulator.keeper import enter_namespaces
+from podwire.emulator.trial import enter_namespaces
 from podwire.emulator.network import build
 from podwire.emulator.sandbox import forkserver, paths
 from podwire.emulator.sandbox.filesystem import make_file_system

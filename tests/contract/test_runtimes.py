@@ -1,6 +1,7 @@
 """What every runtime does alike: the same scenarios on the fake one and on the netns runtime."""
 
 import asyncio
+import json
 import os
 import signal
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -23,6 +24,8 @@ from podwire.emulator.runtimes.runtime import (
 )
 from podwire.testing import inside
 
+# So many pods the node's network holds here.
+ADDRESSES = 6
 PATH = {"PATH": "/usr/bin:/bin:/usr/sbin:/sbin"}
 
 
@@ -93,19 +96,31 @@ async def pods_have_addresses_of_their_own(runtime: Runtime) -> None:
 
 
 async def many_pods_at_once(runtime: Runtime) -> None:
-    sandboxes = await asyncio.gather(*(runtime.create(pod(f"p{n}")) for n in range(10)))
-    assert len({sandbox.address for sandbox in sandboxes}) == 10
+    sandboxes = await asyncio.gather(*(runtime.create(pod(f"p{n}")) for n in range(ADDRESSES)))
+    assert len({sandbox.address for sandbox in sandboxes}) == ADDRESSES
     await asyncio.gather(*(runtime.remove(sandbox) for sandbox in sandboxes))
 
 
 async def an_address_is_reused_only_when_it_is_free(runtime: Runtime) -> None:
     kept = await runtime.create(pod("kept"))
-    # As many as a node's network has addresses, one after the other.
-    for n in range(260):
+    for n in range(ADDRESSES + 2):
         sandbox = await runtime.create(pod(f"p{n}"))
         assert sandbox.address != kept.address
         await runtime.remove(sandbox)
     await runtime.remove(kept)
+
+
+async def without_a_free_address_there_is_no_pod(runtime: Runtime) -> None:
+    sandboxes = [await runtime.create(pod(f"p{n}")) for n in range(ADDRESSES)]
+    failure = await refused(runtime.create(pod("late")))
+    assert failure.reason == "FailedCreatePodSandBox"
+    assert "no IP addresses available" in str(failure)
+    free = sandboxes.pop()
+    await runtime.remove(free)
+    late = await runtime.create(pod("late"))
+    assert late.address == free.address
+    for sandbox in (*sandboxes, late):
+        await runtime.remove(sandbox)
 
 
 async def removing_is_repeatable(runtime: Runtime) -> None:
@@ -131,8 +146,8 @@ async def a_cancelled_creation_leaves_nothing(runtime: Runtime) -> None:
         if not task.cancelled():
             await runtime.remove(task.result())
     # Nothing holds an address any more: all of them can be had.
-    sandboxes = [await runtime.create(pod(f"p{n}")) for n in range(253)]
-    assert len({sandbox.address for sandbox in sandboxes}) == 253
+    sandboxes = [await runtime.create(pod(f"p{n}")) for n in range(ADDRESSES)]
+    assert len({sandbox.address for sandbox in sandboxes}) == ADDRESSES
     for sandbox in sandboxes:
         await runtime.remove(sandbox)
 
@@ -235,6 +250,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     pods_have_addresses_of_their_own,
     many_pods_at_once,
     an_address_is_reused_only_when_it_is_free,
+    without_a_free_address_there_is_no_pod,
     removing_is_repeatable,
     a_pod_on_the_nodes_network_has_the_nodes_address,
     a_cancelled_creation_leaves_nothing,
@@ -255,7 +271,7 @@ SCENARIOS: tuple[Scenario, ...] = (
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
 async def test_the_fake_runtime(scenario: Scenario) -> None:
     async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
-        await scenario(FakeRuntime(tasks))
+        await scenario(FakeRuntime(tasks, addresses=ADDRESSES))
 
 
 def test_the_netns_runtime() -> None:
@@ -270,6 +286,10 @@ def test_the_netns_runtime() -> None:
 async def every_scenario_on_the_netns_runtime(world: inside.World) -> None:
     address = addresses(world.config).nodes[0].underlay.ip
     node = NodePlace("node-1", address, world.node_netns, world.cni_config)
+    network = json.loads(world.cni_config.read_bytes())
+    (pool,) = network["plugins"][0]["ipam"]["ranges"][0]
+    pool |= {"rangeStart": "10.244.1.2", "rangeEnd": str(IPv4Address("10.244.1.1") + ADDRESSES)}
+    world.cni_config.write_text(json.dumps(network))
     failed: list[str] = []
     for scenario in SCENARIOS:
         try:

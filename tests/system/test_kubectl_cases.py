@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from podwire.kube.plain import Connection
 from podwire.testing.cluster import Cluster
 from tests.system.kubectl import Kubectl, matches, normalised, versions
 from tests.system.needs import need
@@ -30,16 +31,20 @@ IMAGES = {
 
 
 async def add_images(cluster: Cluster) -> None:
-    """Add the images, as `podwire images add` does."""
+    """Do what `podwire images add` does; other tests may have added images too."""
     path = "/api/v1/namespaces/kube-system/configmaps"
     data = {
         name.replace(":", "_"): json.dumps({"image": name, "command": command})
         for name, command in IMAGES.items()
     }
-    metadata = {"name": "podwire-images", "namespace": "kube-system"}
-    body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
-    if await cluster.call(lambda api: api.find(f"{path}/podwire-images")) is None:
-        await cluster.call(lambda api: api.create(path, body))
+
+    def add(api: Connection) -> None:
+        if api.find(f"{path}/podwire-images") is None:
+            metadata = {"name": "podwire-images", "namespace": "kube-system"}
+            api.create(path, {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata})
+        api.patch(f"{path}/podwire-images", {"data": data})
+
+    await cluster.call(add)
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case["id"] for case in CASES])

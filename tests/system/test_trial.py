@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tests.system.needs import lacking, need
+from tests.system.needs import lack, need
 
 pytestmark = pytest.mark.system
 
@@ -18,7 +18,7 @@ ROOT = ("unshare", "-Ur")
 def test_root_with_and_without_the_right_to_make_namespaces(without: str) -> None:
     need("unshare", "setpriv")
     if subprocess.run([*ROOT, "true"], capture_output=True, check=False).returncode != 0:
-        lacking("user namespaces are not allowed here")
+        lack("user namespaces are not allowed here")
     drop = ("setpriv", "--bounding-set", without, "--inh-caps", without) if without else ()
     done = subprocess.run(
         [*ROOT, *drop, sys.executable, "-P", "-c", TRIAL],

@@ -148,7 +148,7 @@ async def shell(tmp_path: Path) -> AsyncIterator[Shell]:
         ),
         (
             "kubectl create service clusterip s --tcp=80",
-            "kubectl patch service s -p '{\"spec\":{\"type\":\"LoadBalancer\"}}'",
+            'kubectl patch service s -p \'{"spec":{"type":"LoadBalancer"}}\'',
             "Warning: spec.type: there is no load balancer here: EXTERNAL-IP stays <pending>; "
             "the ClusterIP and the node ports work\nservice/s patched\n",
         ),

@@ -47,6 +47,12 @@ def service(spec: str, **annotations: str) -> Json:
         (f"{{containers: [{{{C}, securityContext: {{privileged: false, allowPrivilegeEscalation: true}}}}]}}", []),
         (f"{{containers: [{{{C}, securityContext: {{allowPrivilegeEscalation: false, seccompProfile: {{type: RuntimeDefault}}}}}}]}}", [f"spec.containers[0].securityContext.{name}: {PROTECTION}" for name in ("allowPrivilegeEscalation", "seccompProfile")]),
         ("{securityContext: {seccompProfile: {type: Unconfined}}}", []),
+        *(
+            (f"{{containers: [{{{C}, securityContext: {{readOnlyRootFilesystem: {word}}}}}]}}", ["spec.containers[0].securityContext.readOnlyRootFilesystem: the root is read-only with a writable /tmp, /var and /run for all; the field has no effect"])
+            for word in ("true", "false")
+        ),
+        (f"{{containers: [{{{C}, securityContext: {{capabilities: {{drop: [ALL]}}}}}}]}}", []),
+        ("{activeDeadlineSeconds: 5}", ["spec.activeDeadlineSeconds: not enforced here; the field has no effect"]),
         ("{securityContext: {sysctls: [{name: net.core.somaxconn, value: '1'}]}}", ["spec.securityContext.sysctls: pods have the sysctls of their node here; the field has no effect"]),
         (f"{{containers: [{{{C}, resources: {{requests: {{cpu: 1}}}}}}]}}", []),
         (f"{{containers: [{{{C}, resources: {{limits: {{cpu: 1, memory: 1Gi}}}}}}]}}", ["spec.containers[0].resources.limits: not enforced here: containers may use what the machine has"]),

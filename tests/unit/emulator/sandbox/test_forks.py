@@ -1,6 +1,8 @@
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -184,3 +186,23 @@ async def test_when_the_fork_server_ends_nobody_waits_for_ever(server: Server) -
     os.kill(process.pid, signal.SIGKILL)  # without a PID namespace it outlives its parent
     with pytest.raises(StartError, match="the fork server is gone"):
         await server.forks.fork(builtin("rest", "60"), Place())
+
+
+def test_a_process_that_ended_before_the_fork_server_ran_is_not_missed() -> None:
+    script = (
+        "import os, time\n"
+        "from podwire.emulator.sandbox import forkserver\n"
+        "ours, theirs = forkserver.channel()\n"
+        "child = os.fork()\n"
+        "if child == 0: os._exit(0)\n"
+        "os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)\n"
+        "forkserver.ForkServer(ours, {}).run({child: 'the zygote'}, print)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", script],
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "the zygote\n"), done.stderr
