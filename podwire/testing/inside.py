@@ -28,13 +28,13 @@ from podwire.emulator.addressing import addresses
 from podwire.emulator.builtins import BUILTINS
 from podwire.emulator.config import ClusterConfig, numbered_nodes
 from podwire.emulator.images import pause
-from podwire.emulator.trial import enter_namespaces
 from podwire.emulator.network import build
 from podwire.emulator.sandbox import forkserver, paths
 from podwire.emulator.sandbox.filesystem import make_file_system
 from podwire.emulator.sandbox.forks import Forks
 from podwire.emulator.sandbox.forkserver import ForkServer
 from podwire.emulator.topology import network_list, topology
+from podwire.emulator.trial import enter_namespaces
 
 LIMIT = 60.0
 """Seconds after which a scenario is given up."""

@@ -70,7 +70,9 @@ async def test_a_selector_that_matches_nothing_is_found_at_the_node(cluster: Clu
 
 
 async def test_an_unreachable_backend_is_found_where_its_packets_end(cluster: Cluster) -> None:
-    await web_and_client(cluster, WEB.replace("replicas: 3", "replicas: 1"))
+    may = "securityContext: {capabilities: {add: [NET_ADMIN]}}"
+    web = WEB.replace("replicas: 3", "replicas: 1")
+    await web_and_client(cluster, web.replace("- name: web\n", f"- name: web\n        {may}\n"))
     pod = (await cluster.pods("app=web"))[0]
     name = pod["metadata"]["name"]
     # The pod's own firewall: its interface hears the SYN and nothing answers.
