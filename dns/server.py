@@ -68,8 +68,8 @@ def listen(address: str, port: int) -> Listener:
             if port == 0 and attempt < 19:
                 continue
             raise MachineError(f"cannot listen on {address} port {port}: {error}") from error
-        udp.setblocking(False)  # noqa: FBT003 - the socket module's own signature
-        tcp.setblocking(False)  # noqa: FBT003
+        udp.setblocking(False)
+        tcp.setblocking(False)
         return Listener(udp, tcp)
     raise AssertionError("unreachable")
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from podwire.commands import session
-from podwire.commands.output import number, say, say_json
+from podwire.commands.output import note, number, say, say_json
 from podwire.emulator import anchor, config, config_file, doctor, kubeconfig, machine_facts
 from podwire.emulator.config import ClusterConfig
 from podwire.errors import InternalError, PodwireError, UsageError
@@ -176,6 +176,8 @@ def _fill(entry: Json, manifests: Sequence[Manifest], limit: float | None, steps
             kinds = ", ".join(f"{one.kind} {one.name}" for one in applied[:6])
             more = f" and {len(applied) - 6} more" if len(applied) > 6 else ""
             steps.done(f"applied {kinds}{more}")
+        for text in connection.warnings:
+            note(f"warning: {text}")
         if limit is not None:
             targets = [
                 *_system_targets(connection),

@@ -35,6 +35,8 @@ class Connection:
         self._limit = limit  # seconds for a connect or an answer
         self._tls = access.tls()
         self._http: http.client.HTTPConnection | None = None
+        # What the server warned of so far (RFC 9111 5.5 as Kubernetes uses it), once each.
+        self.warnings = dict[str, None]()
 
     def __enter__(self) -> Self:
         return self
@@ -189,6 +191,8 @@ class Connection:
             # The server may end an idle connection at any time; that request was never read.
             self.close()
             return self._exchange(method, path, data, headers)
+        for header in response.headers.get_all("Warning") or ():
+            self.warnings[_warned(header)] = None
         return response.status, response.read()
 
     def _connection(self) -> http.client.HTTPConnection:
@@ -221,6 +225,12 @@ class Connection:
         return NotRunning(
             f"nothing answers at {server} ({error})\n  see what runs: podwire ls; start: podwire up"
         )
+
+
+def _warned(header: str) -> str:
+    """Return the text of `299 - "text"`."""
+    text = header.partition('"')[2].removesuffix('"')
+    return text.replace('\\"', '"').replace("\\\\", "\\") or header
 
 
 @dataclass(frozen=True, slots=True)

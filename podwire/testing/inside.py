@@ -133,7 +133,7 @@ def _be_first(file: str, name: str, passes: int) -> NoReturn:
         for end in (for_light, for_heavy, heavy):
             end.close()
         os.close(passes)
-        ForkServer(light, _LIGHT).run({scenario: "", zygote: ""}, lambda _: None)
+        ForkServer(light, _LIGHT).run({scenario: "scenario", zygote: "zygote"}, lambda _: None)
     except BaseException:  # noqa: BLE001 - a forked child must not return into its parent
         traceback.print_exc()
     finally:
