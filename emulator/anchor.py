@@ -37,6 +37,9 @@ from podwire.errors import (
 # Whoever asks must be of our user: the credentials are the kernel's word.
 _CREDENTIALS = struct.Struct("3i")
 
+# What a user, a terminal or the end of a session sends to `podwire up`.
+_INTERRUPTIONS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
 
 # In seconds. An anchor answers at once; the end takes as long as the kernel needs to tidy up.
 _ANSWER = 10.0
@@ -143,6 +146,9 @@ def start(
         name.close()
         raise
     here, there = socket.socketpair()
+    # Python tidies up in the child of a fork, and an interruption of that would be a traceback on
+    # the terminal. They wait: here until we are ready to undo, there until they are ignored.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _INTERRUPTIONS)
     pid = os.fork()
     if pid == 0:
         here.close()
@@ -151,6 +157,7 @@ def start(
         end.close()
     lines = _Lines(here)
     try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _INTERRUPTIONS)
         meanwhile()
         access = _follow(lines, report, until, limit)
     except BaseException:
@@ -316,6 +323,7 @@ class _Anchor:
             linux.set_process_name("podwire-anchor")
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             signal.signal(signal.SIGHUP, signal.SIG_IGN)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _INTERRUPTIONS)
             null = os.open("/dev/null", os.O_RDWR)
             for fd in (0, 1):
                 os.dup2(null, fd)

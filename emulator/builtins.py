@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from podwire.dns import program as dns
-from podwire.emulator.images import agnhost, echo, web
+from podwire.emulator.images import agnhost, echo, external, web
 from podwire.emulator.sandbox.container import BuiltIn
 from podwire.emulator.trace import agent as capture
 from podwire.emulator.trace import fetch
@@ -14,6 +14,7 @@ BUILTINS: Mapping[str, BuiltIn] = {
     "capture": capture.main,
     "dns": dns.main,
     "echo": echo.main,
+    "external": external.main,
     "fetch": fetch.main,
     "proxy": proxy.main,
     "web": web.main,

@@ -37,7 +37,7 @@ from podwire.emulator.kubelet.resolver import parse as parse_resolver
 from podwire.emulator.publish import publish
 from podwire.emulator.runtimes.netns import NetnsRuntime, NodePlace
 from podwire.emulator.sandbox import paths
-from podwire.emulator.sandbox.forks import Forks, Place, Program
+from podwire.emulator.sandbox.forks import Forks, Place, Program, StartError
 from podwire.emulator.sandbox.progress import Progress
 from podwire.emulator.topology import network_list
 from podwire.kube import credentials
@@ -46,6 +46,8 @@ from podwire.kube.clock import SystemClock
 from podwire.kube.events import EventRecorder
 from podwire.kube.informers import Informers
 from podwire.kube.objects import ConfigMap, DaemonSet, Deployment, Object, Service
+
+log = logging.getLogger(__name__)
 
 API_PORT = 6443
 
@@ -59,6 +61,8 @@ def control_plane(
 ) -> None:
     """Run the control plane until it is killed; *light* and *heavy* lead to the fork servers."""
     linux.set_process_name("podwire-control")
+    # A pod takes seven or eight.
+    linux.allow_many_descriptors()
     logging.basicConfig(
         level=os.environ.get("PODWIRE_LOG", "WARNING").upper(),
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
@@ -84,7 +88,7 @@ async def _run(config: ClusterConfig, forks: Forks, doors: Doors, progress: Prog
         ]
         hosts = Hosts(forks, _hosts(config, known))
         recorders = CaptureAgent(forks, paths.CAPTURE_SOCKET)
-        agent = ClusterAgent(kubelets, hosts, recorders, clock, tasks)
+        agent = ClusterAgent(kubelets, hosts, recorders, clock)
         server = ApiServer(
             Store(),
             agent,
@@ -232,24 +236,17 @@ def _hosts(config: ClusterConfig, known: ClusterAddresses) -> Sequence[Host]:
 
 
 async def _external(forks: Forks) -> None:
-    """Keep servers running on `external`, the internet of this world: echo (7) and web (80)."""
+    """Keep the servers of `external` running: the internet of this world."""
     net = os.open(paths.NETNS / "external", os.O_RDONLY | os.O_CLOEXEC)
-    programs = (
-        Program(("echo", "--port", "7"), builtin="echo"),
-        Program(("web", "--port", "80"), builtin="web"),
-    )
-    async with asyncio.TaskGroup() as tasks:
-        for program in programs:
-            tasks.create_task(_kept_running(forks, program, net))
+    while True:
+        try:
+            process = await forks.fork(Program(("external",), builtin="external"), Place(net=net))
+            await process.wait()
+            process.close()
+        except StartError as error:
+            log.warning("the servers of external: %s", error)
+        await asyncio.sleep(1)
 
 
 def _outside() -> socket.socket:
     return linux.socket_in(paths.NETNS / "external", socket.AF_INET, socket.SOCK_STREAM)
-
-
-async def _kept_running(forks: Forks, program: Program, net: int) -> None:
-    while True:
-        process = await forks.fork(program, Place(net=net))
-        await process.wait()
-        process.close()
-        await asyncio.sleep(1)

@@ -66,6 +66,8 @@ server {
     }
 }
 """
+_NGINX = {"nginx": 80, "nginxinc/nginx-unprivileged": 8080, "registry.k8s.io/nginx": 80}
+_COREDNS = ("registry.k8s.io/coredns/coredns", "coredns/coredns")
 _SHELLS = (
     "busybox", "alpine", "debian", "ubuntu", "fedora", "bash", "buildpack-deps", "centos",
     "nicolaka/netshoot", "wbitt/network-multitool", "praqma/network-multitool",
@@ -93,7 +95,9 @@ def normalise(image: str) -> str:
     head, slash, tail = name.rpartition("/")
     name = head + slash + tail.partition(":")[0]
     return re.sub(
-        r"^(docker\.io/library/|index\.docker\.io/library/|docker\.io/|library/)", "", name
+        r"^(docker\.io/library/|index\.docker\.io/library/|(index\.)?docker\.io/|library/)",
+        "",
+        name,
     )
 
 
@@ -131,14 +135,13 @@ def names() -> list[tuple[str, str]]:
 
 
 def _all_names() -> list[str]:
-    return ["nginx", "registry.k8s.io/pause", "registry.k8s.io/coredns/coredns",
-            "registry.k8s.io/kube-proxy", "registry.k8s.io/e2e-test-images/agnhost",
-            *_SHELLS, *_ECHOES, *_WEBS]  # fmt: skip
+    return [*_NGINX, *_COREDNS, "registry.k8s.io/pause", "registry.k8s.io/kube-proxy",
+            "registry.k8s.io/e2e-test-images/agnhost", *_SHELLS, *_ECHOES, *_WEBS]  # fmt: skip
 
 
 def _known(image: str, name: str, find: Callable[[str], str | None]) -> Image | None:
-    if name in ("nginx", "nginxinc/nginx-unprivileged", "registry.k8s.io/nginx"):
-        return _nginx(image, 8080 if "unprivileged" in name else 80, find)
+    if name in _NGINX:
+        return _nginx(image, _NGINX[name], find)
     if name in _SHELLS:
         shell = "bash" if name in ("bash", "debian", "ubuntu") and find("bash") else "sh"
         return Image(image, f"this machine's {shell} and programs", command=(shell,))
@@ -148,15 +151,14 @@ def _known(image: str, name: str, find: Callable[[str], str | None]) -> Image | 
         return Image(
             image,
             "built-in echo server, TCP and UDP port 7",
-            entrypoint=("builtin:echo",),
-            command=("--port", "7"),
+            entrypoint=("builtin:echo", "--port", "7"),
         )
     if name == "registry.k8s.io/e2e-test-images/agnhost":
         return Image(image, "built-in stand-in for agnhost pause and netexec",
                      entrypoint=("builtin:agnhost",), command=("pause",))  # fmt: skip
     if name == "registry.k8s.io/pause":
         return Image(image, "built-in pause", entrypoint=("builtin:pause",))
-    if name in ("registry.k8s.io/coredns/coredns", "coredns/coredns"):
+    if name in _COREDNS:
         return Image(image, "built-in cluster DNS (dnslib)", entrypoint=("builtin:dns",))
     if name == "registry.k8s.io/kube-proxy":
         return Image(image, "built-in service proxy (asyncio)", entrypoint=("builtin:proxy",))
@@ -171,7 +173,6 @@ def _nginx(image: str, port: int, find: Callable[[str], str | None]) -> Image:
             image,
             f"built-in web server on port {port} (this machine has no nginx)",
             entrypoint=stand_in.entrypoint,
-            command=stand_in.command,
         )
     return Image(
         image,
@@ -191,6 +192,6 @@ def _web(image: str, port: int) -> Image:
     return Image(
         image,
         f"built-in web server on port {port}",
-        entrypoint=("builtin:web",),
-        command=("--port", str(port)),
+        # Not as the command: a pod's args replace that, and the port stays what it is.
+        entrypoint=("builtin:web", "--port", str(port)),
     )

@@ -2,11 +2,10 @@
 
 import argparse
 import asyncio
-import signal
 from collections.abc import Mapping, Sequence
 from typing import cast
 
-import uvloop
+from podwire.emulator.images.serving import until_told
 
 
 def main(argv: Sequence[str], _environ: Mapping[str, str]) -> int:
@@ -14,8 +13,19 @@ def main(argv: Sequence[str], _environ: Mapping[str, str]) -> int:
     parser = argparse.ArgumentParser(prog="echo", description="the built-in echo server")
     parser.add_argument("--port", type=int, default=7)
     options = parser.parse_args(argv)
-    uvloop.run(_serve(options.port))
-    return 0
+    return until_told(lambda stop: serve(options.port, stop))
+
+
+async def serve(port: int, stop: asyncio.Event) -> None:
+    """Repeat what comes on *port*, until *stop* is set."""
+    server = await asyncio.start_server(_echo, "0.0.0.0", port)
+    transport, _protocol = await asyncio.get_running_loop().create_datagram_endpoint(
+        _Datagrams, local_addr=("0.0.0.0", port)
+    )
+    print(f"built-in echo server on TCP and UDP port {port}", flush=True)
+    await stop.wait()
+    server.close()
+    transport.close()
 
 
 class _Datagrams(asyncio.DatagramProtocol):
@@ -37,18 +47,3 @@ async def _echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         return
     finally:
         writer.close()
-
-
-async def _serve(port: int) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    server = await asyncio.start_server(_echo, "0.0.0.0", port)
-    transport, _protocol = await loop.create_datagram_endpoint(
-        _Datagrams, local_addr=("0.0.0.0", port)
-    )
-    print(f"built-in echo server on TCP and UDP port {port}", flush=True)
-    await stop.wait()
-    server.close()
-    transport.close()

@@ -8,52 +8,40 @@ pod, closes each connection after its answer, and ends when none is left.
 import argparse
 import asyncio
 import os
-import signal
 import socket
 from collections.abc import Mapping, Sequence
 
-import uvloop
 from aiohttp import web
+
+from podwire.emulator.images.serving import until_told
 
 # Proxies stop within milliseconds; a busy machine may take longer. Seconds.
 STILL_ACCEPTING = 0.3
 LONGEST_DRAIN = 5.0
 
 
-def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
-    """Serve until SIGTERM; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="web", description="the built-in web server")
+def main(argv: Sequence[str], _environ: Mapping[str, str]) -> int:
+    """Serve until SIGTERM; returns the exit status.
+
+    Arguments that the image's real program has and this one has not are named and left alone.
+    """
+    parser = argparse.ArgumentParser(
+        prog="web", description="the built-in web server", allow_abbrev=False
+    )
     parser.add_argument("--port", type=int, default=80)
     parser.add_argument("--text", default="", help="the whole answer, instead of who I am")
     # hashicorp/http-echo is called with -text=... and -listen=:PORT.
     parser.add_argument("-text", dest="text", help=argparse.SUPPRESS)
     parser.add_argument("-listen", dest="listen", default="", help=argparse.SUPPRESS)
-    options = parser.parse_args(argv)
+    options, unknown = parser.parse_known_args(argv)
+    if unknown:
+        print(f"the built-in web server ignores: {' '.join(unknown)}", flush=True)
     port = int(options.listen.rpartition(":")[2]) if options.listen else options.port
-    uvloop.run(_serve(port, options.text, environ))
-    return 0
+    return until_told(lambda stop: serve(port, options.text, stop))
 
 
-def who_am_i(request: web.Request) -> str:
-    """Return the answer's text: one `Name: value` line each, as whoami servers do."""
-    transport = request.transport
-    sockname = transport.get_extra_info("sockname") if transport else None
-    peername = transport.get_extra_info("peername") if transport else None
-    lines = [
-        f"Hostname: {socket.gethostname()}",
-        f"Address: {sockname[0] if sockname else '?'}",
-        f"Client: {peername[0]}:{peername[1]}" if peername else "Client: ?",
-        f"Request: {request.method} {request.path_qs}",
-        f"Host: {request.headers.get('Host', '')}",
-    ]
-    return "\n".join(lines) + "\n"
-
-
-async def _serve(port: int, text: str, environ: Mapping[str, str]) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
-        loop.add_signal_handler(number, stop.set)
+async def serve(port: int, text: str, stop: asyncio.Event) -> None:
+    """Answer on *port* with *text*, or with who we are, until *stop* is set; then drain."""
 
     async def answer(request: web.Request) -> web.Response:
         await request.read()
@@ -74,11 +62,28 @@ async def _serve(port: int, text: str, environ: Mapping[str, str]) -> None:
     print(f"built-in web server on port {port}, pid {os.getpid()}", flush=True)
     await stop.wait()
     await asyncio.sleep(STILL_ACCEPTING)
-    ends = loop.time() + LONGEST_DRAIN
+    ends = asyncio.get_running_loop().time() + LONGEST_DRAIN
     # aiohttp tells nobody when a connection ends.
-    while runner.server and runner.server.connections and loop.time() < ends:  # noqa: ASYNC110
+    while runner.server and runner.server.connections:
+        if asyncio.get_running_loop().time() > ends:
+            break
         await asyncio.sleep(0.02)
     await runner.cleanup()
+
+
+def who_am_i(request: web.Request) -> str:
+    """Return the answer's text: one `Name: value` line each, as whoami servers do."""
+    transport = request.transport
+    sockname = transport.get_extra_info("sockname") if transport else None
+    peername = transport.get_extra_info("peername") if transport else None
+    lines = [
+        f"Hostname: {socket.gethostname()}",
+        f"Address: {sockname[0] if sockname else '?'}",
+        f"Client: {peername[0]}:{peername[1]}" if peername else "Client: ?",
+        f"Request: {request.method} {request.path_qs}",
+        f"Host: {request.headers.get('Host', '')}",
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def _status_wanted(request: web.Request) -> int:

@@ -25,6 +25,9 @@ from podwire.emulator.runtimes.runtime import RunningProcess, RuntimeFailure, St
 from podwire.kube.clock import Clock
 from podwire.kube.names import Key
 
+# Bytes that wait for a client that attached and does not read; then it is let go.
+_MOST_UNREAD = 16 << 20
+
 
 class ProcessSession:
     """A process started for a client. The API server owns the descriptors."""
@@ -55,8 +58,11 @@ class ProcessSession:
 class AttachedSession:
     """A container's first process as somebody looks at it; closing does not end it."""
 
-    def __init__(self, run: ContainerRun, stdin: int | None, stdout: int) -> None:
+    def __init__(
+        self, run: ContainerRun, stdin: int | None, stdout: int, leave: Callable[[], None]
+    ) -> None:
         self._run = run
+        self._leave = leave
         self.stdin = stdin
         self.stdout = stdout
         self.stderr: int | None = None
@@ -67,10 +73,13 @@ class AttachedSession:
         return await process.wait() if process is not None else self._run.record.exit_code
 
     def resize(self, columns: int, rows: int) -> None:
-        """Do nothing: containers here have no terminal of their own."""
+        """Change the size of the container's terminal; without one nothing happens."""
+        if self._run.container.tty and self._run.stdin >= 0:
+            resize(self._run.stdin, columns, rows)
 
     def close(self) -> None:
         """Leave the container alone."""
+        self._leave()
 
 
 class ClusterAgent:
@@ -82,10 +91,8 @@ class ClusterAgent:
         hosts: Hosts,
         recorder: CaptureAgent,
         clock: Clock,
-        tasks: asyncio.TaskGroup,
     ) -> None:
         self._kubelets = kubelets
-        self._tasks = tasks
         self._hosts = hosts
         self._recorder = recorder
         self._clock = clock
@@ -116,10 +123,18 @@ class ClusterAgent:
         """Join a container's first process: what it prints from now on, and its input."""
         run = self._running(namespace, pod, container)
         read, write = os.pipe2(os.O_CLOEXEC)
-        os.set_blocking(write, False)
-        self._tasks.create_task(_pump(run, write))
-        into = os.dup(run.stdin) if stdin and run.stdin >= 0 else None
-        return AttachedSession(run, into, read)
+        transport, _protocol = await asyncio.get_running_loop().connect_write_pipe(
+            asyncio.BaseProtocol, os.fdopen(write, "wb")
+        )
+
+        def heard(chunk: bytes) -> None:
+            if chunk and transport.get_write_buffer_size() < _MOST_UNREAD:
+                transport.write(chunk)
+            else:
+                transport.close()
+
+        leave = run.log.listen(heard)
+        return AttachedSession(run, run.input() if stdin else None, read, leave)
 
     async def logs(
         self, namespace: str, pod: str, container: str, options: LogOptions
@@ -275,22 +290,3 @@ async def with_terminal(start: StartTerminal) -> ProcessSession:
 def resize(terminal: int, columns: int, rows: int) -> None:
     """Set the size of a pty, in characters."""
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-
-
-async def _pump(run: ContainerRun, write: int) -> None:
-    """Copy what a container prints from now on into a pipe, until it or the reader ends."""
-    loop = asyncio.get_running_loop()
-    transport, _protocol = await loop.connect_write_pipe(
-        asyncio.BaseProtocol, os.fdopen(write, "wb")
-    )
-    rest = b""
-    skip = sum(path.stat().st_size for path in run.log.paths(previous=False))
-    async for chunk in run.log.follow():
-        chunk, skip = chunk[skip:], max(0, skip - len(chunk))
-        rest += chunk
-        whole, newline, rest = rest.rpartition(b"\n")
-        for entry in entries(whole + newline):
-            transport.write(entry.shown(timestamps=False))
-        if transport.is_closing():
-            return
-    transport.close()

@@ -126,6 +126,16 @@ class ContainerRun:
             process.send_signal(signal.SIGKILL)
             await process.wait()
 
+    def input(self) -> int | None:
+        """Return a descriptor of its standard input for a client to own; None if it has none."""
+        if self.stdin < 0:
+            return None
+        if self.container.stdin_once and not self.container.tty:
+            # The end of this client's input is the end of the container's.
+            given, self.stdin = self.stdin, -1
+            return given
+        return os.dup(self.stdin) if self.container.stdin else None
+
     async def execute(self, command: Sequence[str], streams: Streams) -> RunningProcess:
         """Run *command* in the running container with its environment; raises RuntimeFailure."""
         process, request = self._started_with()

@@ -126,7 +126,8 @@ def images_in(config_map: ConfigMap) -> Mapping[str, tuple[str, ...]]:
             entry = msgspec.json.decode(text, type=_Addition)
         except msgspec.DecodeError:
             continue
-        images[entry.image] = tuple(entry.command)
+        if entry.command:
+            images[entry.image] = tuple(entry.command)
     return images
 
 

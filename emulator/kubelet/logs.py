@@ -77,6 +77,18 @@ class ContainerLog:
         finally:
             file.close()
 
+    def listen(self, heard: Callable[[bytes], None]) -> Callable[[], None]:
+        """Call *heard* with what the current run writes from now on, as it comes.
+
+        Nothing (b"") means that no more will come. Returns what ends it.
+        """
+        run = self._run
+        if run is None or not run.open_streams:
+            heard(b"")
+            return lambda: None
+        run.listeners.append(heard)
+        return lambda: run.listeners.remove(heard) if heard in run.listeners else None
+
     def close(self) -> None:
         """Stop writing; readers come to an end."""
         if self._run is not None:
@@ -101,6 +113,7 @@ class _RunLog:
     def __init__(self, path: Path, now: Callable[[], str], largest: int) -> None:
         self.path = path
         self.news = asyncio.Event()
+        self.listeners: list[Callable[[bytes], None]] = []
         self._now = now
         self._largest = largest
         self._readers: set[int] = set()
@@ -137,6 +150,8 @@ class _RunLog:
             except OSError:
                 chunk = b""  # EIO: nobody has the terminal open any more
             if chunk:
+                for heard in tuple(self.listeners):
+                    heard(chunk)
                 rest.extend(chunk)
                 self._split(stream, rest)
                 return
@@ -159,6 +174,8 @@ class _RunLog:
         self._readers.discard(fd)
         if not self._readers:
             self._close_file()
+            while self.listeners:
+                self.listeners.pop()(b"")
         self._tell()
 
     def _close_file(self) -> None:

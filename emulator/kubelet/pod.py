@@ -150,8 +150,9 @@ class PodLife:
                 grace = Grace(float(self.pod.spec.termination_grace_period_seconds))
                 for run in reversed(beside):
                     await run.stop(grace)
-        # Over: Succeeded or Failed. The address goes back, the logs stay.
-        await self._release()
+        if not self._ending.is_set():
+            # Over: Succeeded or Failed. The address goes back, the logs stay.
+            await self._release()
 
     async def _retried(self, step: Callable[[], Awaitable[T]]) -> T:
         delay = FIRST_RETRY
@@ -206,11 +207,12 @@ class PodLife:
             await run.stop(grace)
 
     async def _release(self) -> None:
-        sandbox, self.sandbox = self.sandbox, None
         delay = FIRST_RETRY
-        while sandbox is not None:
+        while self.sandbox is not None:
             try:
-                await self._node.runtime.remove(sandbox)
+                await self._node.runtime.remove(self.sandbox)
+                # Only now: if we are cancelled before, it is to be tried again.
+                self.sandbox = None
                 return
             except RuntimeFailure as error:
                 text = f"error killing pod: {error}"

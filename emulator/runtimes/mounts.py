@@ -8,7 +8,7 @@ overlay.
 
 import posixpath
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from podwire.emulator.sandbox import paths
 from podwire.emulator.sandbox.messages import Mount
@@ -54,7 +54,10 @@ def root_file_system(
     *kept* maps paths below the fresh directories to where the host's content is still reachable;
     *exists* tells whether the host has a path.
     """
-    tops = {_top(bind.path) for bind in binds} | {_top(path) for path in directories}
+    # Shallow before deep, or a parent would hide its child.
+    binds = sorted((_led(bind, host.links) for bind in binds), key=_depth)
+    points = [*binds, *(_led(Bind(path, "", True), host.links) for path in directories)]
+    tops = {_top(point.path) for point in points}
     new_tops = tops - set(host.directories) - set(host.links) - {*_FRESH, *_KERNEL, ""}
     steps = [
         Mount("private", "/"),
@@ -70,9 +73,8 @@ def root_file_system(
         *(Mount("directory", ROOT + path) for path in sorted(kept)),
         *(Mount("bind", ROOT + path, source) for path, source in sorted(kept.items())),
     ]
-    steps += _mount_points([*binds, *(Bind(path, "", True) for path in directories)], host, exists)
-    # Shallow before deep, or a parent would hide its child.
-    for bind in sorted(binds, key=lambda b: b.path.count("/")):
+    steps += _mount_points(sorted(points, key=_depth), host, exists)
+    for bind in binds:
         steps.append(Mount("bind", ROOT + bind.path, bind.source))
         if bind.read_only:
             steps.append(Mount("read-only", ROOT + bind.path))
@@ -138,24 +140,45 @@ def _devices(exists: Callable[[str], bool]) -> list[Mount]:
 
 
 def _mount_points(
-    binds: Sequence[Bind], host: HostRoot, exists: Callable[[str], bool]
+    points: Sequence[Bind], host: HostRoot, exists: Callable[[str], bool]
 ) -> list[Mount]:
+    """Return what makes every mount point exist; *points* are in order of depth."""
     steps: list[Mount] = []
-    overlaid: dict[str, str] = {}
-    for bind in sorted(binds, key=lambda b: b.path.count("/")):
-        kind = "directory" if bind.is_directory else "file"
-        top = _top(bind.path)
-        if top in host.directories and top not in _FRESH and not exists(bind.path):
-            ancestor = posixpath.dirname(bind.path)
-            while not exists(ancestor):
-                ancestor = posixpath.dirname(ancestor)
-            if not any(_inside(ancestor, known) for known in overlaid):
-                steps += _overlay(ancestor, len(overlaid))
-                overlaid[ancestor] = ""
-        elif top in host.directories and top not in _FRESH:
-            continue
-        steps.append(Mount(kind, ROOT + bind.path))
+    hosts = [p for p in points if _top(p.path) in host.directories and _top(p.path) not in _FRESH]
+    missing = [point for point in hosts if not exists(point.path)]
+    ancestors = sorted({_ancestor(point.path, exists) for point in missing})
+    # One below another is a part of it; made after it, it would hide what is there.
+    overlaid: list[str] = []
+    for ancestor in ancestors:
+        if not any(_inside(ancestor, known) for known in overlaid):
+            steps += _overlay(ancestor, len(overlaid))
+            overlaid.append(ancestor)
+    for point in points:
+        if point not in hosts or point in missing:
+            kind = "directory" if point.is_directory else "file"
+            steps.append(Mount(kind, ROOT + point.path))
     return steps
+
+
+def _ancestor(path: str, exists: Callable[[str], bool]) -> str:
+    """Return the nearest directory above *path* that the host has."""
+    ancestor = posixpath.dirname(path)
+    while not exists(ancestor):
+        ancestor = posixpath.dirname(ancestor)
+    return ancestor
+
+
+def _led(bind: Bind, links: Mapping[str, str]) -> Bind:
+    """Return *bind* where the host's top-level link leads: /lib/x is /usr/lib/x on most."""
+    top = _top(bind.path)
+    if top not in links or top in _FRESH:
+        return bind
+    rest = bind.path.strip("/").removeprefix(top)
+    return replace(bind, path=f"/{links[top].strip('/')}{rest}")
+
+
+def _depth(bind: Bind) -> int:
+    return bind.path.count("/")
 
 
 def _inside(path: str, directory: str) -> bool:

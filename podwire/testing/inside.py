@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -30,6 +30,7 @@ from podwire.emulator.config import ClusterConfig, numbered_nodes
 from podwire.emulator.images import pause
 from podwire.emulator.network import build
 from podwire.emulator.sandbox import forkserver, paths
+from podwire.emulator.sandbox.container import BuiltIn
 from podwire.emulator.sandbox.filesystem import make_file_system
 from podwire.emulator.sandbox.forks import Forks
 from podwire.emulator.sandbox.forkserver import ForkServer
@@ -39,7 +40,7 @@ from podwire.emulator.trial import enter_namespaces
 LIMIT = 60.0
 """Seconds after which a scenario is given up."""
 
-_LIGHT = {"cni": cni.main, "pause": pause.main}
+_LIGHT: Mapping[str, BuiltIn] = {"cni": cni.main, "pause": pause.main}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,7 @@ Scenario = Callable[[World], Awaitable[None]]
 def lacking() -> str:
     """Return why this machine cannot make a sandbox, as a sentence; empty if it can."""
     probe = subprocess.run(
-        [sys.executable, "-P", "-c", f"from {__name__} import _probe; _probe()"],
+        [sys.executable, "-P", "-c", f"from {__name__} import probe; probe()"],
         capture_output=True,
         text=True,
         check=False,
@@ -85,7 +86,8 @@ def play(scenario: Scenario) -> None:
         raise AssertionError(f"{scenario.__name__} failed inside:\n{done.stdout}{done.stderr}")
 
 
-def _probe() -> None:
+def probe() -> None:
+    """Try whether namespaces can be made and used; ends this process with the status."""
     enter_namespaces()
     if os.fork() == 0:
         try:

@@ -1,11 +1,14 @@
 """Fixtures of the system tests: one cluster per worker, a namespace of its own per test."""
 
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 
 from podwire.testing.cluster import Cluster
+from tests.system import processes
+from tests.system.command_line import User
 
 WEB = """
 apiVersion: apps/v1
@@ -52,3 +55,12 @@ async def cluster(podwire_session_cluster: Cluster) -> AsyncIterator[Cluster]:
     yield shared
     await shared.call(lambda api: api.delete(f"/api/v1/namespaces/{namespace}", {}))
     shared.namespace = "default"
+
+
+@pytest.fixture
+def user(tmp_path: Path) -> Iterator[User]:
+    """Give a user with a home, whose cluster is ended after the test, whatever happened."""
+    somebody = User(tmp_path / "home", f"fault-{uuid.uuid4().hex[:8]}")
+    yield somebody
+    somebody.podwire("down")
+    assert not processes.leftovers(somebody.cluster)

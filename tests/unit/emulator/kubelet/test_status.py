@@ -274,21 +274,19 @@ def test_a_containers_states() -> None:
     }
 
 
-@pytest.mark.parametrize(
-    ("resources", "expected"),
-    [
-        ([{}], "BestEffort"),
-        ([{"requests": {"cpu": "1"}}], "Burstable"),
-        ([{"limits": {"cpu": "1"}}], "Burstable"),
-        ([{"limits": {"cpu": "1", "memory": "1Gi"}}], "Guaranteed"),
-        (
-            [{"limits": {"cpu": "1", "memory": "1Gi"}, "requests": {"cpu": "1", "memory": "1Gi"}}],
-            "Guaranteed",
-        ),
-        ([{"limits": {"cpu": "1", "memory": "1Gi"}, "requests": {"cpu": "500m"}}], "Burstable"),
-        ([{"limits": {"cpu": "1", "memory": "1Gi"}}, {}], "Burstable"),
-    ],
-)
+BOTH = {"cpu": "1", "memory": "1Gi"}
+RESOURCES: list[tuple[list[dict[str, Any]], str]] = [
+    ([{}], "BestEffort"),
+    ([{"requests": {"cpu": "1"}}], "Burstable"),
+    ([{"limits": {"cpu": "1"}}], "Burstable"),
+    ([{"limits": BOTH}], "Guaranteed"),
+    ([{"limits": BOTH, "requests": BOTH}], "Guaranteed"),
+    ([{"limits": BOTH, "requests": {"cpu": "500m"}}], "Burstable"),
+    ([{"limits": BOTH}, {}], "Burstable"),
+]
+
+
+@pytest.mark.parametrize(("resources", "expected"), RESOURCES)
 def test_quality_of_service(resources: list[dict[str, Any]], expected: str) -> None:
     containers = [{"name": f"c{n}", "resources": r} for n, r in enumerate(resources)]
     pod = decode(Pod, json.dumps({"spec": {"containers": containers}}).encode())
