@@ -238,9 +238,11 @@ def _hosts(config: ClusterConfig, known: ClusterAddresses) -> Sequence[Host]:
 async def _external(forks: Forks) -> None:
     """Keep the servers of `external` running: the internet of this world."""
     net = os.open(paths.NETNS / "external", os.O_RDONLY | os.O_CLOEXEC)
+    uts, ipc = await forks.namespaces("external")
+    place = Place(net=net, uts=uts, ipc=ipc)
     while True:
         try:
-            process = await forks.fork(Program(("external",), builtin="external"), Place(net=net))
+            process = await forks.fork(Program(("external",), builtin="external"), place)
             await process.wait()
             process.close()
         except StartError as error:

@@ -152,11 +152,6 @@ class Client:
         path += f"/{subresource}" if subresource else ""
         return decode(type(obj), await self._call("PUT", path, encode(obj)))
 
-    async def replace_status(self, obj: T) -> T:
-        """Write the status of *obj*; raises Conflict when its resourceVersion is stale."""
-        path = path_of(obj.RESOURCE, Key(obj.metadata.namespace, obj.metadata.name)) + "/status"
-        return decode(type(obj), await self._call("PUT", path, encode(obj)))
-
     async def patch(
         self, kind: type[T], key: Key, merge_patch: Mapping[str, Any], *, subresource: str = ""
     ) -> T:

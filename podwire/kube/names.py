@@ -30,9 +30,3 @@ class Dice(Protocol):
 def random_suffix(dice: Dice, length: int = 5) -> str:
     """Return the letters that the API server appends to a generateName."""
     return "".join(dice.choice(ALPHABET) for _ in range(length))
-
-
-def parse_key(text: str, default_namespace: str = "default") -> Key:
-    """Read NAMESPACE/NAME or NAME."""
-    namespace, slash, name = text.partition("/")
-    return Key(namespace, name) if slash else Key(default_namespace, text)

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 PATH = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
 
@@ -102,7 +102,7 @@ def leftovers(cluster: str) -> list[str]:
 def host_state() -> dict[str, Any]:
     """Return what the host's network is made of: interfaces, addresses, routes, rules, switches."""
     state: dict[str, Any] = {
-        what: json.loads(_printed("ip", "-json", *what.split()) or "[]")
+        what: _lasting(json.loads(_printed("ip", "-json", *what.split()) or "[]"))
         for what in (
             "link",
             "address",
@@ -116,6 +116,17 @@ def host_state() -> dict[str, Any]:
     state["sysctl"] = _switches(Path("/proc/sys/net"))
     state["mounts"] = sorted(_mounts())
     return state
+
+
+def _lasting(shown: Any) -> Any:
+    """Return what ip(8) shows without what counts down by itself (DHCP, router advertisements)."""
+    if isinstance(shown, list):
+        return [_lasting(one) for one in cast("list[Any]", shown)]
+    if not isinstance(shown, dict):
+        return shown
+    fields = cast("dict[str, Any]", shown)
+    passing = ("valid_life_time", "preferred_life_time", "expires", "used", "confirmed", "updated")
+    return {key: _lasting(value) for key, value in fields.items() if key not in passing}
 
 
 def _mounts() -> list[str]:

@@ -91,6 +91,7 @@ spec:
     volumeMounts: [{{name: e, mountPath: /sub, subPath: x}}]
 """
     )
+    reasons = set[str]()
     for _ in range(100):
         path = f"/api/v1/namespaces/{cluster.namespace}/events"
         reasons = {event["reason"] for event in (await cluster.get(path))["items"]}

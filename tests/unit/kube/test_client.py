@@ -39,7 +39,6 @@ CALLS: list[tuple[Call, str, Json | None]] = [
     (lambda c: c.create_raw(ConfigMap, "default", {"metadata": {"name": "x"}}), f"POST {MAPS}",
      {"metadata": {"name": "x"}}),
     (lambda c: c.replace(MAP, subresource="scale"), f"PUT {MAPS}/a/scale", None),
-    (lambda c: c.replace_status(MAP), f"PUT {MAPS}/a/status", None),
     (lambda c: c.patch(ConfigMap, A, {"data": {"k": "w"}}), f"PATCH {MAPS}/a", {"data": {"k": "w"}}),
     (lambda c: c.patch(ConfigMap, A, {}, subresource="status"), f"PATCH {MAPS}/a/status", {}),
     (

@@ -8,21 +8,9 @@ import pytest
 
 from podwire.kube.clock import SystemClock, parse_rfc3339, rfc3339, rfc3339_micro
 from podwire.kube.codec import convert, decode, encode, key_of, owned_by, reference_to, to_dict
-from podwire.kube.names import ALPHABET, Key, parse_key, random_suffix
+from podwire.kube.names import ALPHABET, Key, random_suffix
 from podwire.kube.objects import KINDS, ConfigMap, Deployment, EndpointSlice, Object, Pod, Service
 from podwire.testing import build
-
-
-@pytest.mark.parametrize(
-    ("text", "key"),
-    [
-        ("shop/web", Key("shop", "web")),
-        ("web", Key("default", "web")),
-        ("/node-1", Key("", "node-1")),
-    ],
-)
-def test_keys(text: str, key: Key) -> None:
-    assert parse_key(text) == key
 
 
 def test_a_key_is_shown_as_kubectl_does() -> None:
