@@ -12,7 +12,7 @@ import random
 import socket
 import ssl
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from ipaddress import IPv4Address
 
@@ -154,7 +154,7 @@ async def _serving(
     kept: credentials.ClusterCertificates,
     api: socket.socket,
     control_plane_address: IPv4Address,
-) -> AsyncIterator[None]:
+) -> AsyncGenerator[None]:
     context = _tls(kept)
     inside = linux.socket_in(paths.NETNS / "router", socket.AF_INET, socket.SOCK_STREAM)
     inside.bind((str(control_plane_address), API_PORT))

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 PATH = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
 
@@ -120,13 +120,12 @@ def host_state() -> dict[str, Any]:
 
 def _lasting(shown: Any) -> Any:
     """Return what ip(8) shows without what counts down by itself (DHCP, router advertisements)."""
-    if isinstance(shown, list):
-        return [_lasting(one) for one in cast("list[Any]", shown)]
-    if not isinstance(shown, dict):
-        return shown
-    fields = cast("dict[str, Any]", shown)
     passing = ("valid_life_time", "preferred_life_time", "expires", "used", "confirmed", "updated")
-    return {key: _lasting(value) for key, value in fields.items() if key not in passing}
+    if type(shown) is list:
+        return [_lasting(one) for one in shown]
+    if type(shown) is dict:
+        return {key: _lasting(value) for key, value in shown.items() if key not in passing}
+    return shown
 
 
 def _mounts() -> list[str]:
