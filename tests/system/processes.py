@@ -102,7 +102,7 @@ def leftovers(cluster: str) -> list[str]:
 def host_state() -> dict[str, Any]:
     """Return what the host's network is made of: interfaces, addresses, routes, rules, switches."""
     state: dict[str, Any] = {
-        what: _lasting(json.loads(_printed("ip", "-json", *what.split()) or "[]"))
+        what: json.loads(_printed("ip", "-json", *what.split()) or "[]", object_hook=_lasting)
         for what in (
             "link",
             "address",
@@ -118,14 +118,10 @@ def host_state() -> dict[str, Any]:
     return state
 
 
-def _lasting(shown: Any) -> Any:
+def _lasting(fields: dict[str, Any]) -> dict[str, Any]:
     """Return what ip(8) shows without what counts down by itself (DHCP, router advertisements)."""
     passing = ("valid_life_time", "preferred_life_time", "expires", "used", "confirmed", "updated")
-    if type(shown) is list:
-        return [_lasting(one) for one in shown]
-    if type(shown) is dict:
-        return {key: _lasting(value) for key, value in shown.items() if key not in passing}
-    return shown
+    return {key: value for key, value in fields.items() if key not in passing}
 
 
 def _mounts() -> list[str]:

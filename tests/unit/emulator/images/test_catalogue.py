@@ -1,3 +1,5 @@
+from collections.abc import Mapping
+
 import pytest
 
 from podwire.emulator.images.catalogue import ImageError, names, normalise, resolve
@@ -32,8 +34,8 @@ def test_names_without_tag_digest_and_docker_hub(image: str, name: str) -> None:
     assert normalise(image) == name
 
 
-def runs(image: str, *, has: bool = False, **additions: list[str]) -> str:
-    found = resolve(image, additions, everything if has else nothing)
+def runs(image: str, added: Mapping[str, list[str]] | None = None, *, has: bool = False) -> str:
+    found = resolve(image, added or {}, everything if has else nothing)
     return " ".join((*found.entrypoint, "|", *found.command)).strip(" |") + f" ({found.says})"
 
 
@@ -85,11 +87,11 @@ def test_a_stand_in_keeps_its_port_whatever_arguments_replace_its_command() -> N
 
 
 def test_images_that_the_user_added_come_first() -> None:
-    assert runs("shop/cart:2", **{"shop/cart": ["cart", "--port", "80"]}) == (
+    assert runs("shop/cart:2", {"shop/cart": ["cart", "--port", "80"]}) == (
         "cart --port 80 (command cart (added))"
     )
-    assert runs("nginx", nginx=["mine"]) == "mine (command mine (added))"
-    assert runs("nginx:special", **{"nginx:special": ["that"]}) == "that (command that (added))"
+    assert runs("nginx", {"nginx": ["mine"]}) == "mine (command mine (added))"
+    assert runs("nginx:special", {"nginx:special": ["that"]}) == "that (command that (added))"
 
 
 def test_an_unknown_image_says_how_to_add_it() -> None:

@@ -11,7 +11,8 @@ from podwire.emulator.runtimes.runtime import PodRequest, PodSandbox, RuntimeFai
 
 POD = PodRequest("shop", "web", "uid-1", "web", host_network=False)
 SANDBOX = PodSandbox(POD, "f00d", IPv4Address("10.244.1.2"), netns="/run/netns/cni-f00d")
-NETWORK = {"cniVersion": "1.0.0", "name": "podwire", "plugins": [{"type": "podwire", "mtu": 1450}]}
+PLUGIN = {"type": "podwire", "mtu": 1450}
+NETWORK = {"cniVersion": "1.0.0", "name": "podwire", "plugins": [PLUGIN]}
 RESULT = {"cniVersion": "1.0.0", "ips": [{"address": "10.244.1.2/24"}]}
 
 
@@ -32,7 +33,7 @@ RESULT = {"cniVersion": "1.0.0", "ips": [{"address": "10.244.1.2/24"}]}
     ],
 )
 def test_what_stands_on_a_plugins_input(previous: dict[str, Any], expected: dict[str, Any]) -> None:
-    assert request(NETWORK, NETWORK["plugins"][0], previous) == expected  # type: ignore[arg-type]
+    assert request(NETWORK, PLUGIN, previous) == expected
 
 
 def test_a_plugins_parameters() -> None:
@@ -92,19 +93,19 @@ def test_the_hosts_top_level(tmp_path: Path) -> None:
     assert not is_there(str(tmp_path / "bin"))
 
 
-@pytest.mark.parametrize(
-    ("add", "drop", "names"),
-    [
-        ([], [], DEFAULT),
-        (["NET_ADMIN"], [], DEFAULT | {"NET_ADMIN"}),
-        (["CAP_NET_ADMIN"], ["net_raw"], (DEFAULT | {"NET_ADMIN"}) - {"NET_RAW"}),
-        ([], ["ALL"], set()),
-        (["NET_BIND_SERVICE"], ["ALL"], {"NET_BIND_SERVICE"}),
-        (["ALL"], [], set(NUMBERS)),
-        (["SYS_ADMIN"], [], DEFAULT),
-    ],
-)
-def test_capabilities(add: list[str], drop: list[str], names: set[str]) -> None:
+CAPABILITIES: list[tuple[list[str], list[str], frozenset[str]]] = [
+    ([], [], DEFAULT),
+    (["NET_ADMIN"], [], DEFAULT | {"NET_ADMIN"}),
+    (["CAP_NET_ADMIN"], ["net_raw"], (DEFAULT | {"NET_ADMIN"}) - {"NET_RAW"}),
+    ([], ["ALL"], frozenset()),
+    (["NET_BIND_SERVICE"], ["ALL"], frozenset({"NET_BIND_SERVICE"})),
+    (["ALL"], [], frozenset(NUMBERS)),
+    (["SYS_ADMIN"], [], DEFAULT),
+]
+
+
+@pytest.mark.parametrize(("add", "drop", "names"), CAPABILITIES)
+def test_capabilities(add: list[str], drop: list[str], names: frozenset[str]) -> None:
     assert kept(add, drop) == tuple(sorted(NUMBERS[name] for name in names))
 
 
