@@ -37,7 +37,8 @@ from podwire.emulator.kubelet.resolver import parse as parse_resolver
 from podwire.emulator.publish import publish
 from podwire.emulator.runtimes.netns import NetnsRuntime, NodePlace
 from podwire.emulator.sandbox import paths
-from podwire.emulator.sandbox.forks import Forks, Place, Program, StartError
+from podwire.emulator.sandbox.forks import Forks
+from podwire.emulator.sandbox.processes import Place, Program, StartError
 from podwire.emulator.sandbox.progress import Progress
 from podwire.emulator.topology import network_list
 from podwire.kube import credentials

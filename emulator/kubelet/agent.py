@@ -112,9 +112,9 @@ class ClusterAgent:
         """Start *command* in a container."""
         run = self._running(namespace, pod, container)
         if tty:
-            return await with_terminal(lambda slave: run.execute_tty(command, slave))
+            return await with_terminal(lambda slave: run.commands.execute_tty(command, slave))
         return await with_pipes(
-            lambda streams: run.execute(command, streams), stdin=stdin, stderr=stderr
+            lambda streams: run.commands.execute(command, streams), stdin=stdin, stderr=stderr
         )
 
     async def attach(

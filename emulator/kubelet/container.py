@@ -3,12 +3,12 @@
 import asyncio
 import os
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 
 from podwire.emulator.images.catalogue import Image, ImageError
 from podwire.emulator.kubelet import backoff
+from podwire.emulator.kubelet.commands import Commands
 from podwire.emulator.kubelet.context import NodeContext
 from podwire.emulator.kubelet.environment import MissingSourceError
 from podwire.emulator.kubelet.files import PodFiles
@@ -58,6 +58,7 @@ class ContainerRun:
         self.record = ContainerRecord(
             container.name, container.image, sidecar=init and container.restart_policy == "Always"
         )
+        self.commands = Commands(node.runtime, container.name)
         self.process: RunningProcess | None = None
         # Where to write for its standard input; with a tty, the terminal's master.
         self.stdin = -1
@@ -71,7 +72,6 @@ class ContainerRun:
         self._news = False
         self._woken = asyncio.Event()
         self._image: Image | None = None
-        self._request: ContainerRequest | None = None
         self._sandbox: PodSandbox | None = None
 
     async def run(self, sandbox: PodSandbox, files: PodFiles) -> None:
@@ -136,25 +136,6 @@ class ContainerRun:
             return given
         return os.dup(self.stdin) if self.container.stdin else None
 
-    async def execute(self, command: Sequence[str], streams: Streams) -> RunningProcess:
-        """Run *command* in the running container with its environment; raises RuntimeFailure."""
-        process, request = self._started_with()
-        wanted = replace(request, argv=tuple(command), tty=False)
-        return await self._node.runtime.execute(process, wanted, streams)
-
-    async def execute_tty(self, command: Sequence[str], terminal: int) -> RunningProcess:
-        """Run *command* with *terminal*, the slave end of a pty, as its terminal."""
-        process, request = self._started_with()
-        environ = {"TERM": "xterm", **request.environ}
-        wanted = replace(request, argv=tuple(command), environ=environ, tty=True)
-        streams = Streams(terminal, terminal, terminal)
-        return await self._node.runtime.execute(process, wanted, streams)
-
-    def _started_with(self) -> tuple[RunningProcess, ContainerRequest]:
-        if self.process is None or self._request is None:
-            raise RuntimeFailure("InternalError", f'container "{self.record.name}" is not running')
-        return self.process, self._request
-
     async def _once(self, sandbox: PodSandbox, files: PodFiles) -> int | None:
         """Start and wait; returns the exit status, or None if it could not start."""
         pod, container = self._pod(), self.container
@@ -181,7 +162,8 @@ class ContainerRun:
             reason = error.reason if isinstance(error, RuntimeFailure) else "CreateContainerError"
             self._cannot_start(reason, str(error), f"Error: {error}")
             return None
-        self._request, self.process = request, process
+        self.process = process
+        self.commands.begin(process, request)
         self.record.container_id = f"podwire://{os.urandom(32).hex()}"
         self.record.started_at = rfc3339(self._node.clock.now())
         self._event("Normal", "Started", f"Started container {self.record.name}")
@@ -191,6 +173,7 @@ class ContainerRun:
             # Gone already, unless we were cancelled or something failed.
             process.send_signal(signal.SIGKILL)
             self.process = None
+            self.commands.end()
             process.close()
             self._close_stdin()
 
@@ -253,7 +236,7 @@ class ContainerRun:
     async def _asked(self, probe: Probe) -> Outcome:
         assert self._sandbox is not None
         address = str(self._sandbox.address)
-        return await ask(probe, self.container, address, self._node.netns, self._output_of)
+        return await ask(probe, self.container, address, self._node.netns, self.commands.output_of)
 
     async def _kill(self, kind: str, probe: Probe) -> None:
         text = f"Container {self.record.name} failed {kind} probe, will be restarted"
@@ -279,22 +262,6 @@ class ContainerRun:
     async def _hook(self, handler: LifecycleHandler) -> bool:
         limit = self._pod().spec.termination_grace_period_seconds
         return await run_hook(handler, self._asked, limit)
-
-    async def _output_of(self, command: Sequence[str]) -> tuple[int, str]:
-        """Run *command* in the container: exit status and output; killed when we are cancelled."""
-        output = os.memfd_create("probe", os.MFD_CLOEXEC)
-        try:
-            process = await self.execute(command, Streams(-1, output, output))
-            try:
-                status = await process.wait()
-            finally:
-                process.send_signal(signal.SIGKILL)
-                process.close()
-            return status, os.pread(output, 4096, 0).decode(errors="replace")
-        except RuntimeFailure as error:
-            return 126, str(error)
-        finally:
-            os.close(output)
 
     async def _wait(self, seconds: float, *, for_news: bool) -> None:
         """Wait, but not longer than until we are to stop or, *for_news*, to look again."""

@@ -1,5 +1,6 @@
 """Commands on machines that are no pods: the nodes, the router, and `external`."""
 
+import asyncio
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +14,8 @@ from podwire.emulator.runtimes.mounts import Bind, root_file_system
 from podwire.emulator.runtimes.netns import is_there, kept_directories, read_host_root
 from podwire.emulator.runtimes.runtime import RunningProcess, RuntimeFailure, Streams
 from podwire.emulator.sandbox import paths
-from podwire.emulator.sandbox.forks import Forks, Place, Program, StartError
+from podwire.emulator.sandbox.forks import Forks
+from podwire.emulator.sandbox.processes import Place, Program, StartError
 
 Kind = Literal["node", "external", "router"]
 
@@ -34,6 +36,7 @@ class Hosts:
 
     def __init__(self, forks: Forks, hosts: Sequence[Host]) -> None:
         self._forks = forks
+        self._making = asyncio.Lock()
         self._hosts: Mapping[str, Host] = {host.name: host for host in hosts}
 
     def kinds(self) -> Sequence[tuple[str, Kind]]:
@@ -65,10 +68,7 @@ class Hosts:
         host = self._hosts.get(name)
         if host is None:
             raise AgentError(404, "NotFound", f"no host {name!r}; there are {list(self._hosts)}")
-        if not host.fds:
-            net = os.open(host.netns, os.O_RDONLY | os.O_CLOEXEC)
-            host.fds = [net, *await self._forks.namespaces(name)]
-        net, uts, ipc = host.fds
+        net, uts, ipc = await self._namespaces(host)
         mounts = root_file_system(
             read_host_root(Path("/")), host.binds, (), kept_directories(), is_there
         )
@@ -90,6 +90,17 @@ class Hosts:
             )
         except StartError as error:
             raise RuntimeFailure("InternalError", f"{command[0]}: {error}") from error
+
+    async def _namespaces(self, host: Host) -> list[int]:
+        """Return the descriptors of a host's namespaces, made when they are first needed."""
+        async with self._making:
+            if not host.fds:
+                try:
+                    made = await self._forks.namespaces(host.name)
+                    host.fds = [os.open(host.netns, os.O_RDONLY | os.O_CLOEXEC), *made]
+                except (StartError, OSError) as error:
+                    raise RuntimeFailure("InternalError", f"{host.name}: {error}") from error
+            return host.fds
 
 
 def node_files(name: str, cni_config: Path, resolver: str) -> list[Bind]:

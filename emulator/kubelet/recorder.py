@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from podwire.emulator.apiserver.agent import AgentError, CapturePoint, Instruction
-from podwire.emulator.sandbox.forks import Forks, Place, Process, Program, StartError
+from podwire.emulator.sandbox.forks import Forks
+from podwire.emulator.sandbox.processes import Place, Process, Program, StartError
 from podwire.emulator.trace.agent import Order, Point
 
 PATIENCE = 5.0

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from podwire.emulator.runtimes.runtime import PodSandbox, RuntimeFailure
-from podwire.emulator.sandbox.forks import Forks, Place, Program, StartError
+from podwire.emulator.sandbox.forks import Forks
+from podwire.emulator.sandbox.processes import Place, Program, StartError
 
 Json = dict[str, Any]
 

@@ -20,7 +20,8 @@ from podwire.emulator.runtimes.runtime import (
     Streams,
 )
 from podwire.emulator.sandbox import paths
-from podwire.emulator.sandbox.forks import Forks, Place, Process, Program, StartError
+from podwire.emulator.sandbox.forks import Forks
+from podwire.emulator.sandbox.processes import Place, Process, Program, StartError
 
 
 @dataclass(frozen=True, slots=True)

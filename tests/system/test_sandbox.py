@@ -21,7 +21,7 @@ from podwire.emulator.runtimes.runtime import (
     Streams,
 )
 from podwire.emulator.sandbox import paths
-from podwire.emulator.sandbox.forks import Place, Program
+from podwire.emulator.sandbox.processes import Place, Program
 from podwire.testing import inside
 
 pytestmark = pytest.mark.system

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from podwire.emulator.sandbox import forkserver
-from podwire.emulator.sandbox.forks import ForkChannel, Place, Program
+from podwire.emulator.sandbox.channel import ForkChannel
+from podwire.emulator.sandbox.processes import Place, Program
 
 
 class Server:
