@@ -54,9 +54,8 @@ def root_file_system(
     *kept* maps paths below the fresh directories to where the host's content is still reachable;
     *exists* tells whether the host has a path.
     """
-    # Shallow before deep, or a parent would hide its child.
-    binds = sorted((_led(bind, host.links) for bind in binds), key=_depth)
-    points = [*binds, *(_led(Bind(path, "", True), host.links) for path in directories)]
+    wanted = [*binds, *(Bind(path, "", is_directory=True) for path in directories)]
+    points = [_led(point, host.links) for point in wanted]
     tops = {_top(point.path) for point in points}
     new_tops = tops - set(host.directories) - set(host.links) - {*_FRESH, *_KERNEL, ""}
     steps = [
@@ -73,11 +72,17 @@ def root_file_system(
         *(Mount("directory", ROOT + path) for path in sorted(kept)),
         *(Mount("bind", ROOT + path, source) for path, source in sorted(kept.items())),
     ]
-    steps += _mount_points(sorted(points, key=_depth), host, exists)
-    for bind in binds:
-        steps.append(Mount("bind", ROOT + bind.path, bind.source))
-        if bind.read_only:
-            steps.append(Mount("read-only", ROOT + bind.path))
+    missing = [point for point in points if _is_missing(point, points, host, exists)]
+    steps += _overlays(missing, host, exists)
+    # A mount point is made just before it is used: it may lie in a volume mounted before.
+    for point in sorted(points, key=_depth):
+        if point in missing:
+            kind = "directory" if point.is_directory else "file"
+            steps.append(Mount(kind, ROOT + point.path))
+        if point.source:
+            steps.append(Mount("bind", ROOT + point.path, point.source))
+        if point.read_only:
+            steps.append(Mount("read-only", ROOT + point.path))
     steps.append(Mount("pivot", ROOT))
     return tuple(steps)
 
@@ -139,25 +144,34 @@ def _devices(exists: Callable[[str], bool]) -> list[Mount]:
     ]
 
 
-def _mount_points(
-    points: Sequence[Bind], host: HostRoot, exists: Callable[[str], bool]
+def _is_missing(
+    point: Bind, points: Sequence[Bind], host: HostRoot, exists: Callable[[str], bool]
+) -> bool:
+    """Tell whether a mount point has to be made, in the host's directories or in a volume."""
+    if any(other.source and _is_below(point.path, other.path) for other in points):
+        return True
+    return not _is_hosts(point, host) or not exists(point.path)
+
+
+def _overlays(
+    missing: Sequence[Bind], host: HostRoot, exists: Callable[[str], bool]
 ) -> list[Mount]:
-    """Return what makes every mount point exist; *points* are in order of depth."""
+    """Return the overlays in which mount points below the host's directories can be made."""
+    hosts = [point for point in missing if _is_hosts(point, host)]
+    # All overlays first, shallow before deep: nothing that is made later is hidden. Each directory
+    # needs its own, for without root only an overlay's top directory is ours to write in.
     steps: list[Mount] = []
-    hosts = [p for p in points if _top(p.path) in host.directories and _top(p.path) not in _FRESH]
-    missing = [point for point in hosts if not exists(point.path)]
-    ancestors = sorted({_ancestor(point.path, exists) for point in missing})
-    # One below another is a part of it; made after it, it would hide what is there.
-    overlaid: list[str] = []
-    for ancestor in ancestors:
-        if not any(_inside(ancestor, known) for known in overlaid):
-            steps += _overlay(ancestor, len(overlaid))
-            overlaid.append(ancestor)
-    for point in points:
-        if point not in hosts or point in missing:
-            kind = "directory" if point.is_directory else "file"
-            steps.append(Mount(kind, ROOT + point.path))
+    for number, ancestor in enumerate(sorted({_ancestor(p.path, exists) for p in hosts})):
+        steps += _overlay(ancestor, number)
     return steps
+
+
+def _is_hosts(point: Bind, host: HostRoot) -> bool:
+    return _top(point.path) in host.directories and _top(point.path) not in _FRESH
+
+
+def _is_below(path: str, directory: str) -> bool:
+    return path.startswith(directory.rstrip("/") + "/")
 
 
 def _ancestor(path: str, exists: Callable[[str], bool]) -> str:
@@ -179,10 +193,6 @@ def _led(bind: Bind, links: Mapping[str, str]) -> Bind:
 
 def _depth(bind: Bind) -> int:
     return bind.path.count("/")
-
-
-def _inside(path: str, directory: str) -> bool:
-    return path == directory or path.startswith(directory + "/")
 
 
 def _overlay(directory: str, number: int) -> list[Mount]:

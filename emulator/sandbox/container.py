@@ -177,7 +177,8 @@ def make_mount(wanted: Mount) -> None:
             # A link would lead out of the new root: /etc/resolv.conf often is one.
             if path.is_symlink():
                 path.unlink()
-            path.touch()
+            if not path.exists():
+                path.touch()
         case "link":
             Path(wanted.target).symlink_to(wanted.source)
         case "tmpfs":

@@ -131,3 +131,33 @@ spec:
     await cluster.ready("reader")
     shown = await cluster.pod("reader").exec("cat", f"{path}/key")
     assert shown.stdout == b"value"
+
+
+async def test_a_volume_appears_inside_another_one(cluster: Cluster) -> None:
+    await cluster.apply(
+        """
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: cm}
+data: {key: value}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: reader}
+spec:
+  terminationGracePeriodSeconds: 0
+  volumes: [{name: cm, configMap: {name: cm}}, {name: e, emptyDir: {}}]
+  containers:
+  - name: shell
+    image: busybox
+    command: [sleep, infinity]
+    volumeMounts:
+    - {name: cm, mountPath: /data/conf/key, subPath: key}
+    - {name: e, mountPath: /data}
+    - {name: cm, mountPath: /srv/e/conf}
+    - {name: e, mountPath: /srv/e}
+"""
+    )
+    await cluster.ready("reader")
+    shown = await cluster.pod("reader").exec("cat", "/data/conf/key", "/srv/e/conf/key")
+    assert shown.stdout == b"valuevalue"

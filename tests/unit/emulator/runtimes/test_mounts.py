@@ -79,7 +79,7 @@ def test_every_container_has_the_hosts_files_read_only_and_places_of_its_own() -
         # At the top, where the host has nothing.
         (
             [directory("/data/x"), file("/data/y")],
-            ["directory /data", "tmpfs /data", "directory /data/x", "file /data/y", "bind /data/x", "bind /data/y"],
+            ["directory /data", "tmpfs /data", "directory /data/x", "bind /data/x", "file /data/y", "bind /data/y"],
         ),
         # Below a directory of the host, which has no such place: an overlay makes it.
         (
@@ -88,22 +88,24 @@ def test_every_container_has_the_hosts_files_read_only_and_places_of_its_own() -
         ),
         (
             [directory("/usr/share/html/x"), directory("/etc/new")],
-            ["overlay /etc", "overlay /usr/share", "directory /etc/new", "directory /usr/share/html/x",
-             "bind /etc/new", "bind /usr/share/html/x"],
+            ["overlay /etc", "overlay /usr/share", "directory /etc/new", "bind /etc/new",
+             "directory /usr/share/html/x", "bind /usr/share/html/x"],
         ),
-        # Two below each other are one, made first; whichever was asked for first.
+        # Two below each other, the upper one first; whichever was asked for first.
         (
             [directory("/usr/share/a"), directory("/usr/x/y/z")],
-            ["overlay /usr", "directory /usr/share/a", "directory /usr/x/y/z", "bind /usr/share/a", "bind /usr/x/y/z"],
+            ["overlay /usr", "overlay /usr/share", "directory /usr/share/a", "bind /usr/share/a",
+             "directory /usr/x/y/z", "bind /usr/x/y/z"],
         ),
         (
             [directory("/usr/x/y/z"), directory("/usr/share/a")],
-            ["overlay /usr", "directory /usr/share/a", "directory /usr/x/y/z", "bind /usr/share/a", "bind /usr/x/y/z"],
+            ["overlay /usr", "overlay /usr/share", "directory /usr/share/a", "bind /usr/share/a",
+             "directory /usr/x/y/z", "bind /usr/x/y/z"],
         ),
         # A parent is mounted before its child.
         (
             [file("/srv/a/b"), directory("/srv")],
-            ["overlay /srv", "file /srv/a/b", "bind /srv", "bind /srv/a/b"],
+            ["overlay /srv", "bind /srv", "file /srv/a/b", "bind /srv/a/b"],
         ),
         # Through a link of the host's.
         ([file("/lib/x.so")], ["overlay /usr/lib", "file /usr/lib/x.so", "bind /usr/lib/x.so"]),
