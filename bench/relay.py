@@ -11,7 +11,7 @@ ratio; the goals are for the ratios' medians. "direct" is without a relay.
 Needs haproxy, wrk, iperf3, nginx, ip, nsenter and unshare; works as root and as an ordinary user
 who may make user namespaces. Everything runs in a PID namespace that ends with this program, so
 nothing is left behind however it ends. HAProxy has one thread, TCP mode, splice both ways, and
-larger pipes than by default (that is faster here).
+pipes as large as the proxy's.
 """
 
 import argparse
