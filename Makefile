@@ -24,6 +24,7 @@ lint: ## style, types and import contracts
 
 unit: ## tests without namespaces
 	@scripts/virtual-environment --dev
+	@scripts/system-packages
 	$(PYTEST) tests/unit tests/contract -q -n $(WORKERS)
 
 system: ## tests on real namespaces, with real clients

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import pytest
 
 from podwire.testing.cluster import Cluster
+from tests.needs import need
 from tests.system.conftest import CLIENT
-from tests.system.needs import need
 from tests.system.until import Json, items, until
 
 NAMES = """

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from podwire.testing.cluster import Cluster
+from tests.needs import need
 from tests.system.kubectl import Kubectl, versions
-from tests.system.needs import need
 from tests.system.until import containers, pod_path, until
 
 DEPLOYMENT = """

@@ -15,8 +15,8 @@ import pytest
 
 from podwire.kube.plain import Connection
 from podwire.testing.cluster import Cluster
+from tests.needs import need
 from tests.system.kubectl import Kubectl, matches, normalised, versions
-from tests.system.needs import need
 
 Json = dict[str, Any]
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.needs import need
 from tests.system import processes
 from tests.system.command_line import User
 from tests.system.conftest import WEB
-from tests.system.needs import need
 
 # --- what is there already -------------------------------------------------------------------------
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from podwire.testing.cluster import Cluster
+from tests.needs import need
 from tests.system.conftest import CLIENT, WEB
-from tests.system.needs import need
 
 HEADLESS = """
 apiVersion: v1

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tests.system.needs import lack, need
+from tests.needs import lack, need
 
 pytestmark = pytest.mark.system
 

@@ -16,13 +16,16 @@ from podwire.emulator.apiserver.server import ApiServer
 from podwire.emulator.apiserver.store import Store
 from podwire.kube.clock import SystemClock
 from podwire.testing.agent import FakeAgent
+from tests.needs import need
 
 KUBECTL = shutil.which("kubectl")
 SECONDS = 30
 
-pytestmark = pytest.mark.skipif(
-    KUBECTL is None, reason="no kubectl (1.30 or newer) on this machine"
-)
+
+@pytest.fixture(autouse=True)
+def _a_kubectl() -> None:
+    need("kubectl")
+
 
 CONFIG = """
 apiVersion: v1

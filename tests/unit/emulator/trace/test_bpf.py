@@ -1,17 +1,16 @@
-import shutil
-
 import pytest
 
 from podwire.emulator.trace.bpf import by_libpcap, by_tcpdump, compile_filter, load_libpcap
 from podwire.errors import MachineError, UsageError
+from tests.needs import lack, need
 
 FILTERS = ["tcp port 80", "host 10.244.1.5 and not port 53", "udp", "vlan and ip6"]
 
 
 def libpcap_and_tcpdump() -> None:
-    for what, found in (("libpcap", load_libpcap()), ("tcpdump", shutil.which("tcpdump"))):
-        if found is None:
-            pytest.skip(f"{what} is not installed")
+    need("tcpdump")
+    if load_libpcap() is None:
+        lack("libpcap is not installed")
 
 
 @pytest.mark.parametrize("expression", FILTERS)

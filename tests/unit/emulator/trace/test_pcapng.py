@@ -1,4 +1,3 @@
-import shutil
 import struct
 import subprocess
 from pathlib import Path
@@ -7,6 +6,7 @@ import pytest
 
 from podwire.emulator.trace import pcapng
 from podwire.emulator.trace.pcapng import Capture, Frame, Interface, Statistics
+from tests.needs import need
 
 FRAME = bytes.fromhex("ffffffffffff0200000000010806000108000604000102000000000a000000000000")
 
@@ -77,13 +77,11 @@ def test_the_other_byte_order_and_microseconds() -> None:
 
 
 def test_tshark_shows_names_comments_and_nanoseconds(tmp_path: Path) -> None:
-    tshark = shutil.which("tshark")
-    if tshark is None:
-        pytest.skip("tshark is not installed")
+    need("tshark")
     file = tmp_path / "x.pcapng"
     file.write_bytes(b"".join(pcapng.encode(CAPTURE)))
     fields = ["frame.interface_name", "frame.comment", "frame.time_epoch", "frame.len"]
-    command = [tshark, "-r", str(file), "-T", "fields"]
+    command = ["tshark", "-r", str(file), "-T", "fields"]
     for field in fields:
         command += ["-e", field]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
