@@ -23,6 +23,7 @@ from podwire.emulator.runtimes.runtime import (
     Streams,
 )
 from podwire.testing import inside
+from tests.needs import lack
 
 # So many pods the node's network holds here.
 ADDRESSES = 6
@@ -276,10 +277,8 @@ async def test_the_fake_runtime(scenario: Scenario) -> None:
 
 def test_the_netns_runtime() -> None:
     # All in one sandbox: each would cost the start of one.
-    lacking = inside.lacking()
-    if lacking and os.environ.get("CI") != "true":
-        pytest.skip(f"the netns runtime needs namespaces: {lacking}")
-    assert not lacking
+    if lacking := inside.lacking():
+        lack(f"the netns runtime needs namespaces: {lacking}")
     inside.play(every_scenario_on_the_netns_runtime)
 
 

@@ -4,8 +4,6 @@ Each refuted request has a confirmed twin: the same world without the damage.
 """
 
 import json
-import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.needs import lack, need
 
 pytestmark = pytest.mark.system
 
@@ -25,25 +25,12 @@ TO_ADDRESS = "http://10.96.14.7"
 World = Callable[..., dict[str, Any]]
 
 
-def lacking(what: str) -> None:
-    """Skip with the reason; on CI, where everything must be there, fail."""
-    if os.environ.get("CI") == "true":
-        pytest.fail(f"CI must have it: {what}")
-    pytest.skip(what)
-
-
-def need(*programs: str) -> None:
-    for program in programs:
-        if shutil.which(program) is None:
-            lacking(f"{program} is not installed")
-
-
 @pytest.fixture
 def world() -> World:
     need("unshare", "ip", "bridge", "curl", "getent")
     enter = ["unshare", "-Urnmp", "--fork", "--kill-child"]
     if subprocess.run([*enter, "true"], capture_output=True, check=False).returncode != 0:
-        lacking("user namespaces are not allowed here")
+        lack("user namespaces are not allowed here")
 
     def run(request: str | list[str] = "http://web-svc", **scenario: Any) -> dict[str, Any]:
         words = [request] if isinstance(request, str) else request
