@@ -15,7 +15,7 @@ from ipaddress import (
     IPv6Interface,
     IPv6Network,
 )
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 Address = IPv4Address | IPv6Address
 Interface = IPv4Interface | IPv6Interface
@@ -104,7 +104,8 @@ class AddRoute(NamedTuple):
 
     *local* makes every address of *destination* one of this machine (AnyIP). *onlink* says that the
     gateway is reachable though no address of the link covers it. *mtu*, *advmss*, *priority* and
-    *table* of 0 leave the kernel's default; *scope* None is worked out as `ip route` does.
+    *table* of 0 leave the kernel's default; *scope* None is worked out as `ip route` does. *source*
+    is the address that this machine's own packets take when they have none; it must be local.
     """
 
     destination: Network
@@ -117,6 +118,7 @@ class AddRoute(NamedTuple):
     priority: int = 0
     table: int = 0
     scope: int | None = None
+    source: Address | None = None
 
 
 class DeleteRoute(NamedTuple):
@@ -134,12 +136,59 @@ class AddNeighbour(NamedTuple):
     mac: str
 
 
+class DeleteNeighbour(NamedTuple):
+    """Forgets the neighbour *address*."""
+
+    link: str
+    address: Address
+
+
 class AddForwarding(NamedTuple):
     """A permanent forwarding entry of a VXLAN device: frames for *mac* go to the host *to*."""
 
     link: str
     mac: str
     to: IPv4Address
+
+
+class DeleteForwarding(NamedTuple):
+    """Forgets that *mac* is behind the host *to*."""
+
+    link: str
+    mac: str
+    to: IPv4Address
+
+
+RuleAction = Literal["lookup", "blackhole", "unreachable"]
+
+
+class Rule(NamedTuple):
+    """A rule of policy routing (IPv4). The lowest *priority* is asked first.
+
+    It is about packets that arrive on the link *arriving* (empty: any; what this machine sends
+    itself arrives on `lo`), for *to*, of the IP *protocol* (0: any). A lookup in *table* that finds
+    only a route of *suppress_prefix_length* bits or fewer counts as nothing found.
+    """
+
+    priority: int
+    action: RuleAction = "lookup"
+    table: int = 0
+    arriving: str = ""
+    to: IPv4Network | None = None
+    protocol: int = 0
+    suppress_prefix_length: int | None = None
+
+
+class AddRule(NamedTuple):
+    """A rule. The kernel refuses one that is there already (EEXIST)."""
+
+    rule: Rule
+
+
+class DeleteRule(NamedTuple):
+    """Removes the first rule that is as *rule* says."""
+
+    rule: Rule
 
 
 Change = (
@@ -154,7 +203,11 @@ Change = (
     | AddRoute
     | DeleteRoute
     | AddNeighbour
+    | DeleteNeighbour
     | AddForwarding
+    | DeleteForwarding
+    | AddRule
+    | DeleteRule
 )
 
 
@@ -179,10 +232,33 @@ def describe(change: Change) -> str:
             return f"delete address {change.address} of {change.link}"
         case AddRoute():
             via = f" via {change.gateway}" if change.gateway else ""
-            return f"add route {change.destination}{via} dev {change.link}"
+            source = f" src {change.source}" if change.source else ""
+            return f"add route {change.destination}{via} dev {change.link}{source}"
         case DeleteRoute():
             return f"delete route {change.destination} dev {change.link}"
         case AddNeighbour():
             return f"add neighbour {change.address} at {change.mac} dev {change.link}"
+        case DeleteNeighbour():
+            return f"delete neighbour {change.address} dev {change.link}"
         case AddForwarding():
             return f"add forwarding of {change.mac} to {change.to} dev {change.link}"
+        case DeleteForwarding():
+            return f"delete forwarding of {change.mac} to {change.to} dev {change.link}"
+        case AddRule():
+            return f"add rule {_rule(change.rule)}"
+        case DeleteRule():
+            return f"delete rule {_rule(change.rule)}"
+
+
+def _rule(rule: Rule) -> str:
+    words = [f"pref {rule.priority}"]
+    if rule.to is not None:
+        words.append(f"to {rule.to}")
+    if rule.arriving:
+        words.append(f"iif {rule.arriving}")
+    if rule.protocol:
+        words.append(f"ipproto {rule.protocol}")
+    words.append(f"lookup {rule.table}" if rule.action == "lookup" else rule.action)
+    if rule.suppress_prefix_length is not None:
+        words.append(f"suppress_prefixlength {rule.suppress_prefix_length}")
+    return " ".join(words)

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from podwire.cni import present
-from podwire.cni.changes import Change, describe
+from podwire.cni.changes import Change, Rule, describe
 from podwire.cni.namespace import entered
 from podwire.cni.rtnetlink import (
     AF_BRIDGE,
@@ -20,6 +20,7 @@ from podwire.cni.rtnetlink import (
     GET_LINK,
     GET_NEIGHBOUR,
     GET_ROUTE,
+    GET_RULE,
     IFLA_IFNAME,
     Message,
     attribute,
@@ -157,6 +158,11 @@ class Netlink:
         """Return the forwarding entries of all bridges and VXLAN devices of the namespace."""
         body = struct.pack("=BxxxiHBB", AF_BRIDGE, 0, 0, 0, 0)
         return self._dump(GET_NEIGHBOUR, body, present.neighbour)
+
+    def rules(self) -> tuple[Rule, ...]:
+        """Return the namespace's rules of policy routing (IPv4) that have an action of ours."""
+        found = self._dump(GET_RULE, struct.pack("=B11x", socket.AF_INET), present.rule)
+        return tuple(rule for rule in found if rule is not None)
 
     def transaction(self, messages: Iterable[Message]) -> None:
         """Send *messages* in one datagram; the one that asks for it (NLM_F_ACK) is waited for.

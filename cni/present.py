@@ -11,10 +11,11 @@ from ipaddress import (
 )
 from typing import NamedTuple
 
-from podwire.cni.changes import Address, Interface, Network
-from podwire.cni.rtnetlink import AF_BRIDGE, FAMILY, IFF_UP, ONLINK
+from podwire.cni.changes import Address, Interface, Network, Rule, RuleAction
+from podwire.cni.rtnetlink import AF_BRIDGE, FAMILY, IFF_UP, ONLINK, RULE_ACTIONS
 
 OPERSTATE_UP = 6
+_NOTHING = b"\xff\xff\xff\xff"  # a rule's suppress_prefixlength that suppresses nothing
 
 
 class Link(NamedTuple):
@@ -124,6 +125,25 @@ def neighbour(body: bytes) -> Neighbour:
         mac=_mac(found.get(2, b"")),
         permanent=bool(state & 0x80),
         forwarding=family == AF_BRIDGE,
+    )
+
+
+def rule(body: bytes) -> Rule | None:
+    """Read the body of an RTM_NEWRULE message; None if it has an action that we never use."""
+    _, length, _, _, table, action, _ = struct.unpack_from("=BBBBBxxBI", body)
+    words: dict[int, RuleAction] = {number: word for word, number in RULE_ACTIONS.items()}
+    if action not in words:
+        return None
+    found = dict(attributes(body, 12))
+    suppress = found.get(14, _NOTHING)
+    return Rule(
+        priority=_u32(found.get(6)),
+        action=words[action],
+        table=_u32(found.get(15)) or table,
+        arriving=_text(found.get(3, b"")),
+        to=IPv4Network((found[1], length)) if 1 in found else None,
+        protocol=found.get(22, b"\0")[0],
+        suppress_prefix_length=None if suppress == _NOTHING else _u32(suppress),
     )
 
 

@@ -13,15 +13,22 @@ from podwire.cni.changes import (
     AddBridge,
     AddForwarding,
     AddNeighbour,
+    Address,
     AddRoute,
+    AddRule,
     AddVeth,
     AddVxlan,
     Change,
     DeleteAddress,
+    DeleteForwarding,
     DeleteLink,
+    DeleteNeighbour,
     DeleteRoute,
+    DeleteRule,
     Interface,
     Network,
+    Rule,
+    RuleAction,
     SetHairpin,
     SetLink,
 )
@@ -32,6 +39,7 @@ NEW_LINK, DELETE_LINK, GET_LINK = 16, 17, 18
 NEW_ADDRESS, DELETE_ADDRESS, GET_ADDRESS = 20, 21, 22
 NEW_ROUTE, DELETE_ROUTE, GET_ROUTE = 24, 25, 26
 NEW_NEIGHBOUR, DELETE_NEIGHBOUR, GET_NEIGHBOUR = 28, 29, 30
+NEW_RULE, DELETE_RULE, GET_RULE = 32, 33, 34
 
 AF_BRIDGE = 7
 FAMILY = {4: 2, 6: 10}
@@ -40,6 +48,7 @@ ONLINK = 4
 SCOPE_LINK, SCOPE_HOST = 253, 254
 TABLE_MAIN, TABLE_LOCAL = 254, 255
 UNICAST, LOCAL = 1, 2
+RULE_ACTIONS: dict[RuleAction, int] = {"lookup": 1, "blackhole": 6, "unreachable": 7}
 NUD_PERMANENT = 0x80
 NTF_SELF = 2
 
@@ -94,20 +103,25 @@ def encode(change: Change, index_of: Lookup, namespace_of: Lookup) -> Message:
             body += attribute(_RTA_OIF, _u32(index_of(change.link)))
             return Message(DELETE_ROUTE, 0, body)
         case AddNeighbour():
-            head = _NEIGHBOUR.pack(
-                FAMILY[change.address.version], index_of(change.link), NUD_PERMANENT, 0, 0
-            )
-            body = head + attribute(_NDA_DST, change.address.packed)
+            body = _neighbour(change.address, index_of(change.link), NUD_PERMANENT)
             body += attribute(_NDA_LLADDR, mac_bytes(change.mac))
             return Message(NEW_NEIGHBOUR, CREATE | REPLACE, body)
+        case DeleteNeighbour():
+            return Message(
+                DELETE_NEIGHBOUR, 0, _neighbour(change.address, index_of(change.link), 0)
+            )
         case AddForwarding():
-            head = _NEIGHBOUR.pack(AF_BRIDGE, index_of(change.link), NUD_PERMANENT, NTF_SELF, 0)
-            body = head + attribute(_NDA_DST, change.to.packed)
-            body += attribute(_NDA_LLADDR, mac_bytes(change.mac))
             # Many hosts behind one MAC are allowed only for the all-zero MAC (flooding); of any
             # other MAC the kernel keeps one host, so the entry of before is replaced.
             how = APPEND if change.mac == "00:00:00:00:00:00" else REPLACE
-            return Message(NEW_NEIGHBOUR, CREATE | how, body)
+            return Message(NEW_NEIGHBOUR, CREATE | how, _forwarding(change, index_of(change.link)))
+        case DeleteForwarding():
+            return Message(DELETE_NEIGHBOUR, 0, _forwarding(change, index_of(change.link)))
+        case AddRule():
+            # Without EXCLUSIVE the kernel would add the same rule again and again.
+            return Message(NEW_RULE, CREATE | EXCLUSIVE, _rule(change.rule))
+        case DeleteRule():
+            return Message(DELETE_RULE, 0, _rule(change.rule))
 
 
 def attribute(kind: int, payload: bytes) -> bytes:
@@ -137,12 +151,16 @@ _IFLA_BRPORT_MODE = 4
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_BROADCAST = 1, 2, 4
 _NO_DUPLICATE_DETECTION = 2
 _RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PRIORITY, _RTA_METRICS, _RTA_TABLE = 1, 4, 5, 6, 8, 15
+_RTA_PREFSRC = 7
 _RTAX_MTU, _RTAX_ADVMSS = 2, 8
 _RTPROT_STATIC = 4
 _NDA_DST, _NDA_LLADDR = 1, 2
+_FRA_DST, _FRA_IIFNAME, _FRA_PRIORITY, _FRA_SUPPRESS_PREFIXLEN, _FRA_TABLE = 1, 3, 6, 14, 15
+_FRA_IP_PROTO = 22
 
 _ROUTE = struct.Struct("=BBBBBBB")
 _NEIGHBOUR = struct.Struct("=BxxxiHBB")
+_RULE = struct.Struct("=BBBBBxxBI")
 
 
 def _u32(value: int) -> bytes:
@@ -226,6 +244,8 @@ def _route(change: AddRoute, index: int) -> bytes:
     body += attribute(_RTA_TABLE, _u32(table))
     if change.gateway is not None:
         body += attribute(_RTA_GATEWAY, change.gateway.packed)
+    if change.source is not None:
+        body += attribute(_RTA_PREFSRC, change.source.packed)
     if change.priority:
         body += attribute(_RTA_PRIORITY, _u32(change.priority))
     metrics = b""
@@ -234,3 +254,35 @@ def _route(change: AddRoute, index: int) -> bytes:
     if change.advmss:
         metrics += attribute(_RTAX_ADVMSS, _u32(change.advmss))
     return body + (attribute(_RTA_METRICS, metrics) if metrics else b"")
+
+
+def _neighbour(address: Address, index: int, state: int) -> bytes:
+    head = _NEIGHBOUR.pack(FAMILY[address.version], index, state, 0, 0)
+    return head + attribute(_NDA_DST, address.packed)
+
+
+def _forwarding(change: AddForwarding | DeleteForwarding, index: int) -> bytes:
+    body = _NEIGHBOUR.pack(AF_BRIDGE, index, NUD_PERMANENT, NTF_SELF, 0)
+    body += attribute(_NDA_DST, change.to.packed)
+    return body + attribute(_NDA_LLADDR, mac_bytes(change.mac))
+
+
+def _rule(rule: Rule) -> bytes:
+    # struct fib_rule_hdr: family, bits of destination and source, TOS, table, action, flags.
+    to = rule.to
+    table = rule.table if rule.table < 256 else 0
+    body = _RULE.pack(
+        FAMILY[4], to.prefixlen if to else 0, 0, 0, table, RULE_ACTIONS[rule.action], 0
+    )
+    body += attribute(_FRA_PRIORITY, _u32(rule.priority))
+    if rule.table:
+        body += attribute(_FRA_TABLE, _u32(rule.table))
+    if to is not None:
+        body += attribute(_FRA_DST, to.network_address.packed)
+    if rule.arriving:
+        body += attribute(_FRA_IIFNAME, _text(rule.arriving))
+    if rule.protocol:
+        body += attribute(_FRA_IP_PROTO, bytes([rule.protocol]))
+    if rule.suppress_prefix_length is not None:
+        body += attribute(_FRA_SUPPRESS_PREFIXLEN, _u32(rule.suppress_prefix_length))
+    return body

@@ -111,9 +111,8 @@ class Informer(Generic[T]):
             self._objects.pop(key, None)
         else:
             self._objects[key] = new
-        if old is None and new is None:
-            return
-        if old and new and old.metadata.resource_version == new.metadata.resource_version:
+        # Not by revision alone: a server that has lost its store counts from the beginning again.
+        if old == new:
             return
         for changed in self._subscribers:
             try:

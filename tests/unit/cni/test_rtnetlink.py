@@ -1,6 +1,6 @@
 """Changes as bytes, against what the ip command of iproute2 sends, and what the kernel answers."""
 
-from ipaddress import ip_address, ip_interface, ip_network
+from ipaddress import IPv4Network, ip_address, ip_interface, ip_network
 
 import pytest
 
@@ -11,9 +11,14 @@ from podwire.cni.changes import (
     AddForwarding,
     AddNeighbour,
     AddRoute,
+    AddRule,
     AddVeth,
     Change,
+    DeleteForwarding,
     DeleteLink,
+    DeleteNeighbour,
+    DeleteRule,
+    Rule,
     SetLink,
     describe,
 )
@@ -42,6 +47,11 @@ def kind_and_flags(change: Change) -> tuple[int, int]:
         (AddNeighbour("eth0", ip_address("10.0.0.1"), "02:00:00:00:00:01"), 28, 0x500),
         (AddForwarding("flannel.1", "02:00:00:00:00:01", ip_address("10.0.0.1")), 28, 0x500),  # type: ignore[arg-type]
         (AddForwarding("flannel.1", "00:00:00:00:00:00", ip_address("10.0.0.1")), 28, 0xC00),  # type: ignore[arg-type]
+        (DeleteNeighbour("eth0", ip_address("10.0.0.1")), 29, 0),
+        (DeleteForwarding("flannel.1", "02:00:00:00:00:01", ip_address("10.0.0.1")), 29, 0),  # type: ignore[arg-type]
+        # Without EXCLUSIVE (0x200) the kernel takes the same rule twice.
+        (AddRule(Rule(10, table=255)), 32, 0x600),
+        (DeleteRule(Rule(10, table=255)), 33, 0),
     ],
 )
 def test_kinds(change: Change, kind: int, flags: int) -> None:
@@ -92,6 +102,61 @@ def test_route(change: AddRoute, head: str) -> None:
         assert route.table == change.table
 
 
+def test_preferred_source() -> None:
+    source = ip_address("10.244.1.1")
+    sent = body(AddRoute(ip_network("10.244.1.0/24"), "eth0", source=source))
+    assert dict(present.attributes(sent, 12))[7] == source.packed
+
+
+@pytest.mark.parametrize(
+    ("rule", "head", "words"),
+    [
+        # family, destination's length, source's, tos, table, action, flags
+        (Rule(10, table=255), "02000000ff000001 00000000", "pref 10 lookup 255"),
+        (Rule(0, table=255), "02000000ff000001 00000000", "pref 0 lookup 255"),
+        (
+            Rule(5, "blackhole", arriving="eth0", to=IPv4Network("10.96.0.0/12")),
+            "020c000000000006 00000000",
+            "pref 5 to 10.96.0.0/12 iif eth0 blackhole",
+        ),
+        (
+            Rule(6, "blackhole", to=IPv4Network("10.96.0.0/12"), protocol=1),
+            "020c000000000006 00000000",
+            "pref 6 to 10.96.0.0/12 ipproto 1 blackhole",
+        ),
+        (
+            Rule(100, table=254, arriving="eth1", suppress_prefix_length=0),
+            "02000000fe000001 00000000",
+            "pref 100 iif eth1 lookup 254 suppress_prefixlength 0",
+        ),
+        (
+            Rule(101, "unreachable", arriving="eth1"),
+            "0200000000000007 00000000",
+            "pref 101 iif eth1 unreachable",
+        ),
+        (Rule(7, table=1000), "0200000000000001 00000000", "pref 7 lookup 1000"),
+    ],
+)
+def test_rule(rule: Rule, head: str, words: str) -> None:
+    sent = body(AddRule(rule))
+    assert sent[:12] == bytes.fromhex(head)
+    assert body(DeleteRule(rule)) == sent
+    assert present.rule(sent) == rule
+    assert describe(AddRule(rule)) == f"add rule {words}"
+    assert describe(DeleteRule(rule)) == f"delete rule {words}"
+
+
+def test_what_the_kernel_says_of_a_rule_that_suppresses_nothing() -> None:
+    sent = body(AddRule(Rule(10, table=255))) + attribute(14, b"\xff\xff\xff\xff")
+    assert present.rule(sent) == Rule(10, table=255)
+
+
+def test_a_rule_with_an_action_that_is_not_ours() -> None:
+    sent = bytearray(body(AddRule(Rule(10, table=255))))
+    sent[7] = 2  # goto
+    assert present.rule(bytes(sent)) is None
+
+
 def test_neighbours() -> None:
     sent = body(AddNeighbour("flannel.1", ip_address("10.244.2.0"), "0e:58:0a:f4:02:00"))
     assert present.neighbour(sent) == present.Neighbour(
@@ -101,6 +166,12 @@ def test_neighbours() -> None:
     sent = body(AddForwarding("flannel.1", "0e:58:0a:f4:02:00", to))  # type: ignore[arg-type]
     assert present.neighbour(sent) == present.Neighbour(
         5, to, "0e:58:0a:f4:02:00", permanent=True, forwarding=True
+    )
+    removed = body(DeleteForwarding("flannel.1", "0e:58:0a:f4:02:00", to))  # type: ignore[arg-type]
+    assert removed == sent
+    removed = body(DeleteNeighbour("flannel.1", to))
+    assert present.neighbour(removed) == present.Neighbour(
+        5, to, "", permanent=False, forwarding=False
     )
 
 

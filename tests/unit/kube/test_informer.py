@@ -128,6 +128,20 @@ async def test_an_object_made_again_within_a_gap_is_seen_as_changed(server: Tiny
         assert world.seen.heard == ["+a@5", "~a@15"]
 
 
+async def test_another_server_counts_revisions_anew(server: TinyServer) -> None:
+    server.objects = [config_map("a", "5")]
+    async with informed(server) as world:
+        watch = await server.watch()
+        changed = config_map("a", "5")
+        changed["data"] = {"of": "another store"}
+        server.objects = [changed]
+        await watch.send("ERROR", GONE)
+        await world.seen.until("~a@5")
+        found = world.informer.get(Key("default", "a"))
+        assert found is not None
+        assert found.data == {"of": "another store"}
+
+
 async def test_a_server_that_refuses_is_asked_again(server: TinyServer) -> None:
     server.refusals.append((500, {"code": 500, "message": "not yet"}))
     server.refusals.append((403, {"code": 403, "reason": "Forbidden", "message": "no"}))
