@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,12 @@ _FIXTURES = ("podwire_cluster", "podwire_session_cluster")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the settings."""
+    parser.getgroup("podwire").addoption(
+        "--podwire-context",
+        metavar="CONTEXT",
+        help="use the cluster of this kubeconfig context (docker compose up: podwire-compose) "
+        "and start none; each test that wants a fresh cluster gets a fresh namespace of it",
+    )
     parser.addini("podwire_config", "what the clusters are made of: a file, as podwire up --config")
     parser.addini("podwire_nodes", "how many nodes, if there is no podwire_config", default="3")
     parser.addini("podwire_timeout", "seconds that a cluster may take to start", default="60")
@@ -37,7 +44,12 @@ def podwire_cluster(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Generator[Cluster, None, None]:
     """Give a cluster of its own to each test; it is gone afterwards."""
-    yield from _cluster(request, tmp_path_factory)
+    context = request.config.getoption("--podwire-context")
+    if context:
+        with _attached(str(context)) as cluster, cluster.fresh_namespace():
+            yield cluster
+    else:
+        yield from _cluster(request, tmp_path_factory)
 
 
 @pytest.fixture(scope="session")
@@ -45,7 +57,12 @@ def podwire_session_cluster(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Generator[Cluster, None, None]:
     """Give one cluster to all tests (of each xdist worker) that ask for it."""
-    yield from _cluster(request, tmp_path_factory)
+    context = request.config.getoption("--podwire-context")
+    if context:
+        with _attached(str(context)) as cluster:
+            yield cluster
+    else:
+        yield from _cluster(request, tmp_path_factory)
 
 
 def _cluster(
@@ -56,6 +73,18 @@ def _cluster(
         yield launched.cluster
     finally:
         launched.end()
+
+
+@contextmanager
+def _attached(context: str) -> Generator[Cluster, None, None]:
+    from podwire.errors import PodwireError  # noqa: PLC0415 - see the docstring
+    from podwire.testing.launch import attach  # noqa: PLC0415
+
+    try:
+        cluster = attach(context)
+    except PodwireError as error:
+        pytest.fail(str(error), pytrace=False)
+    yield cluster
 
 
 def _launched(config: pytest.Config, folder: Path) -> Launched:

@@ -5,8 +5,9 @@ The coroutines are blocking calls in threads, so one Cluster serves tests on any
 
 import asyncio
 import contextlib
+import uuid
 from collections import UserList
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,6 +121,23 @@ class Cluster:
         self.recordings = list[Packets]()
         self.traces = list[Trace]()
         self._applied = list[applying.Applied]()
+
+    @contextlib.contextmanager
+    def fresh_namespace(self) -> Generator[str, None, None]:
+        """Make a namespace that is the default one while the block runs, and is deleted then."""
+        before, name = self.namespace, f"test-{uuid.uuid4().hex[:8]}"
+        path = "/api/v1/namespaces"
+        with Connection(self.access) as connection:
+            connection.create(
+                path, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+            )
+        self.namespace = name
+        try:
+            yield name
+        finally:
+            self.namespace = before
+            with Connection(self.access) as connection:
+                connection.delete(f"{path}/{name}", {})
 
     async def apply(self, what: str | Path | Json) -> None:
         """Apply YAML text, a file or folder, or an object; raises ConfigError or ApiError."""

@@ -8,8 +8,10 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from podwire.emulator import kubeconfig as kubeconfigs
 from podwire.errors import MachineError, PodwireError, TimedOut
 from podwire.kube.config import load
+from podwire.kube.plain import Connection
 from podwire.testing.cluster import Cluster
 
 # The child holds our pipe: when this process dies, even by kill -9, its standard input ends, and
@@ -76,6 +78,18 @@ def launch(
         raise _error(status, log.read_text(encoding="utf-8"))
     access = load([kubeconfig], str(summary["context"]))
     return Launched(process, Cluster(name, access, kubeconfig), log)
+
+
+def attach(context: str) -> Cluster:
+    """Return the cluster of a context of $KUBECONFIG, which somebody else started and ends.
+
+    Raises UsageError when there is no such context, UnreachableError when nothing answers there.
+    """
+    files = kubeconfigs.all_paths(os.environ)
+    access = load(files, context)
+    with Connection(access) as connection:
+        connection.get("/version")
+    return Cluster(context.removeprefix("podwire-"), access, files[0])
 
 
 def _summary(process: "subprocess.Popen[str]") -> dict[str, Any] | None:

@@ -2,16 +2,17 @@
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any, cast
 
 from podwire.emulator import addons
 from podwire.emulator.trace import pcapng
+from podwire.emulator.trace.clients import Execution
 from podwire.emulator.trace.request import Request
 from podwire.emulator.trace.snapshot import Snapshot
-from podwire.emulator.trace.trace import Captured, Execution, Trace
+from podwire.emulator.trace.trace import Captured, Trace
 from podwire.emulator.trace.trace import trace as run_trace
 from podwire.emulator.trace.wiring import Wiring
 from podwire.kube import capture, places, stream
@@ -32,6 +33,12 @@ class ApiTarget:
 
     def __init__(self, access: Access) -> None:
         self._access = access
+        self._builtins = True
+
+    @property
+    def builtins(self) -> bool:
+        """Tell whether pods have the built-in client; as `wiring` has read."""
+        return self._builtins
 
     def capture(self, points: Sequence[str]) -> AbstractAsyncContextManager[Captured]:
         """Capture at *points* ("namespace/pod", a node, "external") while the block runs."""
@@ -76,16 +83,33 @@ class ApiTarget:
                 return cast("dict[str, str]", found.get("data") or {})
 
         data = await asyncio.to_thread(read)
-        if not data:
-            return Wiring()
-        return Wiring(
-            domain=data["domain"],
-            backend="host-gw" if data["backend"] == "host-gw" else "vxlan",
-            pods=IPv4Network(data["pods"]),
-            services=IPv4Network(data["services"]),
-            dns=IPv4Address(data["dns"]),
-            external=IPv4Address(data["external"]),
-        )
+        self._builtins = data.get("client") != "image"
+        return wired(data)
+
+
+def wired(data: Mapping[str, str]) -> Wiring:
+    """Return the wiring that the ConfigMap podwire-network describes; without one, the usual.
+
+    The keys bridge, underlay and tunnel name devices; "captures: nodes" says that pods need not
+    be captured, and "hint" how they can be; without "external" there is no such host.
+    """
+    usual = Wiring()
+    if not data:
+        return usual
+    external = data.get("external")
+    return Wiring(
+        domain=data["domain"],
+        backend="host-gw" if data["backend"] == "host-gw" else "vxlan",
+        pods=IPv4Network(data["pods"]),
+        services=IPv4Network(data["services"]),
+        dns=IPv4Address(data["dns"]),
+        external=IPv4Address(external) if external else None,
+        bridge=data.get("bridge") or usual.bridge,
+        tunnel=data.get("tunnel") or usual.tunnel,
+        underlay=data.get("underlay") or usual.underlay,
+        captures="nodes" if data.get("captures") == "nodes" else "pods",
+        hint=data.get("hint") or "",
+    )
 
 
 async def judged(access: Access, where: str, wanted: Request, *, limit: float) -> Trace:

@@ -1,7 +1,7 @@
 """Fixtures of the system tests: one cluster per worker, a namespace of its own per test."""
 
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -46,15 +46,10 @@ spec:
 
 
 @pytest.fixture
-async def cluster(podwire_session_cluster: Cluster) -> AsyncIterator[Cluster]:
+def cluster(podwire_session_cluster: Cluster) -> Iterator[Cluster]:
     """Give the worker's cluster, with a fresh namespace as its default one."""
-    shared = podwire_session_cluster
-    namespace = f"test-{uuid.uuid4().hex[:8]}"
-    await shared.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
-    shared.namespace = namespace
-    yield shared
-    await shared.call(lambda api: api.delete(f"/api/v1/namespaces/{namespace}", {}))
-    shared.namespace = "default"
+    with podwire_session_cluster.fresh_namespace():
+        yield podwire_session_cluster
 
 
 @pytest.fixture

@@ -42,11 +42,11 @@ def test_it(podwire_cluster):
 """
 
 
-def run(pytester: pytest.Pytester, test: str, *, ini: str = "") -> pytest.RunResult:
+def run(pytester: pytest.Pytester, test: str, *options: str, ini: str = "") -> pytest.RunResult:
     pytester.makeconftest(CONFTEST)
     pytester.makepyfile(test_shop=test)
     pytester.makeini(f"[pytest]\nasyncio_default_fixture_loop_scope = function\n{ini}")
-    return pytester.runpytest_subprocess("-p", "no:cacheprovider", "-p", "no:xdist")
+    return pytester.runpytest_subprocess("-p", "no:cacheprovider", "-p", "no:xdist", *options)
 
 
 def test_one_cluster_per_test_and_one_per_session(pytester: pytest.Pytester) -> None:
@@ -107,3 +107,13 @@ def test_a():
     pytester.makepyfile(test_a=test)
     pytester.makeini("[pytest]\nasyncio_default_fixture_loop_scope = function\n")
     pytester.runpytest_subprocess("-p", "no:cacheprovider").assert_outcomes(passed=1)
+
+
+def test_a_context_that_does_not_exist_fails_and_nothing_is_started(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(pytester.path / "kubeconfig"))
+    result = run(pytester, FAILS, "--podwire-context", "podwire-compose")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["there is no context 'podwire-compose' in *"])
+    assert not (pytester.path / "log").exists()
