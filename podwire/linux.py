@@ -13,6 +13,8 @@ from collections.abc import Collection, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
+from podwire import lending
+
 CLONE_NEWNS = 0x00020000
 CLONE_NEWUTS = 0x04000000
 CLONE_NEWIPC = 0x08000000
@@ -169,6 +171,8 @@ def network_namespace(path: str | Path) -> Generator[None]:
 
 
 def socket_in(path: str | Path, family: int, kind: int, protocol: int = 0) -> socket.socket:
-    """Return a socket that was opened in the network namespace at *path*."""
+    """Return a socket of the network namespace at *path*: its file, or its lender's Unix socket."""
+    if Path(path).is_socket():
+        return lending.borrow(path, family, kind, protocol).socket
     with network_namespace(path):
         return socket.socket(family, kind, protocol)

@@ -1,24 +1,73 @@
 """Talks to the capture agent, a process of its own that is started when it is first needed."""
 
 import asyncio
-from collections.abc import Sequence
+import sys
+from asyncio.subprocess import DEVNULL
+from asyncio.subprocess import Process as Child
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
+from typing import Protocol
 
 from podwire.emulator.apiserver.agent import AgentError, CapturePoint, Instruction
 from podwire.emulator.sandbox.forks import Forks
-from podwire.emulator.sandbox.processes import Place, Process, Program, StartError
+from podwire.emulator.sandbox.processes import Place, Program, StartError
 from podwire.emulator.trace.agent import Order, Point
 
 PATIENCE = 5.0
+_PROGRAM = "podwire.emulator.trace.agent"
+
+
+class Running(Protocol):
+    """A process that serves captures."""
+
+    @property
+    def running(self) -> bool:
+        """Tell whether it has not ended yet."""
+        ...
+
+
+Start = Callable[[Path], Awaitable[Running]]
+"""Starts an agent that will listen at that path; raises OSError or StartError."""
+
+
+def forked(forks: Forks) -> Start:
+    """Return how to start the agent in a sandbox, where it reaches namespaces by their files."""
+
+    async def start(path: Path) -> Running:
+        return await forks.fork(Program(("capture", str(path)), builtin="capture"), Place())
+
+    return start
+
+
+async def as_child(path: Path) -> Running:
+    """Start the agent as a child of this process; it ends with it.
+
+    It has no more rights than we have: what it captures must be lent to it (podwire.lending).
+    """
+    return _Child(
+        await asyncio.create_subprocess_exec(
+            sys.executable, "-P", "-m", _PROGRAM, str(path), stdin=DEVNULL
+        )
+    )
+
+
+class _Child:
+    def __init__(self, process: Child) -> None:
+        self._process = process
+
+    @property
+    def running(self) -> bool:
+        return self._process.returncode is None
 
 
 class CaptureAgent:
     """Starts captures; the agent is started again if it has ended."""
 
-    def __init__(self, forks: Forks, socket_path: Path) -> None:
-        self._forks = forks
+    def __init__(self, start: Start, socket_path: Path) -> None:
+        """Use *start* (`forked`, `as_child`) for an agent that listens at *socket_path*."""
+        self._start = start
         self._path = socket_path
-        self._process: Process | None = None
+        self._process: Running | None = None
         self._starting = asyncio.Lock()
 
     async def capture(
@@ -48,9 +97,7 @@ class CaptureAgent:
         async with self._starting:
             if self._process is None or not self._process.running:
                 self._path.unlink(missing_ok=True)
-                self._process = await self._forks.fork(
-                    Program(("capture", str(self._path)), builtin="capture"), Place()
-                )
+                self._process = await self._start(self._path)
         while True:
             try:
                 return await asyncio.open_unix_connection(str(self._path), limit=1 << 20)

@@ -22,17 +22,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from podwire import linux
 from podwire.emulator.trace import pcapng
 from podwire.emulator.trace.ring import (
     RETIRE_MS,
     Device,
     Instruction,
+    Opened,
     RawFrame,
     Ring,
+    is_lent,
     open_socket,
 )
 
 SOCKET_PATH = "/run/podwire/capture.sock"
+
+NOT_CAPTURED = "not captured: "
+"""Begins a comment of the file: then come the place and why."""
 
 _FRESH_NS = 1_000_000  # what is younger may not stand in its ring yet
 _AFTERMATH_NS = 10_000_000  # the goodbyes of what was captured still belong to it
@@ -45,7 +51,10 @@ _LONGEST_ORDER = 4 << 20
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A namespace to capture in, and the name under which its frames appear."""
+    """A place to capture at, and the name under which its frames appear.
+
+    *netns* is a namespace's file or a lender of its sockets (podwire.lending.Place).
+    """
 
     where: str
     netns: str
@@ -184,24 +193,31 @@ class _Session:
         self._numbers: dict[tuple[int, int], int] = {}
         self._counts: list[int] = []
         self._held: list[tuple[int, int, RawFrame]] = []
-        opened: list[tuple[socket.socket, tuple[Device, ...]]] = []
-        for point in order.points:
-            try:
-                opened.append(open_socket(point.netns))
-            except OSError as error:
-                # A pod may end while we come: the file says so, the rest is captured.
-                self._missing.append(f"not captured: {point.where}: {error.strerror}")
-                continue
-            self._points.append(point)
-        size = min(8 << 20, _RING_BUDGET // max(1, len(opened)))
-
-        def arm(sock: socket.socket) -> Ring:
-            return Ring(sock, size=size, snaplen=order.snaplen, program=order.filter)
-
+        opened: list[Opened] = []
         with ThreadPoolExecutor(max_workers=64) as threads:
-            self.rings = list(threads.map(arm, (sock for sock, _ in opened)))
-        for ring, (_, devices) in enumerate(opened):
-            for device in devices:
+            # Lenders may be slow, and should be so all at once; our own namespaces are not.
+            lent = {
+                point: threads.submit(open_socket, point.netns)
+                for point in order.points
+                if is_lent(point.netns)
+            }
+            for point in order.points:
+                try:
+                    borrowing = lent.get(point)
+                    opened.append(borrowing.result() if borrowing else open_socket(point.netns))
+                except OSError as error:
+                    # A pod may end while we come: the file says so, the rest is captured.
+                    self._missing.append(f"{NOT_CAPTURED}{point.where}: {error.strerror}")
+                    continue
+                self._points.append(point)
+            size = min(8 << 20, _RING_BUDGET // max(1, len(opened)))
+
+            def arm(found: Opened) -> Ring:
+                return Ring(found, size=size, snaplen=order.snaplen, program=order.filter)
+
+            self.rings = list(threads.map(arm, opened))
+        for ring, found in enumerate(opened):
+            for device in found.devices:
                 self._number(ring, device)
 
     @property
@@ -311,4 +327,5 @@ def _time(held: tuple[int, int, RawFrame]) -> int:
 
 
 if __name__ == "__main__":
+    linux.die_with_parent()
     sys.exit(main(sys.argv[1:], os.environ))

@@ -4,8 +4,8 @@ A `Route` is what must happen to one flow that a client opens: a leg to where th
 over, then one of several legs to a backend; or one leg, where no proxy is in between.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 from typing import Literal
 
@@ -22,12 +22,14 @@ Transport = Literal["TCP", "UDP"]
 class Place:
     """Where a packet must be seen: *device* if it shows there, else any interface of *where*.
 
-    *tunnelled* is strict: there it must be seen inside a VXLAN packet.
+    *tunnelled* is strict: there it must be seen inside a VXLAN packet. So is *stands_for*, a pod
+    that is not captured itself: the packet must be seen on the device that leads to it.
     """
 
     where: str
     device: str
     tunnelled: bool = False
+    stands_for: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,27 @@ def route(
     if owner is not None:
         return _to_node_port(snapshot, wiring, source, target, owner, address, port, protocol)
     return _direct(snapshot, wiring, source, target, port, protocol)
+
+
+def visible(route: Route, snapshot: Snapshot, wiring: Wiring, captured: Collection[str]) -> Route:
+    """Return *route* as seen where only the places *captured* are.
+
+    A pod that need not be captured is looked for on the device that leads to it. A leg that passes
+    no node is left as it is: nothing else can show it.
+    """
+    if wiring.captures == "pods":
+        return route
+
+    def seen(leg: Leg) -> Leg:
+        if all(snapshot.pod(place.where) for place in leg.places):
+            return leg
+        found = [_stand_in(place, snapshot, wiring, captured) for place in leg.places]
+        return replace(leg, places=tuple(_without_repetition(found)))
+
+    relay = route.relay
+    if relay is not None:
+        relay = replace(relay, legs=tuple((backend, seen(leg)) for backend, leg in relay.legs))
+    return replace(route, front=seen(route.front), relay=relay)
 
 
 def places_of(routes: Iterable[Route]) -> tuple[str, ...]:
@@ -255,7 +278,9 @@ def _between(wiring: Wiring, source: Location, target: Location) -> tuple[Place,
         if source.kind == "node" and target.kind == "node":
             return (start,)
         bridge = Place(source.node, wiring.bridge)
-        return (bridge, *end) if source.kind == "node" else (start, bridge, *end)
+        if source.kind == "node":
+            return (bridge, *end)
+        return (start, bridge, *end) if wiring.captures == "pods" else (start, *end)
     tunnelled = wiring.backend == "vxlan" and target.kind == "pod"
     begin = (_first(wiring, source),) if source.kind == "pod" else ()
     return (
@@ -269,6 +294,24 @@ def _between(wiring: Wiring, source: Location, target: Location) -> tuple[Place,
 def _leaving(wiring: Wiring, source: Location) -> tuple[Place, ...]:
     start = (_first(wiring, source),) if source.kind != "node" else ()
     return (*start, Place(source.node, wiring.underlay)) if source.node else start
+
+
+def _stand_in(place: Place, snapshot: Snapshot, wiring: Wiring, captured: Collection[str]) -> Place:
+    located = snapshot.location(place.where, wiring)
+    if place.where in captured or located is None or located.kind != "pod":
+        return place
+    return Place(located.node, wiring.bridge, stands_for=place.where)
+
+
+def _without_repetition(places: Iterable[Place]) -> list[Place]:
+    """Return *places* with each device once: as what it stands for, if it does."""
+    found: list[Place] = []
+    for place in places:
+        if not found or (found[-1].where, found[-1].device) != (place.where, place.device):
+            found.append(place)
+        elif place.stands_for:
+            found[-1] = place
+    return found
 
 
 def _first(wiring: Wiring, source: Location) -> Place:

@@ -5,7 +5,7 @@ the hop where the request died.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 from typing import Literal
 
@@ -62,9 +62,14 @@ class _Follower:
         self._hops: list[Hop] = []
         self._taken: list[Packet] = []
         self._blind: list[str] = []
+        self._not_captured: list[str] = []
 
     def finding(self) -> Finding:
         """Walk the whole way."""
+        found = self._walk()
+        return replace(found, not_captured=tuple(dict.fromkeys(self._not_captured)))
+
+    def _walk(self) -> Finding:
         front = self._route.front
         seen, lost = self._cross(front, self._opening)
         self._taken = seen
@@ -95,6 +100,8 @@ class _Follower:
                 f" ({flows}): which one was this request's cannot be told"
             )
             return Finding("inconclusive", tuple(self._hops), reason=reason)
+        if found is None and relay.node not in self._sightings.places:
+            return self._relayed_unseen(relay, seen[-1])
         if found is None:
             return self._not_relayed(relay, seen[-1])
         return self._relayed(relay, found)
@@ -107,6 +114,8 @@ class _Follower:
                 if self._snapshot.pod(place.where) or self._snapshot.node(place.where):
                     self._blind.append(place.where)
                 continue
+            if place.stands_for:
+                self._not_captured.append(place.stands_for)
             packet = self._sightings.opening_at(place, leg, opening)
             if packet is None and not seen and place.where == opening.where and not place.tunnelled:
                 packet = opening
@@ -223,6 +232,27 @@ class _Follower:
         )
         return self._stopped(last, reaction, reason)
 
+    def _relayed_unseen(self, relay: Relay, last: Packet) -> Finding:
+        """Judge a flow that the proxy took where nothing shows what it did with it."""
+        answers = self._sightings.answers(last.where, last.core.flow, last.time_ns)
+        if any(reply.core.payload for reply in answers):
+            reason = f"answered, but nothing was captured at {self._blind_places()}"
+            return Finding("inconclusive", tuple(self._hops), "answered", reason)
+        why = self._sightings.why.get(relay.node)
+        hop = Hop(
+            kind="missing",
+            leg=self._name,
+            where=relay.node,
+            interface="",
+            protocol=last.core.protocol,
+            src=f"{last.core.dst}:{last.core.dport}",
+            dst=f"{last.core.src}:{last.core.sport}",
+            summary="no answer",
+            expected="an answer",
+        )
+        reason = f"no answer came from {relay.node}" + (f", where {why}" if why else "")
+        return self._wrong(hop, "timed out", reason)
+
     def _not_relayed(self, relay: Relay, last: Packet) -> Finding:
         """Judge a flow that the proxy took and that no backend carried on."""
         tried = attempts(
@@ -315,7 +345,7 @@ class _Follower:
             pod = backend.pod if backend else self._route.backend.pod if self._route.backend else ""
             about = reasons.nothing_listens(self._snapshot, service, pod, leg.port)
             word = "RST" if leg.protocol == "TCP" else "ICMP port unreachable"
-            how = f"{last.where} {last.interface} got it and answered {word}"
+            how = f"{_end(leg, last)} got it and answered {word}"
             return self._stopped(last, reaction, f"{how}: {about}")
         arp = self._no_arp(address=str(leg.address))
         if reaction.kind in {"unreachable", "silent"} and arp is not None:
@@ -325,11 +355,11 @@ class _Follower:
             who = reasons.address_text(self._snapshot, error.src)
             return self._stopped(last, reaction, f"{leg} is unreachable: {error.icmp}, says {who}")
         if reaction.packet is None:
-            reason = f"{last.where} {last.interface} got the request to {leg} and did not answer"
+            reason = f"{_end(leg, last)} got the request to {leg} and did not answer"
             return self._stopped(last, reaction, reason)
-        return self._answered(seen, reaction.packet)
+        return self._answered(leg, seen, reaction.packet)
 
-    def _answered(self, seen: Sequence[Packet], reply: Packet) -> Finding:
+    def _answered(self, leg: Leg, seen: Sequence[Packet], reply: Packet) -> Finding:
         last = seen[-1]
         asks = bool(self._sightings.stream(self._opening.where, self._opening, "to"))
         if last.core.protocol == "TCP" and asks:
@@ -338,27 +368,29 @@ class _Follower:
                 self._hops.append(packet_hop(asked, self._name, expected="the request's bytes"))
             answer = self._data(last, last.core.flow.reversed())
             if answer is None:
-                return self._hung_up(last, asked)
+                return self._hung_up(leg, last, asked)
             reply = answer
         self._hops.append(packet_hop(reply, self._name, expected="an answer"))
         return self._home(seen, needs_data=bool(reply.core.payload))
 
-    def _hung_up(self, last: Packet, asked: Packet | None) -> Finding:
+    def _hung_up(self, leg: Leg, last: Packet, asked: Packet | None) -> Finding:
         flow = last.core.flow
         closing = _closing(self._sightings.answers(last.where, flow, last.time_ns))
         gave_up = _closing(self._sightings.of(last.where, flow))
         if gave_up and closing and gave_up[0].time_ns <= closing[0].time_ns:
             closing = []  # only a goodbye to a client that had left
         if asked is not None and closing:
-            reason = f"{last.where} closed the connection without an answer"
+            reason = f"{_end(leg, last, device=False)} closed the connection without an answer"
             return self._wrong(packet_hop(closing[0], self._name), "refused", reason)
         got = "got the request" if asked is not None else "accepted the connection"
-        reason = f"{last.where} {got} and did not answer in time"
+        reason = f"{_end(leg, last, device=False)} {got} and did not answer in time"
         return self._stopped(last, _Reaction("silent"), reason)
 
     def _data(self, at: Packet, flow: Flow) -> Packet | None:
         packets = self._sightings.of(at.where, flow)
-        return next((p for p in packets if p.core.payload and p.time_ns >= at.time_ns), None)
+        found = [p for p in packets if p.core.payload and p.time_ns >= at.time_ns]
+        # A node may see it on several interfaces: there, where the way ends.
+        return next((p for p in found if p.interface == at.interface), next(iter(found), None))
 
     def _home(self, seen: Sequence[Packet], *, needs_data: bool) -> Finding:
         """Check that the answer passed every place on its way back to the client."""
@@ -388,6 +420,14 @@ class _Follower:
         # Of a mere connect the client hears before the backend does.
         hops = sorted(self._hops, key=lambda hop: hop.time_ns)
         return Finding("confirmed", tuple(hops), "answered")
+
+
+def _end(leg: Leg, last: Packet, *, device: bool = True) -> str:
+    """Return who was the last to get a packet of *leg*."""
+    hidden = leg.places[-1].stands_for if leg.places else ""
+    if hidden and last.where == leg.places[-1].where:
+        return f"{hidden} (behind {last.where} {last.interface})"
+    return f"{last.where} {last.interface}" if device else last.where
 
 
 def _closing(packets: Sequence[Packet]) -> list[Packet]:

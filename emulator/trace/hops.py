@@ -37,7 +37,10 @@ class Hop:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """How one flow, or the whole request, went: *wrong* is the hop where it died."""
+    """How one flow, or the whole request, went: *wrong* is the hop where it died.
+
+    *not_captured* are pods on its way that were watched from their nodes only.
+    """
 
     word: Word
     hops: tuple[Hop, ...]
@@ -45,6 +48,7 @@ class Finding:
     reason: str = ""
     wrong: Hop | None = None
     status: int | None = None
+    not_captured: tuple[str, ...] = ()
 
 
 def packet_hop(

@@ -6,13 +6,15 @@ The proxy is never asked.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import Literal
 
 from podwire.emulator.trace.expect import Leg, Place
 from podwire.emulator.trace.frames import Flow, Packet
+from podwire.emulator.trace.snapshot import Location
+from podwire.emulator.trace.wiring import Wiring
 
 _COMPARED = 1 << 16  # bytes of each stream that are compared
 
@@ -33,11 +35,17 @@ class Ambiguous:
 
 
 class Sightings:
-    """All packets of a capture, by place and by flow. *places* are those that were captured."""
+    """All packets of a capture, by place and by flow. *places* are those that were captured.
 
-    def __init__(self, packets: Iterable[Packet], places: Iterable[str]) -> None:
+    *why* says of places that were not, as far as it is known, why not.
+    """
+
+    def __init__(
+        self, packets: Iterable[Packet], places: Iterable[str], why: Mapping[str, str] | None = None
+    ) -> None:
         self.packets = tuple(packets)
         self.places = frozenset(places)
+        self.why = dict(why or {})
         self._by_place: dict[str, list[Packet]] = defaultdict(list)
         self._by_flow: dict[tuple[str, Flow], list[Packet]] = defaultdict(list)
         for packet in self.packets:
@@ -47,6 +55,22 @@ class Sightings:
     def at(self, where: str) -> Sequence[Packet]:
         """Return the packets seen at a place, in order of time."""
         return self._by_place.get(where, ())
+
+    def sent_by(self, client: Location, wiring: Wiring) -> Sequence[Packet]:
+        """Return what a client sent, as first seen: at its own place or, failing that, its node."""
+        # On lo every packet is shown once, on its way in.
+        if client.where in self.places or client.kind != "pod" or wiring.captures == "pods":
+            packets = self.at(client.where)
+            return [p for p in packets if p.direction != "in" or p.interface == "lo"]
+        return [
+            p
+            for p in self.at(client.node)
+            if p.interface == wiring.bridge
+            and p.direction != "out"
+            and p.inner is None
+            and p.core.protocol != "ARP"  # that reaches every port of a switch, and goes nowhere
+            and p.core.src == client.address
+        ]
 
     def of(self, where: str, flow: Flow) -> Sequence[Packet]:
         """Return the packets of one direction of a flow at a place, in order of time."""
@@ -64,7 +88,7 @@ class Sightings:
                     return packet
             elif packet.interface == place.device and packet.inner is None:
                 return packet
-            elif found is None and packet.inner is None:
+            elif found is None and packet.inner is None and not place.stands_for:
                 found = packet
         return found
 
@@ -158,7 +182,7 @@ def _joined_datagram(
     proof = f"the same {len(core.payload)} bytes went out"
     flows: dict[Flow, Packet] = {}
     repeated_ns = 1 << 63
-    passed: set[str] = set()
+    passed = {front.interface} if front.where == node else set[str]()
     for packet in sightings.at(node):
         other = packet.core
         is_later = packet.time_ns > front.time_ns

@@ -12,7 +12,7 @@ from podwire.emulator.trace import reasons, resolve
 from podwire.emulator.trace.case import Case, candidates_of, literal
 from podwire.emulator.trace.choice import Outcome
 from podwire.emulator.trace.dnsmessage import DnsMessage
-from podwire.emulator.trace.expect import route
+from podwire.emulator.trace.expect import route, visible
 from podwire.emulator.trace.follow import follow
 from podwire.emulator.trace.frames import Packet
 from podwire.emulator.trace.hops import Finding, Hop, packet_hop
@@ -42,6 +42,7 @@ def look_up(case: Case, sightings: Sightings) -> Lookup:
     names = None if host is None else frozenset(candidates_of(case, host))
     questions = _questions(case, sightings, names)
     hops: list[Hop] = []
+    hidden: tuple[str, ...] = ()
     found: frozenset[IPv4Address] = frozenset()
     for number, (packet, question, answer) in enumerate(questions):
         message = answer.core.dns if answer is not None else None
@@ -54,16 +55,19 @@ def look_up(case: Case, sightings: Sightings) -> Lookup:
             walked = _ask(case, sightings, packet)
             if walked.word != "confirmed":
                 return Lookup(replace(walked, hops=(*hops, *walked.hops)))
+            hidden = walked.not_captured
             hops += [_answers(hop, answer, expected) for hop in walked.hops]
         else:
             hops.append(packet_hop(packet, "dns"))
             hops.append(packet_hop(answer, "dns", expected=expected))
         if not _fits(message, wanted):
-            return Lookup(_wrong_answer(case, hops, question, message, wanted))
+            wrong = _wrong_answer(case, hops, question, message, wanted)
+            return Lookup(replace(wrong, not_captured=hidden))
         found |= frozenset(message.addresses)
     if host is not None and questions and not found:
         return Lookup(_no_such_name(case, host, hops, [q.name for _, q, _ in questions]))
-    return Lookup(Finding("confirmed", tuple(hops), "answered"), found, bool(questions))
+    answered = Finding("confirmed", tuple(hops), "answered", not_captured=hidden)
+    return Lookup(answered, found, bool(questions))
 
 
 def _questions(case: Case, sightings: Sightings, names: frozenset[str] | None) -> list[_Question]:
@@ -72,8 +76,7 @@ def _questions(case: Case, sightings: Sightings, names: frozenset[str] | None) -
     Of a repeated question that is the last one before the answer; without an answer, the first.
     """
     found: dict[str, _Question] = {}
-    where = case.source.where
-    for packet in sightings.at(where):
+    for packet in sightings.sent_by(case.source, case.wiring):
         core = packet.core
         if core.protocol != "UDP" or core.dport != 53:
             continue
@@ -83,7 +86,7 @@ def _questions(case: Case, sightings: Sightings, names: frozenset[str] | None) -
         name = message.name.lower()
         if names is not None and name not in names:
             continue
-        answer = _answer_to(sightings, where, packet, message)
+        answer = _answer_to(sightings, packet, message)
         if name not in found or (answer is not None and _before_answer(packet, found[name])):
             found[name] = (packet, message, answer)
     return list(found.values())
@@ -94,10 +97,8 @@ def _before_answer(packet: Packet, known: _Question) -> bool:
     return known[2] is None or packet.time_ns < known[2].time_ns
 
 
-def _answer_to(
-    sightings: Sightings, where: str, packet: Packet, message: DnsMessage
-) -> Packet | None:
-    for reply in sightings.answers(where, packet.core.flow, packet.time_ns):
+def _answer_to(sightings: Sightings, packet: Packet, message: DnsMessage) -> Packet | None:
+    for reply in sightings.answers(packet.where, packet.core.flow, packet.time_ns):
         said = reply.core.dns
         if said is not None and said.is_answer and said.id == message.id and said.kind == "A":
             return reply
@@ -107,6 +108,7 @@ def _answer_to(
 def _ask(case: Case, sightings: Sightings, packet: Packet) -> Finding:
     core = packet.core
     path = route(case.snapshot, case.wiring, case.source, core.dst, core.dport, "UDP")
+    path = visible(path, case.snapshot, case.wiring, sightings.places)
     return follow(sightings, case.snapshot, path, packet, "dns")
 
 

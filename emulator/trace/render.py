@@ -12,7 +12,10 @@ WIDTH = 96
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What is shown of a trace. *pcap* is the capture's file, or empty if none was written."""
+    """What is shown of a trace. *pcap* is the capture's file, or empty if none was written.
+
+    *hint* says how places that were not captured can be.
+    """
 
     request: str
     source: str
@@ -22,6 +25,7 @@ class Shown:
     packets: int
     dropped: int
     pcap: str = ""
+    hint: str = ""
 
 
 def table(shown: Shown, width: int = WIDTH) -> str:
@@ -41,6 +45,9 @@ def table(shown: Shown, width: int = WIDTH) -> str:
         lines.append(f"{hop.index:>3}  {ms:>{ms_width}}  {place}  {packet}{mark}")
     if finding.reason:
         lines.append(f"  {'note' if finding.word == 'confirmed' else 'reason'}: {finding.reason}")
+    if finding.not_captured:
+        hint = f" ({shown.hint})" if shown.hint else ""
+        lines.append(f"  not captured: {', '.join(finding.not_captured)}{hint}")
     return "\n".join(line.rstrip() for line in lines)
 
 
@@ -66,6 +73,7 @@ def document(shown: Shown) -> dict[str, Any]:
         "packets": shown.packets,
         "interfaces": shown.interfaces,
         "dropped": shown.dropped,
+        "not_captured": list(finding.not_captured),
         "pcap": shown.pcap or None,
     }
 

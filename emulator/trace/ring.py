@@ -14,9 +14,10 @@ import socket
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
-from podwire import linux
+from podwire import lending, linux
 from podwire.emulator.trace.pcapng import LINKTYPE_ETHERNET, LINKTYPE_RAW
 
 Instruction = tuple[int, int, int, int]
@@ -30,6 +31,7 @@ _PACKET_RX_RING, _PACKET_STATISTICS, _PACKET_VERSION = 5, 6, 10
 _TPACKET_V3 = 2
 _SO_ATTACH_FILTER = 26
 _ETH_P_ALL = 3
+_ALL = 0  # in the place of an interface's index
 _SIOCGIFNAME, _SIOCGIFHWADDR = 0x8910, 0x8927
 _ARPHRD_ETHER, _ARPHRD_LOOPBACK = 1, 772
 _TP_STATUS_CSUMNOTREADY = 1 << 3
@@ -63,28 +65,56 @@ class Device:
     linktype: int
 
 
-def open_socket(namespace: str) -> tuple[socket.socket, tuple[Device, ...]]:
-    """Return a packet socket inside the namespace at that path, and the interfaces there.
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A packet socket that hears nothing yet, and the interfaces that it may hear.
 
-    The socket hears nothing yet. Changes this thread's namespace and back: call it where nothing
-    else runs. Raises OSError if the namespace is gone.
+    A *mirrored* one may hear only one, and hears its far end: what that sends comes in.
     """
-    with linux.network_namespace(namespace):
+
+    socket: socket.socket
+    devices: tuple[Device, ...]
+    mirrored: bool = False
+
+
+def is_lent(place: str) -> bool:
+    """Return whether a lender stands behind *place*: then to open a socket may take a second."""
+    wanted = lending.Place.parse(place)
+    return bool(wanted.mac) or Path(wanted.path).is_socket()
+
+
+def open_socket(place: str) -> Opened:
+    """Return a packet socket at *place*: a namespace's file, or a lender (podwire.lending.Place).
+
+    For a namespace this thread enters it and comes back: call it where nothing else runs. Raises
+    OSError if the namespace is gone or the lender refuses.
+    """
+    path, mac, address = lending.Place.parse(place)
+    if is_lent(place):
+        family, kind = socket.AF_PACKET, socket.SOCK_RAW
+        loan = lending.borrow(path, family, kind, mac=mac, address=address)
+        devices = tuple(_described(d.index, d.name, d.hardware) for d in loan.devices)
+        return Opened(loan.socket, devices, loan.mirrored)
+    with linux.network_namespace(path):
         # Protocol 0: the kernel delivers nothing until bind names one, so no frame from before the
         # filter can slip in.
         sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
         found = (device_of(sock, index) for index, _ in socket.if_nameindex())
-        return sock, tuple(device for device in found if device is not None)
+        return Opened(sock, tuple(device for device in found if device is not None))
 
 
 class Ring:
-    """An armed capture on all interfaces of a socket's namespace, later ones and lo included."""
+    """An armed capture on all interfaces of a socket's namespace, later ones and lo included.
+
+    A mirrored socket (`Opened`) hears only its one interface.
+    """
 
     def __init__(
-        self, sock: socket.socket, *, size: int, snaplen: int, program: Sequence[Instruction]
+        self, opened: Opened, *, size: int, snaplen: int, program: Sequence[Instruction]
     ) -> None:
-        """Arm *sock* with about *size* bytes of buffer; blocks for some milliseconds."""
-        self._socket = sock
+        """Arm the socket with about *size* bytes of buffer; blocks for some milliseconds."""
+        self._socket = sock = opened.socket
+        self._mirrored = opened.mirrored
         self._blocks = max(4, size // _BLOCK)
         self._next = 0
         self.received = 0
@@ -100,7 +130,7 @@ class Ring:
             sock.fileno(), length, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE
         )
         self._view = memoryview(self._memory)
-        _listen(sock)
+        _listen(sock, opened.devices[0].index if opened.mirrored else _ALL)
 
     def fileno(self) -> int:
         """Return the descriptor that becomes readable when a block is full or due."""
@@ -169,7 +199,7 @@ class Ring:
                         device,
                         bytes(view[start : start + captured]),
                         length,
-                        outgoing,
+                        outgoing != self._mirrored,
                         not status & _TP_STATUS_CSUMNOTREADY,
                     )
                 )
@@ -187,8 +217,11 @@ def device_of(sock: socket.socket, index: int) -> Device | None:
             return None
         raise
     (hardware,) = struct.unpack_from("=H", shown, 16)
+    return _described(index, raw.split(b"\0", 1)[0].decode(errors="replace"), hardware)
+
+
+def _described(index: int, name: str, hardware: int) -> Device:
     framed = hardware in {_ARPHRD_ETHER, _ARPHRD_LOOPBACK}
-    name = raw.split(b"\0", 1)[0].decode(errors="replace")
     return Device(index, name, LINKTYPE_ETHERNET if framed else LINKTYPE_RAW)
 
 
@@ -209,9 +242,10 @@ def _attach(sock: socket.socket, program: Sequence[Instruction]) -> None:
     sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, head)
 
 
-def _listen(sock: socket.socket) -> None:
+def _listen(sock: socket.socket, index: int) -> None:
     # Python's bind wants an interface name; index 0, all of them, can only be said in C.
-    address = struct.pack("=HHiHBB8s", socket.AF_PACKET, socket.htons(_ETH_P_ALL), 0, 0, 0, 0, b"")
+    protocol = socket.htons(_ETH_P_ALL)
+    address = struct.pack("=HHiHBB8s", socket.AF_PACKET, protocol, index, 0, 0, 0, b"")
     _check(_libc.bind(sock.fileno(), address, len(address)))
 
 

@@ -135,7 +135,8 @@ class Snapshot:
     def location(self, where: str, wiring: Wiring) -> Location | None:
         """Return the place named *where*: "namespace/pod", a node or "external"."""
         if where == EXTERNAL:
-            return Location("outside", EXTERNAL, wiring.external)
+            there = wiring.external
+            return Location("outside", EXTERNAL, there) if there is not None else None
         pod = self.pod(where)
         if pod is not None:
             return self._of_pod(pod)

@@ -5,45 +5,37 @@ the pytest plugin and tests with namespaces of their own.
 """
 
 import asyncio
-import json
 import time
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from podwire.emulator.trace import pcapng
+from podwire.emulator.trace.agent import NOT_CAPTURED
 from podwire.emulator.trace.case import Case, ClientReport, points
+from podwire.emulator.trace.clients import (
+    NOT_THERE,
+    Execution,
+    clients,
+    nothing_to_ask_with,
+    of_any,
+)
 from podwire.emulator.trace.comments import comments
 from podwire.emulator.trace.fetch import TIMED_OUT
 from podwire.emulator.trace.frames import Packet, packets
 from podwire.emulator.trace.hops import Finding, Hop
 from podwire.emulator.trace.join import Sightings
 from podwire.emulator.trace.render import Shown, rendered
-from podwire.emulator.trace.request import Command, Fetch, Request
-from podwire.emulator.trace.snapshot import Snapshot
+from podwire.emulator.trace.request import Command, Request
+from podwire.emulator.trace.snapshot import EXTERNAL, Snapshot
 from podwire.emulator.trace.verify import judge
 from podwire.emulator.trace.wiring import Wiring
 from podwire.errors import PodwireError, UsageError
 
-FETCH = "builtin:fetch"
-"""The first word of a command that means the built-in client (podwire.emulator.trace.fetch)."""
-
 EXIT_STATUS = {"confirmed": 0, "refuted": 1, "inconclusive": 2}
-
-_NOT_THERE = frozenset({126, 127, 128})  # what exec reports of a program that does not exist
-_CURL = "%{http_code} %{time_total} %{local_port}"
-
-
-@dataclass(frozen=True, slots=True)
-class Execution:
-    """How a command ended."""
-
-    exit_code: int
-    stdout: str = ""
-    stderr: str = ""
 
 
 class Captured(Protocol):
@@ -56,6 +48,11 @@ class Captured(Protocol):
 
 class TraceTarget(Protocol):
     """A cluster as a trace needs it."""
+
+    @property
+    def builtins(self) -> bool:
+        """Tell whether the built-in client (clients.FETCH) can be run in every pod."""
+        ...
 
     def capture(self, points: Sequence[str]) -> AbstractAsyncContextManager[Captured]:
         """Capture at *points* ("namespace/pod", a node, "external", "router") in the block.
@@ -183,6 +180,7 @@ class Trace:
             packets=len(self.capture.frames),
             dropped=self.capture.dropped,
             pcap=self.pcap,
+            hint=self.wiring.hint,
         )
 
 
@@ -203,6 +201,12 @@ async def trace(
     """
     before = await target.objects()
     place = before.location(source, wiring)
+    if place is None and source == EXTERNAL:
+        raise UsageError(
+            "this cluster has no external host\n"
+            "  trace from a pod; what this machine asks of a published port begins outside of the"
+            " cluster: podwire capture shows it"
+        )
     if place is None:
         raise UsageError(f"{source} is no pod with an address, no node and not external")
     case = Case(before, wiring, place, request, ClientReport())
@@ -213,7 +217,8 @@ async def trace(
     after = await target.objects()
     capture = recording.capture()
     case = replace(case, report=report)
-    sightings = Sightings(packets(capture), {i.where for i in capture.interfaces})
+    places = {interface.where for interface in capture.interfaces}
+    sightings = Sightings(packets(capture), places, _why_not(capture.comments))
     finding = judge(case, sightings, dropped=capture.dropped)
     if finding.word != "confirmed" and after != before:
         # Endpoints may have changed while the request was on its way: then both are right.
@@ -250,49 +255,19 @@ async def _run(
     if isinstance(request, Command):
         async with asyncio.timeout(limit):
             done = await target.exec(source, request.argv)
-        return done, ClientReport(done.exit_code, error=_last_line(done.stderr))
-    if isinstance(request, Fetch):
-        curl = [
-            "curl", "-sS", "-o", "/dev/null", "--noproxy", "*", "--max-time", f"{limit:g}",
-            "-w", _CURL, request.url,
-        ]  # fmt: skip
-        done = await target.exec(source, curl)
-        if done.exit_code not in _NOT_THERE:
-            return done, _of_curl(done)
-    done = await target.exec(source, [FETCH, "--timeout", f"{limit:g}", request.url])
-    return done, _of_fetch(done)
+        return done, of_any(done)
+    usable = clients(request, limit, builtins=target.builtins)
+    for client in usable:
+        done = await target.exec(source, client.argv)
+        if done.exit_code not in NOT_THERE:
+            return done, client.report(done)
+    raise nothing_to_ask_with(source, usable)
 
 
-def _of_curl(done: Execution) -> ClientReport:
-    words = done.stdout.split()
-    numbers = [int(word) if word.isdigit() else 0 for word in words]
-    return ClientReport(
-        exit_code=done.exit_code,
-        status=numbers[0] if numbers else 0,
-        local_port=numbers[2] if len(numbers) > 2 else 0,
-        timed_out=done.exit_code == TIMED_OUT,
-        error=_last_line(done.stderr),
-    )
-
-
-def _of_fetch(done: Execution) -> ClientReport:
-    try:
-        said: dict[str, Any] = json.loads(done.stdout)
-    except ValueError:
-        return ClientReport(done.exit_code, error=_last_line(done.stderr))
-    return ClientReport(
-        exit_code=done.exit_code,
-        status=int(said.get("status") or 0),
-        local_port=int(said.get("local_port") or 0),
-        timed_out=done.exit_code == TIMED_OUT,
-        error=str(said.get("error") or ""),
-    )
-
-
-def _last_line(text: str) -> str:
-    """Return the line in which a program says why it failed; curl goes on with advice."""
-    lines = text.strip().splitlines()
-    return next((line for line in lines if line.startswith("curl: (")), lines[-1] if lines else "")
+def _why_not(comments: Sequence[str]) -> dict[str, str]:
+    """Return which places a capture lacks, and why, from the comments of its agent."""
+    found = [text.removeprefix(NOT_CAPTURED) for text in comments if text.startswith(NOT_CAPTURED)]
+    return {where: why for where, _, why in (text.partition(": ") for text in found)}
 
 
 def _duration(finding: Finding, took_ns: int) -> int:

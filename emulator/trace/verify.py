@@ -4,12 +4,13 @@ Confirmed is said only of a request whose whole way was seen; of a capture that 
 nothing or can be read in two ways, nothing is concluded.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from ipaddress import IPv4Address
 
-from podwire.emulator.trace.case import Case, expected_addresses, said
-from podwire.emulator.trace.expect import Transport, route
+from podwire.emulator.trace.case import Case, expected_addresses, literal, said
+from podwire.emulator.trace.choice import Outcome
+from podwire.emulator.trace.expect import Transport, places_of, route, visible
 from podwire.emulator.trace.follow import follow
 from podwire.emulator.trace.frames import Packet
 from podwire.emulator.trace.hops import Finding, Hop
@@ -21,6 +22,9 @@ from podwire.emulator.trace.request import Command
 def judge(case: Case, sightings: Sightings, *, dropped: int) -> Finding:
     """Return the verdict on a request."""
     finding = _judge(case, sightings)
+    if case.source.where not in sightings.places and case.wiring.captures == "nodes":
+        watched = dict.fromkeys((case.source.where, *finding.not_captured))
+        finding = replace(finding, not_captured=tuple(watched))
     if dropped:
         known = f" (without that: {finding.word}; {finding.reason or 'every hop was seen'})"
         finding = replace(
@@ -30,24 +34,23 @@ def judge(case: Case, sightings: Sightings, *, dropped: int) -> Finding:
 
 
 def _judge(case: Case, sightings: Sightings) -> Finding:
-    where = case.source.where
-    if where not in sightings.places:
-        return Finding("inconclusive", (), reason=f"nothing was captured at {where}")
-    if not sightings.at(where):
-        return Finding("inconclusive", (), reason=f"{where} sent nothing at all{said(case)}")
+    blind = _blind(case, sightings)
+    if blind is not None:
+        return blind
     request = case.request
     lookup = look_up(case, sightings)
     if lookup.finding.word != "confirmed":
         return lookup.finding
     openings = _openings(case, sightings, lookup)
     if not openings:
-        return _nothing_opened(case, lookup)
+        return _nothing_opened(case, sightings, lookup)
     findings: list[Finding] = []
     for opening in openings:
         core = opening.core
         path = route(
             case.snapshot, case.wiring, case.source, core.dst, core.dport, _transport(core)
         )
+        path = visible(path, case.snapshot, case.wiring, sightings.places)
         finding = follow(sightings, case.snapshot, path, opening, "request")
         if finding.word == "confirmed":
             finding = _with_application(case, sightings, opening, finding)
@@ -55,9 +58,65 @@ def _judge(case: Case, sightings: Sightings) -> Finding:
     worst = next((f for f in findings if f.word != "confirmed"), findings[0])
     # Of a command all flows count; of a fetch with several attempts the last one decides.
     if isinstance(request, Command):
-        legs = (lookup.finding.hops, *(finding.hops for finding in findings))
-        return replace(worst, hops=in_order_of_time(legs))
-    return replace(findings[-1], hops=(*lookup.finding.hops, *findings[-1].hops))
+        parts = (lookup.finding, *findings)
+        hops = in_order_of_time([finding.hops for finding in parts])
+        return replace(worst, hops=hops, not_captured=_not_captured(parts))
+    last, parts = findings[-1], (lookup.finding, findings[-1])
+    hops = (*lookup.finding.hops, *last.hops)
+    return replace(last, hops=hops, not_captured=_not_captured(parts))
+
+
+def _not_captured(findings: Iterable[Finding]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(where for found in findings for where in found.not_captured))
+
+
+def _blind(case: Case, sightings: Sightings) -> Finding | None:
+    """Return what can be said if nothing of the client was seen; None if something was."""
+    source = case.source
+    where = source.where
+    if where in sightings.places:
+        if sightings.at(where):
+            return None
+        return Finding("inconclusive", (), reason=f"{where} sent nothing at all{said(case)}")
+    if source.kind != "pod" or case.wiring.captures == "pods":
+        return Finding("inconclusive", (), reason=f"nothing was captured at {where}")
+    if source.node in sightings.places:
+        if sightings.sent_by(source, case.wiring):
+            return None
+        reason = f"{source.node} saw nothing of {where}, which was not captured itself{said(case)}"
+        return Finding("inconclusive", (), reason=reason)
+    why = sightings.why.get(source.node)
+    reason = f"nothing was captured at {source.node}" + (f": {why}" if why else "")
+    if not (case.report.exit_code and _must_pass(case, source.node)):
+        return Finding("inconclusive", (), reason=reason)
+    # A node that runs lends its sockets. The request needed it, and the client says that it failed.
+    hop = Hop(
+        kind="missing",
+        leg="request",
+        where=source.node,
+        interface=case.wiring.bridge,
+        protocol="other",
+        src=str(source.address),
+        dst=str(case.request),
+        summary="the node does not work",
+        expected=f"all that {where} asks passes its node",
+    )
+    outcome: Outcome | None = "timed out" if case.report.timed_out else None
+    reason = f"{source.node} does not work: {reason}{said(case)}"
+    return Finding("refuted", (hop,), outcome, reason, hop)
+
+
+def _must_pass(case: Case, node: str) -> bool:
+    """Return whether the objects send the request, or the question for its name, past *node*."""
+    request = case.request
+    if isinstance(request, Command):
+        return False
+    address = literal(request.host)
+    # A name is asked of the DNS Service, which the node serves.
+    target, port = (case.wiring.dns, 53) if address is None else (address, request.port)
+    protocol = "UDP" if address is None else request.protocol
+    path = route(case.snapshot, case.wiring, case.source, target, port, protocol)
+    return node in places_of([path])
 
 
 def in_order_of_time(legs: Sequence[Sequence[Hop]]) -> tuple[Hop, ...]:
@@ -79,11 +138,9 @@ def _openings(case: Case, sightings: Sightings, lookup: Lookup) -> list[Packet]:
     request = case.request
     own = _client_addresses(case)
     found: dict[object, Packet] = {}
-    for packet in sightings.at(case.source.where):
+    for packet in sightings.sent_by(case.source, case.wiring):
         core = packet.core
-        # On lo every packet is shown once, on its way in.
-        came = packet.direction == "in" and packet.interface != "lo"
-        if came or packet.inner is not None or (own and core.src not in own):
+        if packet.inner is not None or (own and core.src not in own):
             continue
         if isinstance(request, Command):
             is_ours = core.opens or (core.protocol == "UDP" and core.dport != 53 and core.payload)
@@ -108,15 +165,21 @@ def _client_addresses(case: Case) -> frozenset[IPv4Address]:
     return frozenset({case.source.address})
 
 
-def _nothing_opened(case: Case, lookup: Lookup) -> Finding:
+def _nothing_opened(case: Case, sightings: Sightings, lookup: Lookup) -> Finding:
     request = case.request
+    where = case.source.where
+    hidden = where not in sightings.places
     if isinstance(request, Command):
         if lookup.asked:
             return lookup.finding
-        reason = f"{case.source.where} asked nothing and opened no connection{said(case)}"
+        reason = f"{where} asked nothing and opened no connection{said(case)}"
+        if hidden:
+            reason = f"{case.source.node} saw {where} open no connection{said(case)}"
         return Finding("inconclusive", lookup.finding.hops, reason=reason)
     target = f"{request.host}:{request.port}/{request.protocol}"
-    reason = f"{case.source.where} sent nothing to {target}{said(case)}"
+    reason = f"{where} sent nothing to {target}{said(case)}"
+    if hidden:
+        reason = f"{case.source.node} saw {where} send nothing to {target}{said(case)}"
     return Finding("inconclusive", lookup.finding.hops, reason=reason)
 
 

@@ -13,6 +13,10 @@ Reach = Literal["same node", "pod on another node", "host"]
 
 SourceAddress = Literal["bridge", "tunnel", "node"]
 
+Captures = Literal["pods", "nodes"]
+"""What is captured for sure. With "nodes" the pods hang on a switch outside of their nodes: their
+own interfaces may not be captured, and what two pods of a node say to each other passes no node."""
+
 
 @dataclass(frozen=True, slots=True)
 class Mode:
@@ -40,20 +44,26 @@ _DNS, _EXTERNAL = IPv4Address("10.96.0.10"), IPv4Address("203.0.113.10")
 
 @dataclass(frozen=True, slots=True)
 class Wiring:
-    """Names and ranges of the cluster's network."""
+    """Names and ranges of the cluster's network.
+
+    *bridge* is a node's device on the side of its pods. *external* is None where there is no such
+    host. *hint* says to a user how pods that are not captured can be.
+    """
 
     domain: str = "cluster.local"
     backend: Literal["vxlan", "host-gw"] = "vxlan"
     pods: IPv4Network = _PODS
     services: IPv4Network = _SERVICES
     dns: IPv4Address = _DNS
-    external: IPv4Address = _EXTERNAL
+    external: IPv4Address | None = _EXTERNAL
     mode: Mode = USERSPACE
     pod_device: str = "eth0"
     bridge: str = "cni0"
     tunnel: str = "flannel.1"
     underlay: str = "eth0"
     ndots: int = 5
+    captures: Captures = "pods"
+    hint: str = ""
 
     def own_address(
         self, which: SourceAddress, address: IPv4Address, pods: IPv4Network | None

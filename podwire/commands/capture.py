@@ -10,15 +10,16 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from podwire.commands import session
 from podwire.commands.output import note, number, say, say_json, say_table
-from podwire.errors import PodwireError, UsageError
+from podwire.errors import NotFound, PodwireError, UsageError
 from podwire.kube import places
 
 if TYPE_CHECKING:
     from podwire.kube.capture import Capture
+    from podwire.kube.config import Access
 
 EPILOG = """\
 examples:
@@ -61,7 +62,12 @@ def run(args: argparse.Namespace) -> int:
             raise UsageError("a capture is no text for a terminal\n  use -w FILE, or | wireshark")
         with Writer(name) as writer:
             everywhere = points or list(capture.points(connection))
-            running = capture.started(connection, everywhere, writer.write, program=program)
+            try:
+                running = capture.started(connection, everywhere, writer.write, program=program)
+            except NotFound as error:
+                if hint := _hint(access):
+                    raise PodwireError(f"{error.message}\n  {hint}") from error
+                raise
             where = ", ".join(args.place) or "all places"
             note(f"capturing at {where}; Ctrl-C ends it")
             try:
@@ -147,10 +153,23 @@ def _summary(args: argparse.Namespace, path: Path) -> None:
             }
         )
         return
+    for comment in found.comments:
+        note(comment)  # what could not be captured, and why
     say(
         f"wrote {path} ({len(found.interfaces)} interfaces, {busy} with packets; "
         f"{len(found.frames)} packets, {found.dropped} dropped)"
     )
+
+
+def _hint(access: Access) -> str:
+    """Return how this cluster's pods can be captured, where they are not always."""
+    from podwire.emulator import addons  # noqa: PLC0415 - for a mistake only
+    from podwire.kube.plain import Connection  # noqa: PLC0415
+
+    path = f"/api/v1/namespaces/{addons.NAMESPACE}/configmaps/{addons.NETWORK}"
+    with Connection(access) as connection:
+        found = connection.find(path) or {}
+    return str(cast("dict[str, Any]", found.get("data") or {}).get("hint") or "")
 
 
 def _program(expression: str) -> Sequence[tuple[int, int, int, int]]:

@@ -43,14 +43,15 @@ def access(args: argparse.Namespace) -> Access:
     """Return how to reach the cluster that --context, --name or the kubeconfig names.
 
     Without either option: the current context if it is one of Podwire's, else the only cluster
-    that runs, else the one called `podwire`. Raises NotRunning or UsageError.
+    that runs, else the one called `podwire`. --context X is also podwire-X if there is no X.
+    Raises NotRunning or UsageError.
     """
     files = paths(args)
     prune(files)
     if args.context:
         if args.name:
             raise UsageError("--name and --context exclude each other\n  --name X is podwire-X")
-        return _load(files, args.context)
+        return _of_context(args.context, files)
     return _of_cluster(cluster_name(args, files), files)
 
 
@@ -61,8 +62,9 @@ def cluster_name(args: argparse.Namespace, files: list[Path]) -> str:
     if args.context:
         return str(args.context).removeprefix("podwire-")
     running = anchor.running()
-    current = _current(files).removeprefix("podwire-")
-    if current in running:
+    context = _current(files)
+    current = context.removeprefix("podwire-")
+    if current in running or (current != context and not _is_kept_here(context, files)):
         return current
     return running[0] if len(running) == 1 else DEFAULT_NAME
 
@@ -87,11 +89,29 @@ def _current(files: list[Path]) -> str:
         return ""
 
 
+def _is_kept_here(context: str, files: list[Path]) -> bool:
+    """Tell whether `podwire up` keeps *context*: the only kind whose cluster has an anchor.
+
+    A cluster of `docker compose up` writes its own file, and whether it runs is not seen here.
+    """
+    return any(kubeconfig.is_kept(path, context) for path in files)
+
+
 def _mentions_us(path: Path) -> bool:
     try:
         return b"podwire-" in path.read_bytes()
     except OSError:
         return False
+
+
+def _of_context(name: str, files: list[Path]) -> Access:
+    try:
+        return _load(files, name)
+    except UsageError as error:
+        try:
+            return _load(files, kubeconfig.context_name(name))
+        except UsageError:
+            raise error from None
 
 
 def _of_cluster(name: str, files: list[Path]) -> Access:

@@ -1,7 +1,7 @@
 """Builders for tests of the judge: clusters and captured packets, each a line of text."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,6 +21,8 @@ from podwire.emulator.trace.snapshot import Snapshot
 from podwire.emulator.trace.verify import judge
 from podwire.emulator.trace.wiring import Wiring
 
+_WIRING = Wiring()
+_UNKNOWN: Mapping[str, str] = {}
 READY = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
 
 
@@ -292,17 +294,26 @@ class Bench:
         dropped: int = 0,
         blind: str = "",
         report: ClientReport | None = None,
+        wiring: Wiring = _WIRING,
+        why: Mapping[str, str] = _UNKNOWN,
     ) -> Finding:
-        """Judge *story* without the lines whose labels are in *without*, blind at one place."""
+        """Judge *story* without the lines whose labels are in *without*, blind at some places."""
         gone = without.split()
         known = {line.label for line in lines(story)}
         assert set(gone) <= known, f"no such lines: {set(gone) - known}"
         seen = [line for line in lines(story) if line.label not in gone]
         capture = capture_of(
-            (line for line in seen if line.place.split()[0] != blind), dropped=dropped
+            (line for line in seen if line.place.split()[0] not in blind.split()), dropped=dropped
         )
         return self.judge_capture(
-            capture, snapshot=snapshot, to=to, source=source, blind=blind, report=report
+            capture,
+            snapshot=snapshot,
+            to=to,
+            source=source,
+            blind=blind,
+            report=report,
+            wiring=wiring,
+            why=why,
         )
 
     def judge_capture(
@@ -314,12 +325,14 @@ class Bench:
         source: str = "default/client",
         blind: str = "",
         report: ClientReport | None = None,
+        wiring: Wiring = _WIRING,
+        why: Mapping[str, str] = _UNKNOWN,
     ) -> Finding:
-        case = self.case(snapshot, to=to, source=source)
+        case = self.case(snapshot, to=to, source=source, wiring=wiring)
         if report is not None:
             case = replace(case, report=report)
-        places = {i.where for i in capture.interfaces} - {blind}
-        sightings = Sightings(frames.packets(capture), places)
+        places = {i.where for i in capture.interfaces} - {*blind.split()}
+        sightings = Sightings(frames.packets(capture), places, why)
         return judge(case, sightings, dropped=capture.dropped)
 
     def case(
@@ -328,13 +341,14 @@ class Bench:
         *,
         to: str = "http://web-svc",
         source: str = "default/client",
+        wiring: Wiring = _WIRING,
     ) -> Case:
         found = snapshot or cluster()
-        place = found.location(source, Wiring())
+        place = found.location(source, wiring)
         assert place is not None
         words = tuple(to.split())
         request = Command(words) if len(words) > 1 else parse(to)
-        return Case(found, Wiring(), place, request, ClientReport())
+        return Case(found, wiring, place, request, ClientReport())
 
 
 @pytest.fixture

@@ -1,10 +1,12 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 from podwire.emulator.trace.render import Shown, rendered
+from podwire.emulator.trace.wiring import Wiring
 
 if TYPE_CHECKING:
     from tests.unit.emulator.trace.conftest import Bench
@@ -61,11 +63,22 @@ def test_table_of_a_refuted_request_marks_the_first_wrong_hop(bench: "Bench") ->
         {"without": "told.client"},
         {"dropped": 1},
         {"blind": "default/client"},
+        {"blind": "default/client", "wiring": Wiring(captures="nodes")},
     ],
 )
 def test_json_fits_the_published_schema(bench: "Bench", story: dict[str, Any]) -> None:
     document = json.loads(rendered(shown(bench, **story), "json"))
     assert list(faults(document, SCHEMA)) == []
+
+
+def test_places_that_were_not_captured_are_named(bench: "Bench") -> None:
+    story = shown(bench, blind="default/client", wiring=Wiring(captures="nodes"))
+    assert story.finding.word == "confirmed"
+    lines = rendered(replace(story, hint="say so"), "table").splitlines()
+    assert lines[-1] == "  not captured: default/client (say so)"
+    assert rendered(story, "table").splitlines()[-1] == "  not captured: default/client"
+    assert json.loads(rendered(story, "json"))["not_captured"] == ["default/client"]
+    assert json.loads(rendered(shown(bench), "json"))["not_captured"] == []
 
 
 def test_json_of_a_refuted_request(bench: "Bench") -> None:
