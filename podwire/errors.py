@@ -59,6 +59,14 @@ class UnreachableError(PodwireError):
     """The API server cannot be reached, or went away in the middle."""
 
 
+class EngineError(PodwireError):
+    """Docker Engine refused, in its own words; *status* is HTTP's, 0 if it went away."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
 class ApiError(PodwireError):
     """The API server refused; HTTP code and reason are those of its Status object."""
 

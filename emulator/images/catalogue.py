@@ -30,10 +30,21 @@ class Image:
     files: Mapping[str, str] = field(default_factory=dict[str, str])
     directories: tuple[str, ...] = ()
     stop_signal: int = _SIGTERM
+    directory: str = "/"
+    # What HOME is; empty: whatever runs the container finds it out.
+    home: str = "/tmp"
+    # UID, name, or UID:GID; empty is root.
+    user: str = ""
+    # What whoever runs the container knows the image by; empty: by its name.
+    identity: str = ""
 
 
 class ImageError(Exception):
-    """No such image here; the message says how to add it."""
+    """No such image here; *reason* is the CamelCase word for the container's status."""
+
+    def __init__(self, message: str, *, reason: str = "ErrImagePull") -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 NGINX_CONF = """\

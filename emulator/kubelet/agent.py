@@ -48,6 +48,7 @@ class ProcessSession:
         """Change the size of the tty; without one nothing happens."""
         if self.stdin == self.stdout:
             resize(self.stdout, columns, rows)
+            self._process.resize(columns, rows)
 
     def close(self) -> None:
         """Kill the process if it still runs."""
@@ -76,25 +77,19 @@ class AttachedSession:
         """Change the size of the container's terminal; without one nothing happens."""
         if self._run.container.tty and self._run.stdin >= 0:
             resize(self._run.stdin, columns, rows)
+            if self._run.process is not None:
+                self._run.process.resize(columns, rows)
 
     def close(self) -> None:
         """Leave the container alone."""
         self._leave()
 
 
-class ClusterAgent:
-    """All nodes of the cluster, as seen from the API server."""
+class PodAgent:
+    """The pods of *kubelets*, which may become more, as seen from the API server."""
 
-    def __init__(
-        self,
-        kubelets: Sequence[Kubelet],
-        hosts: Hosts,
-        recorder: CaptureAgent,
-        clock: Clock,
-    ) -> None:
+    def __init__(self, kubelets: Sequence[Kubelet], clock: Clock) -> None:
         self._kubelets = kubelets
-        self._hosts = hosts
-        self._recorder = recorder
         self._clock = clock
 
     async def exec(
@@ -110,7 +105,7 @@ class ClusterAgent:
         tty: bool,
     ) -> ProcessSession:
         """Start *command* in a container."""
-        run = self._running(namespace, pod, container)
+        run = self.running(namespace, pod, container)
         if tty:
             return await with_terminal(lambda slave: run.commands.execute_tty(command, slave))
         return await with_pipes(
@@ -121,7 +116,7 @@ class ClusterAgent:
         self, namespace: str, pod: str, container: str, *, stdin: bool, tty: bool
     ) -> AttachedSession:
         """Join a container's first process: what it prints from now on, and its input."""
-        run = self._running(namespace, pod, container)
+        run = self.running(namespace, pod, container)
         read, write = os.pipe2(os.O_CLOEXEC)
         transport, _protocol = await asyncio.get_running_loop().connect_write_pipe(
             asyncio.BaseProtocol, os.fdopen(write, "wb")
@@ -177,6 +172,67 @@ class ClusterAgent:
                 if selected(line, since):
                     yield line.shown(timestamps=options.timestamps)
 
+    def capture_points(self) -> Sequence[CapturePoint]:
+        """Return where packets of pods can be captured."""
+        return [
+            CapturePoint(
+                f"pod/{life.pod.metadata.namespace}/{life.pod.metadata.name}",
+                "pod",
+                life.sandbox.netns,
+                ("eth0",),
+            )
+            for kubelet in self._kubelets
+            for life in kubelet.lives()
+            if life.sandbox is not None and not life.sandbox.request.host_network
+        ]
+
+    def life(self, namespace: str, pod: str) -> PodLife | None:
+        """Return the life of a pod, or None."""
+        lives = (kubelet.life(Key(namespace, pod)) for kubelet in self._kubelets)
+        return next((life for life in lives if life is not None), None)
+
+    def running(self, namespace: str, pod: str, container: str) -> ContainerRun:
+        """Return a container whose process runs; raises AgentError."""
+        run = self._container(self._life(namespace, pod), container)
+        if run.process is None:
+            raise AgentError(
+                500,
+                "InternalError",
+                f'unable to upgrade connection: container not found ("{run.record.name}")',
+            )
+        return run
+
+    def _life(self, namespace: str, pod: str) -> PodLife:
+        life = self.life(namespace, pod)
+        if life is not None:
+            return life
+        raise AgentError(400, "BadRequest", f"pod {pod} does not have a host assigned")
+
+    def _container(self, life: PodLife, name: str) -> ContainerRun:
+        run = life.container(name)
+        if run is None:
+            raise AgentError(
+                400,
+                "BadRequest",
+                f"container {name} is not valid for pod {life.pod.metadata.name}",
+            )
+        return run
+
+
+class ClusterAgent(PodAgent):
+    """All nodes of the cluster, as seen from the API server."""
+
+    def __init__(
+        self,
+        kubelets: Sequence[Kubelet],
+        hosts: Hosts,
+        recorder: CaptureAgent,
+        clock: Clock,
+    ) -> None:
+        super().__init__(kubelets, clock)
+        self._hosts = hosts
+        self._recorder = recorder
+
     async def exec_host(
         self, name: str, command: Sequence[str], *, stdin: bool, tty: bool
     ) -> ProcessSession:
@@ -199,12 +255,7 @@ class ClusterAgent:
             )
             for name, kind in self._hosts.kinds()
         ]
-        for kubelet in self._kubelets:
-            for life in kubelet.lives():
-                if life.sandbox is not None and not life.sandbox.request.host_network:
-                    where = f"pod/{life.pod.metadata.namespace}/{life.pod.metadata.name}"
-                    points.append(CapturePoint(where, "pod", life.sandbox.netns, ("eth0",)))
-        return points
+        return [*points, *super().capture_points()]
 
     async def capture(
         self, points: Sequence[str], *, snaplen: int, filter_: Sequence[Instruction]
@@ -220,33 +271,6 @@ class ClusterAgent:
             )
         chosen = [known[point] for point in points] if points else list(known.values())
         return await self._recorder.capture(chosen, snaplen, filter_)
-
-    def _life(self, namespace: str, pod: str) -> PodLife:
-        for kubelet in self._kubelets:
-            life = kubelet.life(Key(namespace, pod))
-            if life is not None:
-                return life
-        raise AgentError(400, "BadRequest", f"pod {pod} does not have a host assigned")
-
-    def _container(self, life: PodLife, name: str) -> ContainerRun:
-        run = life.container(name)
-        if run is None:
-            raise AgentError(
-                400,
-                "BadRequest",
-                f"container {name} is not valid for pod {life.pod.metadata.name}",
-            )
-        return run
-
-    def _running(self, namespace: str, pod: str, container: str) -> ContainerRun:
-        run = self._container(self._life(namespace, pod), container)
-        if run.process is None:
-            raise AgentError(
-                500,
-                "InternalError",
-                f'unable to upgrade connection: container not found ("{run.record.name}")',
-            )
-        return run
 
 
 Start = Callable[[Streams], Awaitable[RunningProcess]]

@@ -18,7 +18,6 @@ from podwire.emulator.kubelet.lifecycle import end, run_hook
 from podwire.emulator.kubelet.logs import ContainerLog
 from podwire.emulator.kubelet.probes import Outcome, ask
 from podwire.emulator.kubelet.probing import Probed, watch_over
-from podwire.emulator.kubelet.status import ContainerRecord
 from podwire.emulator.kubelet.volumes import VolumeError
 from podwire.emulator.runtimes.runtime import (
     ContainerRequest,
@@ -29,6 +28,7 @@ from podwire.emulator.runtimes.runtime import (
 )
 from podwire.kube.clock import rfc3339
 from podwire.kube.objects import Container, LifecycleHandler, Pod, Probe
+from podwire.kube.podstatus import ContainerRecord
 
 # Seconds for a container's last words to come through after its end.
 _LAST_WORDS = 1.0
@@ -55,8 +55,14 @@ class ContainerRun:
         self._init = init
         uid = pod().metadata.uid
         self.log = ContainerLog(node.directory_of(uid) / "logs" / container.name, node.now_nano)
+        status = pod().status
+        known = (*status.init_container_statuses, *status.container_statuses)
         self.record = ContainerRecord(
-            container.name, container.image, sidecar=init and container.restart_policy == "Always"
+            container.name,
+            container.image,
+            sidecar=init and container.restart_policy == "Always",
+            # A kubelet that starts anew goes on counting.
+            restarts=next((s.restart_count for s in known if s.name == container.name), 0),
         )
         self.commands = Commands(node.runtime, container.name)
         self.process: RunningProcess | None = None
@@ -140,21 +146,29 @@ class ContainerRun:
         """Start and wait; returns the exit status, or None if it could not start."""
         pod, container = self._pod(), self.container
         try:
-            image = self._image = self._node.image(container.image)
+            # A kubelet that starts anew finds containers that run: nothing happens to them.
+            joins = await self._node.runtime.has(sandbox, container.name)
+            image = self._image = await self._node.images.image(
+                container.image,
+                "IfNotPresent" if joins else container.image_pull_policy,
+                lambda reason, message: None if joins else self._event("Normal", reason, message),
+            )
             request = request_of(
                 self._node, pod, container, image=image, sandbox=sandbox, files=files
             )
         except ImageError as error:
-            self._cannot_start("ErrImagePull", str(error), f"Failed to pull image: {error}")
+            pulled = error.reason == "ErrImagePull"
+            text = f'Failed to pull image "{container.image}"' if pulled else "Error"
+            self._cannot_start(error.reason, str(error), f"{text}: {error}")
             return None
         except (MissingSourceError, VolumeError) as error:
             self._cannot_start("CreateContainerConfigError", str(error), f"Error: {error}")
             return None
-        except OSError as error:
+        except (RuntimeFailure, OSError) as error:
             self._cannot_start("CreateContainerError", str(error), f"Error: {error}")
             return None
-        self._event("Normal", "Pulled", f'Container image "{container.image}" is {image.says}')
-        self._event("Normal", "Created", f"Created container: {self.record.name}")
+        if not joins:
+            self._event("Normal", "Created", f"Created container: {self.record.name}")
         try:
             process = await self._start(sandbox, request)
         except (RuntimeFailure, OSError) as error:
@@ -164,11 +178,13 @@ class ContainerRun:
             return None
         self.process = process
         self.commands.begin(process, request)
-        self.record.container_id = f"podwire://{os.urandom(32).hex()}"
+        self.record.image_id = image.identity
+        self.record.container_id = self._node.runtime.container_id(process)
         self.record.started_at = rfc3339(self._node.clock.now())
-        self._event("Normal", "Started", f"Started container {self.record.name}")
+        if not joins:
+            self._event("Normal", "Started", f"Started container {self.record.name}")
         try:
-            return await self._live(process)
+            return await self._live(process, joined=joins)
         finally:
             # Gone already, unless we were cancelled or something failed.
             process.send_signal(signal.SIGKILL)
@@ -193,9 +209,9 @@ class ContainerRun:
             for fd in {streams.stdin, streams.stdout, streams.stderr} - {-1}:
                 os.close(fd)
 
-    async def _live(self, process: RunningProcess) -> int:
+    async def _live(self, process: RunningProcess, *, joined: bool) -> int:
         async with asyncio.TaskGroup() as tasks:
-            beside = tasks.create_task(self._beside(process))
+            beside = tasks.create_task(self._beside(process, joined=joined))
             if self._stopping:  # it was told to while it started
                 process.send_signal(signal.SIGKILL)
             status = await process.wait()
@@ -205,13 +221,13 @@ class ContainerRun:
                 await self.log.drained()
         return status
 
-    async def _beside(self, process: RunningProcess) -> None:
+    async def _beside(self, process: RunningProcess, *, joined: bool) -> None:
         """Run what goes on beside a running container: the postStart hook, then the probes."""
         lifecycle = self.container.lifecycle
         # Until the hook is over the container does not count as running (Kubernetes docs,
         # "Container Lifecycle Hooks").
         hook = lifecycle.post_start if lifecycle is not None else None
-        if hook is not None and not await self._hook(hook):
+        if hook is not None and not joined and not await self._hook(hook):
             self._event("Warning", "FailedPostStartHook", "PostStartHook failed")
             self._event("Normal", "Killing", "FailedPostStartHook")
             await self._end(process, self._own_grace())

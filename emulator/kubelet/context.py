@@ -1,14 +1,13 @@
-"""What everything on one node shares: the runtime, copies of objects, the clock, the catalogue."""
+"""What everything on one node shares: the runtime, copies of objects, the clock, the images."""
 
 import base64
-import shutil
-from collections.abc import Mapping
+from collections.abc import Collection
 from ipaddress import IPv4Address
 from pathlib import Path
 
-import msgspec
-
-from podwire.emulator.images.catalogue import PATH, Image, resolve
+from podwire import __version__
+from podwire.emulator.images.source import Images
+from podwire.emulator.kubelet.catalogue_images import CatalogueImages
 from podwire.emulator.kubelet.environment import decoded, service_variables
 from podwire.emulator.kubelet.resolver import Resolver
 from podwire.emulator.runtimes.runtime import Runtime
@@ -18,9 +17,6 @@ from podwire.kube.events import EventRecorder
 from podwire.kube.informers import Informers
 from podwire.kube.names import Key
 from podwire.kube.objects import ConfigMap, Pod, Secret, Service
-
-# `podwire images add` writes here: name of the image -> its command, as a shell would split it.
-IMAGES = Key("kube-system", "podwire-images")
 
 
 class NodeContext:
@@ -41,7 +37,16 @@ class NodeContext:
         resolver: Resolver,
         cluster_dns: str,
         domain: str,
+        images: Images | None = None,
+        runtime_version: str = f"podwire://{__version__}",
+        honoured: Collection[str] = (),
     ) -> None:
+        """Take what the node has.
+
+        *netns* is a file, or the Unix socket of who lends the node's sockets. *images* are those of
+        the catalogue unless given, and *honoured* the fields of a securityContext that *runtime*
+        does as they say.
+        """
         self.name = name
         self.address = address
         self.netns = netns
@@ -51,6 +56,9 @@ class NodeContext:
         self.resolver = resolver
         self.cluster_dns = cluster_dns
         self.domain = domain
+        self.images = images or CatalogueImages(informers)
+        self.runtime_version = runtime_version
+        self.honoured = frozenset(honoured)
         self.pods = informers.of(Pod)
         self._pods_directory = pods
         self._recorder = recorder
@@ -87,15 +95,6 @@ class NodeContext:
             return self.name
         return (pod.spec.hostname or pod.metadata.name)[:63].rstrip("-.")
 
-    def image(self, name: str) -> Image:
-        """Return what an image runs; raises ImageError."""
-        return resolve(name, self.added_images(), lambda program: shutil.which(program, path=PATH))
-
-    def added_images(self) -> Mapping[str, tuple[str, ...]]:
-        """Return the images that the user added."""
-        found = self._config_maps.get(IMAGES)
-        return {} if found is None else images_in(found)
-
     def config_map(self, namespace: str, name: str) -> ConfigMap | None:
         """Return a ConfigMap, or None."""
         return self._config_maps.get(Key(namespace, name))
@@ -113,24 +112,3 @@ class NodeContext:
         return service_variables(
             self._services.all(), pod.metadata.namespace, links=pod.spec.enable_service_links
         )
-
-
-def images_in(config_map: ConfigMap) -> Mapping[str, tuple[str, ...]]:
-    """Return the images that a ConfigMap adds.
-
-    Image names hold characters that a key may not, so each value is JSON: {"image", "command"}.
-    """
-    images: dict[str, tuple[str, ...]] = {}
-    for text in config_map.data.values():
-        try:
-            entry = msgspec.json.decode(text, type=_Addition)
-        except msgspec.DecodeError:
-            continue
-        if entry.command:
-            images[entry.image] = tuple(entry.command)
-    return images
-
-
-class _Addition(msgspec.Struct):
-    image: str
-    command: list[str]

@@ -43,6 +43,9 @@ def write_volumes(node: NodeContext, pod: Pod) -> None:
         place.mkdir(parents=True, exist_ok=True)
         if files is not None:
             write(place, files)
+        else:
+            # As the kubelet's emptyDir: images run as all sorts of users.
+            place.chmod(0o777)
 
 
 def _write_etc(node: NodeContext, pod: Pod, address: str) -> list[Bind]:

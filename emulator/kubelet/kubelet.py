@@ -2,30 +2,36 @@
 
 import asyncio
 import logging
-import os
-import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from types import MappingProxyType
 
-from podwire import __version__
-from podwire.emulator.kubelet.context import IMAGES, NodeContext
+from podwire.emulator.kubelet.catalogue_images import IMAGES
+from podwire.emulator.kubelet.context import NodeContext
 from podwire.emulator.kubelet.lease import heartbeat
 from podwire.emulator.kubelet.pod import PodLife
 from podwire.errors import AlreadyExists
 from podwire.kube.informers import Informers
+from podwire.kube.mirror_pods import is_mirror
 from podwire.kube.names import Key
+from podwire.kube.node_object import node_object
 from podwire.kube.objects import ConfigMap, Node, Pod, Secret
 
 log = logging.getLogger(__name__)
 
-KUBELET_VERSION = "v1.32.0"
+_NONE: Mapping[str, str] = MappingProxyType({})
 
 
 class Kubelet:
     """Runs the pods of one node until cancelled."""
 
     def __init__(
-        self, context: NodeContext, informers: Informers, pod_cidr: str, labels: Mapping[str, str]
+        self,
+        context: NodeContext,
+        informers: Informers,
+        pod_cidr: str = "",
+        labels: Mapping[str, str] = _NONE,
     ) -> None:
+        """Without *pod_cidr* somebody else keeps the Node object."""
         self.context = context
         self._informers = informers
         self._pod_cidr = pod_cidr
@@ -44,7 +50,8 @@ class Kubelet:
 
     async def run(self) -> None:
         """Register the node and run its pods until cancelled."""
-        await self._register()
+        if self._pod_cidr:
+            await self._register()
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
             tasks.create_task(self.context.record_events())
@@ -59,7 +66,7 @@ class Kubelet:
             life = self._lives.get(old.metadata.uid)
             if life is not None:
                 life.forget()
-        if new is None or new.spec.node_name != self.context.name:
+        if new is None or new.spec.node_name != self.context.name or is_mirror(new):
             return
         life = self._lives.get(new.metadata.uid)
         if life is not None:
@@ -109,6 +116,7 @@ class Kubelet:
             self._pod_cidr,
             self._labels,
             self.context.now,
+            runtime=self.context.runtime_version,
         )
         try:
             await self.context.client.create_raw(Node, "", node)
@@ -122,63 +130,3 @@ class Kubelet:
 def _described(pod: Pod) -> tuple[Mapping[str, str], ...]:
     """Return what of a pod may change and be in its downwardAPI volumes."""
     return pod.metadata.labels, pod.metadata.annotations
-
-
-def node_object(
-    name: str, address: str, pod_cidr: str, labels: Mapping[str, str], now: Callable[[], str]
-) -> dict[str, object]:
-    """Return the Node that describes this machine as one node of the cluster."""
-    machine = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 1024
-    resources = {"cpu": str(os.cpu_count() or 1), "memory": f"{memory}Ki", "pods": "250"}
-    ready = {
-        "type": "Ready",
-        "status": "True",
-        "reason": "KubeletReady",
-        "message": "podwire's kubelet is posting ready status",
-        "lastHeartbeatTime": now(),
-        "lastTransitionTime": now(),
-    }
-    return {
-        "apiVersion": "v1",
-        "kind": "Node",
-        "metadata": {
-            "name": name,
-            "labels": {
-                "kubernetes.io/hostname": name,
-                "kubernetes.io/os": "linux",
-                "kubernetes.io/arch": machine,
-                **labels,
-            },
-        },
-        "spec": {"podCIDR": pod_cidr, "podCIDRs": [pod_cidr]},
-        "status": {
-            "capacity": resources,
-            "allocatable": resources,
-            "conditions": [ready],
-            "addresses": [
-                {"type": "InternalIP", "address": address},
-                {"type": "Hostname", "address": name},
-            ],
-            "nodeInfo": {
-                "kubeletVersion": KUBELET_VERSION,
-                "kubeProxyVersion": KUBELET_VERSION,
-                "containerRuntimeVersion": f"podwire://{__version__}",
-                "kernelVersion": platform.release(),
-                "osImage": os_image(),
-                "operatingSystem": "linux",
-                "architecture": machine,
-                "machineID": "",
-                "systemUUID": "",
-                "bootID": "",
-            },
-        },
-    }
-
-
-def os_image() -> str:
-    """Return what this machine calls its operating system."""
-    try:
-        return platform.freedesktop_os_release().get("PRETTY_NAME", "Linux")
-    except OSError:
-        return "Linux"

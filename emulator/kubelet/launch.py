@@ -7,12 +7,12 @@ from podwire.emulator.images.catalogue import PATH, Image
 from podwire.emulator.kubelet.context import NodeContext
 from podwire.emulator.kubelet.environment import MissingSourceError, command_line, environment
 from podwire.emulator.kubelet.files import PodFiles
-from podwire.emulator.kubelet.status import with_addresses
 from podwire.emulator.kubelet.volumes import binds_of
-from podwire.emulator.runtimes.capabilities import kept
+from podwire.emulator.runtimes.capabilities import asked, kept
 from podwire.emulator.runtimes.mounts import Bind
 from podwire.emulator.runtimes.runtime import ContainerRequest, PodSandbox
 from podwire.kube.objects import Container, Pod
+from podwire.kube.podstatus import with_addresses
 
 
 def request_of(
@@ -30,7 +30,8 @@ def request_of(
     """
     # The downward API tells the addresses at once, not when the status has been written.
     pod = with_addresses(pod, str(sandbox.address), str(node.address))
-    base = {"PATH": PATH, "HOSTNAME": node.hostname(pod), "HOME": "/tmp"}
+    base = {"PATH": PATH, "HOSTNAME": node.hostname(pod)}
+    base |= {"HOME": image.home} if image.home else {}
     base |= {"TERM": "xterm"} if container.tty else {}
     namespace = pod.metadata.namespace
     environ = environment(
@@ -43,8 +44,9 @@ def request_of(
     argv = command_line(container, image.entrypoint, image.command, environ)
     if not argv:
         raise MissingSourceError("no command specified")
+    named: dict[str, list[str]] = container.security_context.get("capabilities") or {}
     own = (*files.common, *binds_of(container, pod, files.volumes))
-    directory = container.working_dir or "/"
+    directory = container.working_dir or image.directory
     return ContainerRequest(
         container.name,
         argv,
@@ -54,13 +56,23 @@ def request_of(
         # Container runtimes make a working directory that is not there.
         directories=(*image.directories, *([directory] if directory != "/" else [])),
         tty=container.tty,
-        capabilities=_capabilities(container),
+        capabilities=kept(named.get("add") or (), named.get("drop") or ()),
+        asked=asked(named.get("add") or ()),
+        image=image.name,
+        user=user_of(pod, container, image),
+        read_only=bool(container.security_context.get("readOnlyRootFilesystem")),
     )
 
 
-def _capabilities(container: Container) -> tuple[int, ...]:
-    asked: dict[str, list[str]] = container.security_context.get("capabilities") or {}
-    return kept(asked.get("add") or (), asked.get("drop") or ())
+def user_of(pod: Pod, container: Container, image: Image) -> str:
+    """Return UID[:GID] as the container, else the pod, else the image has it; empty is root."""
+    context = {**pod.spec.security_context, **container.security_context}
+    user, group = context.get("runAsUser"), context.get("runAsGroup")
+    if user is None and group is None:
+        return image.user
+    if user is None:
+        user = image.user.partition(":")[0] or 0
+    return f"{user}" if group is None else f"{user}:{group}"
 
 
 def _image_files(image: Image, place: Path, own: Sequence[Bind]) -> list[Bind]:

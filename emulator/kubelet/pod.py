@@ -9,13 +9,13 @@ from podwire.emulator.kubelet.container import ContainerRun
 from podwire.emulator.kubelet.context import NodeContext
 from podwire.emulator.kubelet.files import PodFiles, make_files, write_volumes
 from podwire.emulator.kubelet.grace import Grace
-from podwire.emulator.kubelet.status import status_of
 from podwire.emulator.kubelet.unsupported import unsupported
 from podwire.emulator.kubelet.volumes import VolumeError, remove
 from podwire.emulator.runtimes.runtime import PodRequest, PodSandbox, RuntimeFailure
 from podwire.errors import ApiError, Conflict, NotFound, UnreachableError
 from podwire.kube.codec import key_of
 from podwire.kube.objects import Pod
+from podwire.kube.podstatus import status_of
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +86,7 @@ class PodLife:
 
     async def run(self) -> None:
         """Live until the pod is deleted; then clean up and tell the API server."""
-        for text in unsupported(self.pod):
+        for text in unsupported(self.pod, self._node.honoured):
             self._node.event(self.pod, "Warning", "NotSupported", text)
         try:
             async with asyncio.TaskGroup() as tasks:

@@ -5,8 +5,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from podwire.emulator.kubelet.probes import Outcome
-from podwire.emulator.kubelet.status import ContainerRecord
 from podwire.kube.objects import Container, Probe
+from podwire.kube.podstatus import ContainerRecord
 
 # How a first success is waited for: a fresh container is asked again soon, then less and less
 # often, up to the probe's own period. (The kubelet waits a whole period, 1 s at least.) Seconds.

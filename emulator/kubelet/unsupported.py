@@ -1,6 +1,6 @@
 """Pure: what a pod asks for and does not get here, for a Warning event: nothing goes silently."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from podwire.emulator.runtimes.capabilities import never
@@ -20,19 +20,29 @@ _HONOURED: Mapping[str, tuple[Any, ...]] = {
 }
 
 
-def unsupported(pod: Pod) -> tuple[str, ...]:
-    """Return a message for each sort of thing that *pod* asks for in vain."""
-    fields = [f"spec.securityContext.{name}" for name in _ignored(pod.spec.security_context)]
+def unsupported(pod: Pod, honoured: Collection[str] = ()) -> tuple[str, ...]:
+    """Return a message for each sort of thing that *pod* asks for in vain.
+
+    *honoured* are fields of a securityContext that the runtime does as they say.
+    """
+    fields = [
+        f"spec.securityContext.{name}"
+        for name in _ignored(pod.spec.security_context)
+        if name not in honoured
+    ]
     probes: list[str] = []
     for container, path in _containers(pod):
         fields += [
-            f"{path}.securityContext.{name}" for name in _ignored(container.security_context)
+            f"{path}.securityContext.{name}"
+            for name in _ignored(container.security_context)
+            if name not in honoured
         ]
         probes += [f"{path}.{name}" for name in _grpc_probes(container)]
     messages: list[str] = []
     if fields:
         messages.append(
-            f"not supported: {', '.join(fields)}; containers run as the root user of the sandbox"
+            f"not supported: {', '.join(fields)}"
+            + ("" if honoured else "; containers run as the root user of the sandbox")
         )
     if probes:
         messages.append(

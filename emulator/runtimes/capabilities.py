@@ -46,6 +46,12 @@ def kept(add: Iterable[str] = (), drop: Iterable[str] = ()) -> tuple[int, ...]:
     return tuple(sorted(NUMBERS[name] for name in names))
 
 
+def asked(add: Iterable[str] = ()) -> tuple[int, ...]:
+    """Return the numbers of those that are asked for by name, and that a container can have."""
+    names = {_plain(name) for name in add}
+    return tuple(sorted(n for name, n in NUMBERS.items() if name in names or "ALL" in names))
+
+
 def never(add: Iterable[str]) -> tuple[str, ...]:
     """Return those of *add* that no container gets here."""
     return tuple(name for name in add if _plain(name) not in {*NUMBERS, "ALL"})

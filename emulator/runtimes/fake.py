@@ -64,6 +64,9 @@ class FakeProcess:
             # The first process of a PID namespace ignores what it does not handle.
             self.end(128 + number)
 
+    def resize(self, columns: int, rows: int) -> None:
+        """Take no note: the terminal is a real one."""
+
     def close(self) -> None:
         """Give back nothing: all is given back at the end."""
 
@@ -129,6 +132,7 @@ class FakeRuntime:
         # Pods are made, and containers started, while it is set.
         self.gate = asyncio.Event()
         self.gate.set()
+        self._numbers = 0
 
     async def create(self, request: PodRequest) -> PodSandbox:
         """Make a pod; raises RuntimeFailure. Failed or cancelled, it leaves nothing."""
@@ -144,6 +148,11 @@ class FakeRuntime:
         sandbox = PodSandbox(request, identity, NODE_ADDRESS if request.host_network else address)
         self.sandboxes[identity] = sandbox
         return sandbox
+
+    async def has(self, sandbox: PodSandbox, container: str) -> bool:
+        """Tell that none does: containers end with their runtime."""
+        del sandbox, container
+        return False
 
     async def start(
         self, sandbox: PodSandbox, request: ContainerRequest, streams: Streams
@@ -163,6 +172,12 @@ class FakeRuntime:
         process = self._run(request, streams, first=False)
         first.others.append(process)
         return process
+
+    def container_id(self, container: RunningProcess) -> str:
+        """Return a name of its own for each container."""
+        del container
+        self._numbers += 1
+        return f"podwire://{self._numbers:064x}"
 
     async def remove(self, sandbox: PodSandbox) -> None:
         """Release the pod's address; may be repeated after RuntimeFailure."""

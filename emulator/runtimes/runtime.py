@@ -39,8 +39,14 @@ class ContainerRequest:
     binds: Sequence[Bind] = ()
     directories: Sequence[str] = ()
     tty: bool = False
-    # Numbers of the capabilities that it keeps.
+    # Numbers of the capabilities that it may keep, and of those that the pod asks for by name: the
+    # netns runtime gives what it may keep, an engine only what is asked for.
     capabilities: tuple[int, ...] = kept()
+    asked: tuple[int, ...] = ()
+    # Of an engine: what it runs, as whom (UID[:GID], empty as the image says), on which root.
+    image: str = ""
+    user: str = ""
+    read_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +67,10 @@ class RunningProcess(Protocol):
 
     def send_signal(self, number: int) -> None:
         """Send a signal; one that is gone gets none."""
+        ...
+
+    def resize(self, columns: int, rows: int) -> None:
+        """Take note of the terminal's new size, if it is not the kernel that tells the process."""
         ...
 
     def close(self) -> None:
@@ -90,6 +100,10 @@ class Runtime(Protocol):
         """
         ...
 
+    async def has(self, sandbox: PodSandbox, container: str) -> bool:
+        """Tell whether a container of that name runs, which `start` then joins."""
+        ...
+
     async def start(
         self, sandbox: PodSandbox, request: ContainerRequest, streams: Streams
     ) -> RunningProcess:
@@ -100,6 +114,10 @@ class Runtime(Protocol):
         self, container: RunningProcess, request: ContainerRequest, streams: Streams
     ) -> RunningProcess:
         """Run a command inside a running container; raises RuntimeFailure."""
+        ...
+
+    def container_id(self, container: RunningProcess) -> str:
+        """Return the name of a started container in statuses: RUNTIME://ID."""
         ...
 
     async def remove(self, sandbox: PodSandbox) -> None:

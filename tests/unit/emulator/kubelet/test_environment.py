@@ -14,7 +14,6 @@ from podwire.emulator.kubelet.environment import (
     resource_of,
     service_variables,
 )
-from podwire.emulator.kubelet.status import with_addresses
 from podwire.kube.objects import (
     ConfigMap,
     Container,
@@ -27,6 +26,7 @@ from podwire.kube.objects import (
     Service,
     ServicePort,
 )
+from podwire.kube.podstatus import with_addresses
 from podwire.testing import build
 
 Json = dict[str, Any]

@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from podwire.emulator.kubelet.probes import Outcome, ask, outcome_of, port_number, request_of
 from podwire.kube.objects import Container, HTTPGetAction, Probe
+from podwire.lender import Lender
 
 LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 HERE = Path("/proc/self/ns/net")
@@ -157,6 +158,19 @@ async def test_tcp_and_grpc_only_connect() -> None:
     async with serving() as server:
         assert (await asked(probe(tcpSocket={"port": server.port}))).success
         assert (await asked(probe(grpc={"port": server.port}))).success
+
+
+async def test_through_a_lender_of_the_nodes_sockets(tmp_path: Path) -> None:
+    path = tmp_path / "node.sock"
+    async with serving() as server, asyncio.TaskGroup() as tasks:
+        lending = tasks.create_task(Lender().serve(path))
+        await asyncio.sleep(0)
+        assert path.is_socket()
+        # The lender is on this loop: whoever waits for it must not block it.
+        wanted = probe(httpGet={"port": server.port})
+        outcome = await ask(wanted, container(), "127.0.0.1", path, no_command)
+        assert outcome.success, outcome
+        lending.cancel()
 
 
 @pytest.mark.parametrize(

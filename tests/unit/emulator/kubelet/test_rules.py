@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from podwire.emulator.kubelet import backoff
-from podwire.emulator.kubelet.context import images_in
+from podwire.emulator.kubelet.catalogue_images import images_in
 from podwire.emulator.kubelet.grace import Grace
-from podwire.emulator.kubelet.kubelet import node_object, os_image
 from podwire.emulator.kubelet.unsupported import unsupported
 from podwire.kube.codec import decode
+from podwire.kube.node_object import node_object, os_image
 from podwire.kube.objects import ConfigMap, Pod
 from podwire.testing.jumps import JumpingLoop
 
@@ -129,6 +129,14 @@ def test_what_cannot_be_honoured_is_named_in_one_message() -> None:
         "spec.containers{web}.securityContext.privileged, "
         "spec.containers{web}.securityContext.capabilities.add: SYS_ADMIN; "
         "containers run as the root user of the sandbox",
+    )
+
+
+def test_what_the_runtime_honours_is_not_named() -> None:
+    web = {"name": "web", "securityContext": {"runAsUser": 1000, "privileged": True}}
+    made = pod(securityContext={"runAsUser": 2000}, containers=[web])
+    assert unsupported(made, ("runAsUser",)) == (
+        "not supported: spec.containers{web}.securityContext.privileged",
     )
 
 

@@ -4,15 +4,15 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from podwire.emulator.kubelet.status import (
+from podwire.kube.codec import decode
+from podwire.kube.objects import Condition, Pod, PodReadinessGate, PodSpec
+from podwire.kube.podstatus import (
     ContainerRecord,
     phase_of,
     quality_of_service,
     status_of,
     with_addresses,
 )
-from podwire.kube.codec import decode
-from podwire.kube.objects import Condition, Pod, PodReadinessGate, PodSpec
 from podwire.testing import build
 
 NOW = "2026-01-02T03:04:05Z"

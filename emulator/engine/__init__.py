@@ -1,0 +1,1 @@
+"""The Docker Engine, over its API: containers, images, events, streams."""

@@ -1,0 +1,64 @@
+"""What a hijacked connection carries: standard output and error in frames, or a terminal's bytes.
+
+A frame is one byte stream number, three of nothing, four of length, and so many bytes (Docker
+Engine API, ContainerAttach).
+"""
+
+import asyncio
+import struct
+from collections.abc import AsyncIterable, AsyncIterator
+from typing import Literal
+
+StreamName = Literal["stdout", "stderr"]
+
+_HEADER = struct.Struct(">BxxxL")
+# 0 is stdin, written on stdout. 3 carries the engine's own complaints.
+_NAMES: dict[int, StreamName] = {0: "stdout", 1: "stdout", 2: "stderr", 3: "stderr"}
+_LARGEST_PIECE = 1 << 16
+
+
+class Frames:
+    """Takes bytes as they come, gives the parts of the frames in them."""
+
+    def __init__(self) -> None:
+        self._header = b""
+        self._name: StreamName = "stdout"
+        self._missing = 0
+
+    def feed(self, chunk: bytes) -> list[tuple[StreamName, bytes]]:
+        """Return what *chunk* adds to each stream, in order; raises ValueError for no frame."""
+        parts: list[tuple[StreamName, bytes]] = []
+        while chunk:
+            if not self._missing:
+                needed = _HEADER.size - len(self._header)
+                self._header, chunk = self._header + chunk[:needed], chunk[needed:]
+                if len(self._header) < _HEADER.size:
+                    break
+                number, self._missing = _HEADER.unpack(self._header)
+                if number not in _NAMES:
+                    raise ValueError(f"no frame of the engine: {self._header!r}")
+                self._name, self._header = _NAMES[number], b""
+                continue
+            part, chunk = chunk[: self._missing], chunk[self._missing :]
+            self._missing -= len(part)
+            parts.append((self._name, part))
+        return parts
+
+
+async def demultiplexed(
+    chunks: AsyncIterable[bytes], *, tty: bool = False
+) -> AsyncIterator[tuple[StreamName, bytes]]:
+    """Yield which stream said what; of a terminal all is stdout."""
+    frames = Frames()
+    async for chunk in chunks:
+        if tty:
+            yield "stdout", chunk
+        else:
+            for part in frames.feed(chunk):
+                yield part
+
+
+async def pieces(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
+    """Yield what comes over a hijacked connection until its end."""
+    while chunk := await reader.read(_LARGEST_PIECE):
+        yield chunk

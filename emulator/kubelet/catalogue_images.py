@@ -1,0 +1,54 @@
+"""Images without a registry: the catalogue's, and those that the user added to a ConfigMap."""
+
+import shutil
+from collections.abc import Mapping
+
+import msgspec
+
+from podwire.emulator.images.catalogue import PATH, Image, resolve
+from podwire.emulator.images.source import Tell
+from podwire.kube.informers import Informers
+from podwire.kube.names import Key
+from podwire.kube.objects import ConfigMap
+
+# `podwire images add` writes here: name of the image -> its command, as a shell would split it.
+IMAGES = Key("kube-system", "podwire-images")
+
+
+class CatalogueImages:
+    """Nothing is pulled, whatever the policy says."""
+
+    def __init__(self, informers: Informers) -> None:
+        self._config_maps = informers.of(ConfigMap)
+
+    async def image(self, name: str, pull_policy: str, tell: Tell) -> Image:
+        """Return what an image runs; raises ImageError."""
+        del pull_policy
+        found = resolve(name, self._added(), lambda program: shutil.which(program, path=PATH))
+        tell("Pulled", f'Container image "{name}" is {found.says}')
+        return found
+
+    def _added(self) -> Mapping[str, tuple[str, ...]]:
+        found = self._config_maps.get(IMAGES)
+        return {} if found is None else images_in(found)
+
+
+def images_in(config_map: ConfigMap) -> Mapping[str, tuple[str, ...]]:
+    """Return the images that a ConfigMap adds.
+
+    Image names hold characters that a key may not, so each value is JSON: {"image", "command"}.
+    """
+    images: dict[str, tuple[str, ...]] = {}
+    for text in config_map.data.values():
+        try:
+            entry = msgspec.json.decode(text, type=_Addition)
+        except msgspec.DecodeError:
+            continue
+        if entry.command:
+            images[entry.image] = tuple(entry.command)
+    return images
+
+
+class _Addition(msgspec.Struct):
+    image: str
+    command: list[str]
