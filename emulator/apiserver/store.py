@@ -6,7 +6,7 @@ no encoding. What the store hands out is shared: change a `copy()`, never `objec
 
 from bisect import bisect_left, insort
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -91,6 +91,7 @@ class Store:
         self._history: deque[Change] = deque(maxlen=history)
         self._forgotten = 0
         self._subscriptions = 0
+        self._followers: list[Callable[[Change], None]] = []
 
     def get(self, collection: str, key: Key) -> Stored | None:
         """Return the present state of an object, or None."""
@@ -172,6 +173,29 @@ class Store:
 
         return stop
 
+    def follow(self, tell: Callable[[Change], None]) -> None:
+        """Call *tell* at each change of any kind from now on, before the subscribers hear of it."""
+        self._followers.append(tell)
+
+    def restore(self, objects: Iterable[tuple[str, Key, Json]], revision: int) -> None:
+        """Fill an empty store with *objects* as an earlier one had them at *revision*.
+
+        Nobody is told. Watches that began with the earlier store must list again: what it
+        remembered is lost, and so may objects be that were not worth keeping.
+        """
+        for collection, key, obj in objects:
+            found = self._of(collection)
+            found.objects[key] = Stored(key, obj, int(obj["metadata"]["resourceVersion"]))
+        for found in self._collections.values():
+            found.keys = sorted(found.objects)
+        self.revision = self._forgotten = revision + 1
+
+    def everything(self) -> Iterator[tuple[str, Stored]]:
+        """Yield the present state of all objects, each with its collection."""
+        for name, found in self._collections.items():
+            for key in found.keys:
+                yield name, found.objects[key]
+
     def _of(self, collection: str) -> _Collection:
         found = self._collections.get(collection)
         if found is None:
@@ -199,6 +223,8 @@ class Store:
         if len(self._history) == self._history.maxlen:
             self._forgotten = self._history[0].revision
         self._history.append(change)
+        for follow in self._followers:
+            follow(change)
         for tell in tuple(found.subscribers.values()):
             tell(change)
         change.rendered.clear()  # the history keeps states, not what became of them

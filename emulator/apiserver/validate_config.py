@@ -3,7 +3,7 @@
 Source: pkg/apis/{core,networking}/validation of Kubernetes 1.32.
 """
 
-from podwire.emulator.apiserver import syntax, validate_meta
+from podwire.emulator.apiserver import validate_meta
 from podwire.emulator.apiserver.field_errors import (
     FieldError,
     forbidden,
@@ -15,6 +15,7 @@ from podwire.emulator.apiserver.field_errors import (
 from podwire.emulator.apiserver.fields import below, many
 from podwire.emulator.apiserver.validate_endpoints import PROTOCOLS
 from podwire.emulator.apiserver.validate_meta import Json, check
+from podwire.kube import syntax
 
 _MAX_BYTES = 1024 * 1024
 _NEEDED_KEYS = {

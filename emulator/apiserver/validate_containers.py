@@ -6,7 +6,7 @@ Source: pkg/apis/core/validation/validation.go of Kubernetes 1.32.
 from collections.abc import Collection
 from typing import Any
 
-from podwire.emulator.apiserver import quantity, syntax
+from podwire.emulator.apiserver import quantity
 from podwire.emulator.apiserver.field_errors import (
     FieldError,
     duplicate,
@@ -19,6 +19,7 @@ from podwire.emulator.apiserver.field_errors import (
 from podwire.emulator.apiserver.fields import below, many
 from podwire.emulator.apiserver.validate_endpoints import PROTOCOLS, protocol
 from podwire.emulator.apiserver.validate_meta import Json, check
+from podwire.kube import syntax
 
 _PULL = ("Always", "IfNotPresent", "Never")
 _MESSAGE = ("FallbackToLogsOnError", "File")

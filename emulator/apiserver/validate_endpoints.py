@@ -5,7 +5,6 @@ Source: pkg/apis/core/validation and pkg/apis/discovery/validation of Kubernetes
 
 import ipaddress
 
-from podwire.emulator.apiserver import syntax
 from podwire.emulator.apiserver.field_errors import (
     FieldError,
     duplicate,
@@ -16,6 +15,7 @@ from podwire.emulator.apiserver.field_errors import (
 )
 from podwire.emulator.apiserver.fields import many
 from podwire.emulator.apiserver.validate_meta import Json, check
+from podwire.kube import syntax
 
 PROTOCOLS = ("SCTP", "TCP", "UDP")
 FAMILIES = {"IPv4": 4, "IPv6": 6}

@@ -6,7 +6,6 @@ Source: k8s.io/apimachinery/pkg/api/validation/objectmeta.go and apis/meta/v1/va
 from collections.abc import Mapping
 from typing import Any
 
-from podwire.emulator.apiserver import syntax
 from podwire.emulator.apiserver.field_errors import (
     FieldError,
     forbidden,
@@ -16,7 +15,8 @@ from podwire.emulator.apiserver.field_errors import (
     too_long,
 )
 from podwire.emulator.apiserver.fields import below, many
-from podwire.emulator.apiserver.syntax import Check
+from podwire.kube import syntax
+from podwire.kube.syntax import Check
 
 Json = dict[str, Any]
 

@@ -6,7 +6,7 @@ Source: pkg/apis/core/validation/validation.go of Kubernetes 1.32.
 from collections.abc import Callable
 from dataclasses import replace
 
-from podwire.emulator.apiserver import syntax, validate_containers, validate_meta
+from podwire.emulator.apiserver import validate_containers, validate_meta
 from podwire.emulator.apiserver.field_errors import (
     FieldError,
     duplicate,
@@ -17,6 +17,7 @@ from podwire.emulator.apiserver.field_errors import (
 )
 from podwire.emulator.apiserver.fields import below, many
 from podwire.emulator.apiserver.validate_meta import Json, check
+from podwire.kube import syntax
 
 _RESTART = ("Always", "OnFailure", "Never")
 _DNS = ("ClusterFirstWithHostNet", "ClusterFirst", "Default", "None")

@@ -7,7 +7,6 @@ Source: pkg/apis/core/validation of Kubernetes 1.32.
 from collections.abc import Iterable
 from typing import Any
 
-from podwire.emulator.apiserver import syntax
 from podwire.emulator.apiserver.field_errors import (
     FieldError,
     Unquoted,
@@ -22,6 +21,7 @@ from podwire.emulator.apiserver.field_errors import (
 from podwire.emulator.apiserver.fields import below, many
 from podwire.emulator.apiserver.validate_endpoints import FAMILIES, protocol, reachable_address
 from podwire.emulator.apiserver.validate_meta import Json, check, labels
+from podwire.kube import syntax
 
 _TYPES = ("ClusterIP", "ExternalName", "LoadBalancer", "NodePort")
 _ONCE = "may not change once set"

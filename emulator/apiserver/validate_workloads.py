@@ -5,7 +5,7 @@ Source: pkg/apis/{apps,batch,autoscaling}/validation of Kubernetes 1.32.
 
 from typing import Any
 
-from podwire.emulator.apiserver import syntax, validate_meta, validate_pods
+from podwire.emulator.apiserver import validate_meta, validate_pods
 from podwire.emulator.apiserver.field_errors import (
     FieldError,
     Unquoted,
@@ -18,6 +18,7 @@ from podwire.emulator.apiserver.field_errors import (
 )
 from podwire.emulator.apiserver.fields import below
 from podwire.emulator.apiserver.validate_meta import Json
+from podwire.kube import syntax
 
 _NOT_NEGATIVE = "must be greater than or equal to 0"
 _IMMUTABLE = "field is immutable"

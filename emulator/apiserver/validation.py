@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 from podwire.emulator.apiserver import (
-    syntax,
     validate_config,
     validate_endpoints,
     validate_meta,
@@ -17,6 +16,7 @@ from podwire.emulator.apiserver import (
 )
 from podwire.emulator.apiserver.field_errors import FieldError
 from podwire.emulator.apiserver.fields import below
+from podwire.kube import syntax
 
 Json = dict[str, Any]
 _Rules = Callable[[Json, Json | None], list[FieldError]]

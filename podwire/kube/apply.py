@@ -125,11 +125,13 @@ def _apply(connection: Connection, kinds: Kinds, manifest: Manifest, namespace: 
     try:
         connection.create(collection, wanted, {"fieldManager": "podwire"})
     except ApiError as error:
-        if error.reason != "AlreadyExists":
+        # A Service that asks for an address or a port is told that it is taken, even if by itself.
+        present = connection.find(path) if error.reason in ("AlreadyExists", "Invalid") else None
+        if present is None:
             raise
     else:
         return applied("created")
-    patch = three_way(wanted, connection.get(path))
+    patch = three_way(wanted, present)
     if not patch:
         return applied("unchanged")
     connection.patch(path, patch, query={"fieldManager": "podwire"})

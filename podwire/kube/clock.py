@@ -1,8 +1,11 @@
 """Time as an argument: the wall clock and the monotonic one."""
 
 import time
-from datetime import UTC, datetime
 from typing import Protocol
+
+from podwire.kube.times import parse_rfc3339, rfc3339, rfc3339_micro
+
+__all__ = ["Clock", "SystemClock", "parse_rfc3339", "rfc3339", "rfc3339_micro"]
 
 
 class Clock(Protocol):
@@ -27,18 +30,3 @@ class SystemClock:
     def monotonic(self) -> float:
         """Return seconds that never jump."""
         return time.monotonic()
-
-
-def rfc3339(seconds: float) -> str:
-    """Return a moment as Kubernetes writes it: whole seconds, UTC, Z."""
-    return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def rfc3339_micro(seconds: float) -> str:
-    """Return a moment as a MicroTime: six decimals."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-
-
-def parse_rfc3339(text: str) -> float:
-    """Return seconds since 1970; raises ValueError for what is no RFC 3339 time."""
-    return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()

@@ -61,6 +61,10 @@ class EventRecorder:
         about = reference_to(obj)
         if field_path:
             about = replace(about, field_path=field_path)
+        self.note(about, type_, reason, message)
+
+    def note(self, about: ObjectReference, type_: str, reason: str, message: str) -> None:
+        """Note that *reason* happened to what is no object of the API."""
         self._queue.put_nowait(_Happening(about, type_, reason, message))
 
     async def run(self) -> None:

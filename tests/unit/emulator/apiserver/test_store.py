@@ -107,3 +107,19 @@ def test_superseded_states_are_still_readable() -> None:
     change = store.since("configmaps", 2)[0]
     assert change.before is not None
     assert "data" not in change.before.object
+
+
+def test_followers_hear_of_every_kind_before_the_subscribers() -> None:
+    store, heard = Store(), list[str]()
+    store.follow(lambda change: heard.append(f"follower: {change.type} {change.collection}"))
+    store.subscribe("pods", lambda change: heard.append(f"subscriber: {change.type}"))
+    store.put("services", Key("default", "web"), {"metadata": {}})
+    store.put("pods", Key("default", "web"), {"metadata": {}})
+    store.remove("pods", Key("default", "web"))
+    assert heard == [
+        "follower: ADDED services",
+        "follower: ADDED pods",
+        "subscriber: ADDED",
+        "follower: DELETED pods",
+        "subscriber: DELETED",
+    ]

@@ -1,0 +1,174 @@
+"""Writes the mirror pods: each pass makes one Pod object what its containers are."""
+
+import logging
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+
+from podwire.emulator.discovery import mirror
+from podwire.emulator.discovery.latest import Latest
+from podwire.emulator.discovery.world import PodView
+from podwire.errors import AlreadyExists, Invalid, NotFound
+from podwire.kube.client import Client
+from podwire.kube.clock import Clock, rfc3339
+from podwire.kube.codec import key_of
+from podwire.kube.events import EventRecorder
+from podwire.kube.informers import Informers
+from podwire.kube.mirror_pods import is_mirror
+from podwire.kube.names import Key
+from podwire.kube.objects import Namespace, ObjectMeta, Pod
+from podwire.kube.reconcile import Reconciler
+
+log = logging.getLogger(__name__)
+
+
+class PodWriter:
+    """Keeps the mirror pods as *wanted* says; does nothing before `start`."""
+
+    def __init__(
+        self,
+        client: Client,
+        informers: Informers,
+        clock: Clock,
+        recorder: EventRecorder,
+        wanted: Callable[[], Mapping[Key, PodView]],
+    ) -> None:
+        self._client = client
+        self._clock = clock
+        self._recorder = recorder
+        self._wanted = wanted
+        self._started = False
+        self._first: set[Key] = set()
+        self._namespaces = informers.of(Namespace)
+        self._informer = informers.of(Pod)
+        self._pods = Latest(self._informer, self._pod_changed)
+        self._unhealthy: dict[Key, frozenset[str]] = {}
+        self._loop = Reconciler(self.reconcile, name="mirror pods", concurrency=8)
+        self._done: Callable[[], None] = lambda: None
+        self.look = self._loop.add
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        await self._loop.run()
+
+    def start(self, done: Callable[[], None]) -> None:
+        """Begin, now that all is known that should be; *done* is called when it is so."""
+        self._started, self._done = True, done
+        # Also what is left from before we were started: nobody else would remove it.
+        left = {key_of(pod) for pod in self._informer.all() if is_mirror(pod)}
+        self._first = self._wanted().keys() | left
+        self._pods.follow()
+        self._namespaces.subscribe(self._namespace_changed)
+        for key in sorted(self._first):
+            self._loop.add(key)
+        if not self._first:
+            done()
+
+    def present(self, key: Key) -> Pod | None:
+        """Return the Pod object, None if there is none."""
+        return self._pods.get(key)
+
+    async def reconcile(self, key: Key) -> float | None:
+        """Make the Pod of *key* what its containers are."""
+        if not self._started:
+            return None
+        try:
+            return await self._reconcile(key)
+        finally:
+            if key in self._first:
+                self._first.discard(key)
+                if not self._first:
+                    self._done()
+
+    async def _reconcile(self, key: Key) -> float | None:
+        view, present = self._wanted().get(key), self._pods.get(key)
+        if present is not None and not is_mirror(present):
+            if view is not None:
+                self._refuse(view, present)
+            return None
+        if present is not None and (
+            view is None
+            or present.metadata.deletion_timestamp is not None
+            or mirror.replaced(view, present)
+        ):
+            await self._delete(key, present)
+            present = None
+        if view is None:
+            self._unhealthy.pop(key, None)
+            return None
+        if present is None:
+            if not await self._namespace_accepts(key.namespace):
+                return None  # its end will wake us up
+            try:
+                present = await self._client.create_raw(Pod, key.namespace, mirror.manifest(view))
+            except Invalid as error:
+                self._invalid(view, error)
+                return None
+            self._pods.wrote(present)
+        try:
+            await self._correct(key, view, present)
+        except NotFound:
+            self._pods.removed(present)
+            return 0.0
+        self._tell_health(key, view, present)
+        return None
+
+    async def _correct(self, key: Key, view: PodView, present: Pod) -> None:
+        # The status first: it is what traffic waits for.
+        status = mirror.status(view, present.status, rfc3339(self._clock.now()))
+        if mirror.differs(status, present.status):
+            present = await self._client.patch(Pod, key, {"status": status}, subresource="status")
+            self._pods.wrote(present)
+        correction = mirror.correction(view, present)
+        if correction is not None:
+            self._pods.wrote(await self._client.patch(Pod, key, correction))
+
+    async def _delete(self, key: Key, present: Pod) -> None:
+        with suppress(NotFound):
+            await self._client.delete(Pod, key, grace=0, uid=present.metadata.uid)
+        self._pods.removed(present)
+
+    async def _namespace_accepts(self, name: str) -> bool:
+        """Have the namespace; tell whether objects may be made in it."""
+        found = self._namespaces.get(Key("", name))
+        if found is None:
+            try:
+                found = await self._client.create(Namespace(metadata=ObjectMeta(name=name)))
+                log.info("namespace %s, which containers name, was created", name)
+            except AlreadyExists:
+                return True
+        return found.metadata.deletion_timestamp is None
+
+    def _refuse(self, view: PodView, present: Pod) -> None:
+        text = (
+            f"container {view.sandbox.name} says that it is pod {view.key}, and there is a pod of"
+            f" that name already; delete it, or give the container another podwire.dev/pod"
+        )
+        log.warning("%s", text)
+        self._recorder.event(present, "Warning", "DuplicatePodName", text)
+
+    def _invalid(self, view: PodView, error: Invalid) -> None:
+        text = f"container {view.sandbox.name} cannot be a pod: {error}"
+        log.warning("%s", text)
+        about = Namespace(metadata=ObjectMeta(name=view.key.namespace))
+        self._recorder.event(about, "Warning", "InvalidPod", text)
+
+    def _tell_health(self, key: Key, view: PodView, present: Pod) -> None:
+        failing = dict(mirror.unhealthy(view))
+        for name in failing.keys() - self._unhealthy.get(key, frozenset()):
+            text = f"Health check of container {name} failed: {failing[name]}"
+            self._recorder.event(present, "Warning", "Unhealthy", text)
+        self._unhealthy[key] = frozenset(failing)
+
+    def _pod_changed(self, old: Pod | None, new: Pod | None) -> None:
+        pod = new or old
+        if pod is None:
+            return
+        key = key_of(pod)
+        if self._wanted().get(key) is not None or is_mirror(pod):
+            self._loop.add(key)
+
+    def _namespace_changed(self, old: Namespace | None, new: Namespace | None) -> None:
+        if new is None and old is not None:
+            for key in self._wanted():
+                if key.namespace == old.metadata.name:
+                    self._loop.add(key)
