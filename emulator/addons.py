@@ -1,6 +1,7 @@
 """Pure: the objects of kube-system that every cluster starts with: CoreDNS and kube-proxy.
 
-Shaped as kubeadm makes them, as far as it matters here; both are pods like any other.
+Shaped as kubeadm makes them, as far as it matters here; both are pods like any other. Where they
+are containers that somebody else starts, `descriptions` is all there is.
 """
 
 from collections.abc import Mapping
@@ -26,10 +27,13 @@ def addons(network: Mapping[str, str]) -> tuple[Json, ...]:
 
     *network* has the keys domain, dns, pods, services, external and backend.
     """
+    return (_kube_proxy(), *descriptions(network), _coredns(network["domain"]))
+
+
+def descriptions(network: Mapping[str, str]) -> tuple[Json, ...]:
+    """Return what runs nothing: the Service of the DNS, and how the network is laid."""
     return (
-        _kube_proxy(),
         _dns_service(network["dns"]),
-        _coredns(network["domain"]),
         {
             "apiVersion": "v1",
             "kind": "ConfigMap",

@@ -107,20 +107,38 @@ def for_cluster(
     name: str,
     *,
     dns_domain: str = "cluster.local",
+    names: Iterable[str] = (),
     addresses: Iterable[str] = SERVER_ADDRESSES,
     now: datetime.datetime | None = None,
 ) -> ClusterCertificates:
     """Return a new authority's certificates for the cluster *name*; takes about a millisecond.
 
     *addresses* are those that clients connect to: this machine's, the control plane's and the
-    ClusterIP of `kubernetes`.
+    ClusterIP of `kubernetes`; *names* are further names of the server.
     """
     authority = Authority(f"podwire-{name}-ca", now=now or datetime.datetime.now(datetime.UTC))
-    names = (*SERVER_NAMES, f"kubernetes.default.svc.{dns_domain}")
+    names = (*SERVER_NAMES, f"kubernetes.default.svc.{dns_domain}", *names)
     return ClusterCertificates(
         authority=authority.certificate,
         server=authority.server(names, addresses),
         admin=authority.client(ADMIN, ADMIN_GROUP),
+    )
+
+
+def still_fit(
+    kept: ClusterCertificates,
+    *,
+    names: Iterable[str],
+    addresses: Iterable[str],
+    now: datetime.datetime | None = None,
+) -> bool:
+    """Tell whether *kept* proves all these names and addresses of the server, and is not over."""
+    server = x509.load_pem_x509_certificate(kept.server.certificate)
+    shown = server.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    return (
+        server.not_valid_after_utc > (now or datetime.datetime.now(datetime.UTC)) + _SKEW
+        and set(names) <= set(shown.get_values_for_type(x509.DNSName))
+        and set(addresses) <= {str(one) for one in shown.get_values_for_type(x509.IPAddress)}
     )
 
 

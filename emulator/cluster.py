@@ -32,7 +32,7 @@ from podwire.emulator.kubelet.agent import ClusterAgent
 from podwire.emulator.kubelet.context import NodeContext
 from podwire.emulator.kubelet.hosts import Host, Hosts, node_files
 from podwire.emulator.kubelet.kubelet import Kubelet
-from podwire.emulator.kubelet.recorder import CaptureAgent
+from podwire.emulator.kubelet.recorder import CaptureAgent, forked
 from podwire.emulator.kubelet.resolver import parse as parse_resolver
 from podwire.emulator.publish import publish
 from podwire.emulator.runtimes.netns import NetnsRuntime, NodePlace
@@ -88,7 +88,7 @@ async def _run(config: ClusterConfig, forks: Forks, doors: Doors, progress: Prog
             for number in range(len(config.nodes))
         ]
         hosts = Hosts(forks, _hosts(config, known))
-        recorders = CaptureAgent(forks, paths.CAPTURE_SOCKET)
+        recorders = CaptureAgent(forked(forks), paths.CAPTURE_SOCKET)
         agent = ClusterAgent(kubelets, hosts, recorders, clock)
         server = ApiServer(
             Store(),

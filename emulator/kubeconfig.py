@@ -130,6 +130,12 @@ def remove(path: Path, cluster: str) -> bool:
     return bool(_remove(path, is_it))
 
 
+def is_kept(path: Path, context: str) -> bool:
+    """Tell whether `merge` put *context* into *path*; such contexts alone are ever pruned."""
+    text = _text_of(path)
+    return EXTENSION in text and _mark(_parsed(text, path), context) is not None
+
+
 def prune(path: Path, running: Collection[str], origin: Origin) -> list[str]:
     """Take out of *path* the contexts of clusters that are gone; return the clusters' names.
 

@@ -66,6 +66,9 @@ class Process:
             except ProcessLookupError:
                 return
 
+    def resize(self, columns: int, rows: int) -> None:
+        """Do nothing: the terminal is the kernel's, which tells the process."""
+
     def close(self) -> None:
         """Give the descriptor back; the process goes on."""
         if self.pidfd >= 0:

@@ -48,6 +48,25 @@ def pod(api: "Api") -> "Api":
     return api
 
 
+def test_what_is_applied_again_stays_and_what_changed_is_changed(api: "Api") -> None:
+    service = """
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec:
+  type: NodePort
+  clusterIP: 10.96.0.99
+  ports: [{port: 80, nodePort: 30080}]
+"""
+    with api.connection() as connection:
+        outcomes = [
+            one.outcome
+            for text in (service, service, service.replace("port: 80,", "port: 81,"))
+            for one in apply(connection, from_text(text))
+        ]
+    assert outcomes == ["created", "unchanged", "configured"]
+
+
 @pytest.mark.parametrize(
     ("command", "status", "output", "words"),
     [
@@ -140,6 +159,19 @@ def test_capture_says_which_places_there_are(
     assert main(["capture", "nobody", "-w", str(path), *pod.options]) == 1
     assert "'pod/default/nobody' not found" in capfd.readouterr().err
     assert not path.exists()
+
+
+def test_capture_says_how_pods_can_be_captured_where_they_are_not_always(
+    pod: "Api", capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    with pod.connection() as connection:
+        connection.create(
+            "/api/v1/namespaces/kube-system/configmaps",
+            {"metadata": {"name": "podwire-network"}, "data": {"hint": "switch it on"}},
+        )
+    path = tmp_path / "x"
+    assert main(["capture", "nobody", "-w", str(path), *pod.options]) == 1
+    assert capfd.readouterr().err.endswith("\n  switch it on\n")
 
 
 def test_a_full_disk_is_named_and_a_device_stays(

@@ -13,10 +13,11 @@ from podwire import errors
 from podwire.cli import main, parser_of
 from podwire.commands.trace import status_without_verdict
 from podwire.emulator.trace import pcapng
+from podwire.emulator.trace.clients import Execution
 from podwire.emulator.trace.hops import Finding, Word
 from podwire.emulator.trace.request import Command, Fetch, Request
 from podwire.emulator.trace.snapshot import Snapshot
-from podwire.emulator.trace.trace import Execution, Trace
+from podwire.emulator.trace.trace import Trace
 from podwire.emulator.trace.wiring import Wiring
 
 if TYPE_CHECKING:

@@ -1,0 +1,9 @@
+"""`python -m podwire.emulator.compose`: what the service `api` runs."""
+
+import os
+import sys
+
+from podwire.emulator.compose.program import main
+
+if __name__ == "__main__":
+    sys.exit(main(os.environ))

@@ -1,0 +1,136 @@
+"""A folder of manifests, applied at the start and each file again when it changes.
+
+What is wrong in one file, or in one object, keeps nothing else from being applied. What is taken
+out of a file stays in the cluster, as with `kubectl apply`.
+"""
+
+import asyncio
+import logging
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from podwire.errors import PodwireError, UsageError
+from podwire.kube.apply import apply
+from podwire.kube.config import Access
+from podwire.kube.events import EventRecorder
+from podwire.kube.manifests import Manifest, from_paths
+from podwire.kube.objects import ObjectReference
+from podwire.kube.plain import Connection
+
+log = logging.getLogger(__name__)
+
+POLL = 1.0
+"""Seconds between looks: mounts of Docker Desktop tell of no changes."""
+
+SUFFIXES = (".yaml", ".yml", ".json")
+
+Signature = tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why a file, or an object in it, was not applied; *message* begins with its place."""
+
+    file: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of applying some files."""
+
+    applied: int
+    problems: Sequence[Problem]
+
+
+class ManifestFolder:
+    """Keeps the cluster at what the files of *folder* say."""
+
+    def __init__(self, folder: Path, access: Access, recorder: EventRecorder) -> None:
+        self._folder = folder
+        self._access = access
+        self._recorder = recorder
+        self._seen: Mapping[Path, Signature] = {}
+        self._problems: Sequence[Problem] = ()
+        self.applied = asyncio.Event()
+
+    async def run(self) -> None:
+        """Apply all files, then those that change, until cancelled."""
+        while True:
+            present = await asyncio.to_thread(signatures, self._folder)
+            due = due_files(self._seen, present, [problem.file for problem in self._problems])
+            self._seen = present
+            if due:
+                self._tell(await asyncio.to_thread(applied, due, self._access))
+            self.applied.set()
+            await asyncio.sleep(POLL)
+
+    def _tell(self, outcome: Outcome) -> None:
+        before, self._problems = self._problems, outcome.problems
+        for problem in outcome.problems:
+            if problem not in before:
+                text = "; ".join(line.strip() for line in problem.message.splitlines())
+                log.warning("not applied: %s", text)
+                self._recorder.note(_reference(problem.file), "Warning", "NotApplied", text)
+        if outcome.applied:
+            what = "object" if outcome.applied == 1 else "objects"
+            log.info("%d %s of %s applied", outcome.applied, what, self._folder)
+
+
+def signatures(folder: Path) -> dict[Path, Signature]:
+    """Return what tells versions of the manifests of *folder* apart, sorted by name."""
+    found: dict[Path, Signature] = {}
+    if folder.is_dir():
+        for path in sorted(folder.iterdir()):
+            if path.suffix in SUFFIXES and not path.name.startswith("."):
+                try:
+                    stat = path.stat()
+                except OSError:
+                    continue  # gone meanwhile, or a link to nothing
+                found[path] = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
+    return found
+
+
+def due_files(
+    before: Mapping[Path, Signature], now: Mapping[Path, Signature], failed: Iterable[str]
+) -> list[Path]:
+    """Return the files to apply: those that changed and, with them, those that failed before.
+
+    What a file lacked, a namespace say, may stand in the one that changed.
+    """
+    changed = [path for path, signature in now.items() if before.get(path) != signature]
+    again = set(failed)
+    return [path for path in now if path in changed or (changed and str(path) in again)]
+
+
+def applied(files: Iterable[Path], access: Access) -> Outcome:
+    """Apply what *files* hold, in order, Namespaces first; blocks."""
+    problems: list[Problem] = []
+    manifests: list[Manifest] = []
+    for file in files:
+        try:
+            manifests += from_paths([str(file)])
+        except UsageError as error:
+            problems.append(Problem(str(file), str(error)))
+    outcome = applied_objects(sorted(manifests, key=lambda one: one.kind != "Namespace"), access)
+    return Outcome(outcome.applied, [*problems, *outcome.problems])
+
+
+def applied_objects(manifests: Iterable[Manifest], access: Access) -> Outcome:
+    """Apply *manifests*, in order; blocks."""
+    done, problems = 0, list[Problem]()
+    with Connection(access) as connection:
+        for manifest in manifests:
+            try:
+                done += sum(one.outcome != "unchanged" for one in apply(connection, [manifest]))
+            except PodwireError as error:
+                problems.append(Problem(manifest.place.source, str(error)))
+    return Outcome(done, problems)
+
+
+def _reference(file: str) -> ObjectReference:
+    # An event is named after what it is about: only what a name may hold.
+    name = re.sub(r"[^a-z0-9.-]+", "-", Path(file).name.lower()).strip("-.")
+    return ObjectReference(kind="Manifest", namespace="default", name=name)

@@ -1,0 +1,1 @@
+"""A container as a node: its network, the service proxy, and sockets lent to others."""

@@ -1,0 +1,130 @@
+"""A folder of manifests: what is applied when, and what one mistake keeps from being applied."""
+
+import asyncio
+import logging
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from podwire.emulator.compose import manifests
+from podwire.emulator.compose.manifests import ManifestFolder, Outcome, due_files, signatures
+from podwire.kube.config import Access
+from podwire.kube.events import EventRecorder
+from podwire.kube.manifests import Manifest
+from podwire.kube.objects import ObjectReference
+
+A, B, C = Path("a.yaml"), Path("b.yaml"), Path("c.yaml")
+OLD, NEW = (1, 1, 1), (2, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "failed", "due"),
+    [
+        ({}, {A: OLD, B: OLD}, [], [A, B]),
+        ({A: OLD, B: OLD}, {A: OLD, B: OLD}, [], []),
+        ({A: OLD, B: OLD}, {A: OLD, B: NEW}, [], [B]),
+        ({A: OLD, B: OLD}, {A: OLD}, [], []),
+        # What failed is tried again when something changes, for that may be what it lacked.
+        ({A: OLD, B: OLD}, {A: OLD, B: OLD}, ["a.yaml"], []),
+        ({A: OLD, B: OLD, C: OLD}, {A: OLD, B: NEW, C: OLD}, ["a.yaml"], [A, B]),
+    ],
+)
+def test_which_files_are_due(
+    before: dict[Path, tuple[int, int, int]],
+    now: dict[Path, tuple[int, int, int]],
+    failed: list[str],
+    due: list[Path],
+) -> None:
+    assert due_files(before, now, failed) == due
+
+
+def test_manifests_are_those_with_their_suffixes_in_order(tmp_path: Path) -> None:
+    for name in ("b.yml", "a.json", "c.yaml", "README.md", ".c.yaml.swp", ".hidden.yaml"):
+        (tmp_path / name).write_text("x")
+    (tmp_path / "gone.yaml").symlink_to("nowhere")
+    assert [path.name for path in signatures(tmp_path)] == ["a.json", "b.yml", "c.yaml"]
+    assert signatures(tmp_path / "no-folder") == {}
+
+
+class Events:
+    """A recorder whose events a test reads."""
+
+    def __init__(self) -> None:
+        self.noted: list[tuple[str, str, str, str]] = []
+
+    def note(self, about: ObjectReference, type_: str, reason: str, message: str) -> None:
+        self.noted.append((f"{about.kind}/{about.name}", type_, reason, message))
+
+
+def config_map(name: str, **fields: str) -> str:
+    lines = [f"  {key}: {value}" for key, value in fields.items()]
+    return "\n".join([
+        "apiVersion: v1", "kind: ConfigMap", "metadata:", f"  name: {name}", *lines,
+    ])  # fmt: skip
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    path = tmp_path / "manifests"
+    path.mkdir()
+    return path
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(manifests, "POLL", 0.01)
+
+
+class Applied:
+    """What stands in for the API: kinds that it has, and what was asked of it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.calls: list[list[str]] = []
+        self.news = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        real = manifests.applied
+
+        def applied(files: list[Path], access: Access) -> Outcome:
+            outcome = real(files, access)
+            self.calls.append([file.name for file in files])
+            self._loop.call_soon_threadsafe(self.news.set)
+            return outcome
+
+        def all_of(objects: list[Manifest], _access: Access) -> Outcome:
+            return Outcome(len(objects), ())
+
+        monkeypatch.setattr(manifests, "applied", applied)
+        monkeypatch.setattr(manifests, "applied_objects", all_of)
+
+    async def once_more(self) -> list[str]:
+        await self.news.wait()
+        self.news.clear()
+        return self.calls[-1]
+
+
+async def test_a_broken_file_is_told_once_and_the_rest_goes_on(
+    folder: Path,
+    quick: None,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    (folder / "1-Good.yaml").write_text(config_map("good"))
+    (folder / "2_Bad.yaml").write_text("kind: [\n")
+    api, events = Applied(monkeypatch), Events()
+    keeper = ManifestFolder(folder, Access("https://127.0.0.1:1"), cast(EventRecorder, events))
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(keeper.run())
+        with caplog.at_level(logging.INFO):
+            assert await api.once_more() == ["1-Good.yaml", "2_Bad.yaml"]
+            await keeper.applied.wait()
+            (folder / "3.yaml").write_text(config_map("other"))
+            assert await api.once_more() == ["2_Bad.yaml", "3.yaml"]
+            (folder / "2_Bad.yaml").write_text(config_map("mended"))
+            assert await api.once_more() == ["2_Bad.yaml"]
+        running.cancel()
+    assert len(events.noted) == 1
+    about, type_, reason, message = events.noted[0]
+    assert (about, type_, reason) == ("Manifest/2-bad.yaml", "Warning", "NotApplied")
+    assert message.startswith(f"{folder}/2_Bad.yaml:2:1: broken YAML")
+    assert "1 object of" in caplog.text
