@@ -2,6 +2,8 @@
 .DEFAULT_GOAL := help
 PYTEST := .venv/bin/pytest
 WORKERS ?= 2
+# More words for pytest, e.g. make system SYSTEM=--ignore=tests/system/docker
+SYSTEM ?=
 
 .PHONY: help demo test lint unit system bench clean
 
@@ -30,7 +32,7 @@ unit: ## tests without namespaces
 system: ## tests on real namespaces, with real clients
 	@scripts/virtual-environment --dev
 	@scripts/system-packages
-	$(PYTEST) tests/system -q -n $(WORKERS)
+	$(PYTEST) tests/system -q -n $(WORKERS) --dist loadgroup $(SYSTEM)
 	$(PYTEST) -c examples/02-your-own-tests/pyproject.toml --rootdir examples/02-your-own-tests examples/02-your-own-tests -q
 
 bench: ## start-up, memory, pods, endpoint changes, relay and DNS, against their peers

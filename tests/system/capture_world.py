@@ -20,8 +20,9 @@ from typing import Any
 from podwire.emulator.trace import request as requests
 from podwire.emulator.trace.agent import Order, Point
 from podwire.emulator.trace.bpf import compile_filter
+from podwire.emulator.trace.clients import FETCH, Execution
 from podwire.emulator.trace.snapshot import Snapshot
-from podwire.emulator.trace.trace import FETCH, Execution, trace
+from podwire.emulator.trace.trace import trace
 from podwire.testing.record import Recording, record_at
 
 HERE = Path(__file__).parent
@@ -189,6 +190,8 @@ def objects(scenario: dict[str, Any]) -> Snapshot:
 
 class World:
     """The target of traces: commands run by `ip netns exec`, frames come from the real agent."""
+
+    builtins = True
 
     def __init__(self, scenario: dict[str, Any]) -> None:
         self.scenario = scenario
