@@ -80,8 +80,8 @@ server {
 _NGINX = {"nginx": 80, "nginxinc/nginx-unprivileged": 8080, "registry.k8s.io/nginx": 80}
 _COREDNS = ("registry.k8s.io/coredns/coredns", "coredns/coredns")
 _SHELLS = (
-    "busybox", "alpine", "debian", "ubuntu", "fedora", "bash", "buildpack-deps", "centos",
-    "nicolaka/netshoot", "wbitt/network-multitool", "praqma/network-multitool",
+    "podwire/shell", "busybox", "alpine", "debian", "ubuntu", "fedora", "bash", "buildpack-deps",
+    "centos", "nicolaka/netshoot", "wbitt/network-multitool", "praqma/network-multitool",
     "registry.k8s.io/e2e-test-images/busybox", "registry.k8s.io/e2e-test-images/jessie-dnsutils",
     "tutum/dnsutils", "curlimages/curl", "curl/curl", "alpine/curl", "radial/busyboxplus",
 )  # fmt: skip

@@ -13,7 +13,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from podwire.commands import session
-from podwire.commands.output import note, number, say, say_json, say_table
+from podwire.commands.output import give_to_its_folder, note, number, say, say_json, say_table
 from podwire.errors import NotFound, PodwireError, UsageError
 from podwire.kube import places
 
@@ -114,7 +114,9 @@ class Writer:
             self._file.close()
         except OSError:
             kind = kind or OSError  # a full disk may show only now
-        if kind is not None and self._path.is_file():
+        if kind is None:
+            give_to_its_folder(self._path)
+        elif self._path.is_file():
             self._path.unlink()
 
 

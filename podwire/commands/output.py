@@ -1,8 +1,11 @@
 """What verbs write: lines, tables and JSON on standard output, progress on standard error."""
 
 import json
+import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
 
 from podwire.errors import UsageError
 
@@ -30,6 +33,17 @@ def say_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     for line in lines:
         cells = zip(line, widths, strict=True)
         say("   ".join(cell.ljust(width) for cell, width in cells).rstrip())
+
+
+def give_to_its_folder(path: Path) -> None:
+    """Give a file that root has written to the owner of its folder; others' files stay as they are.
+
+    So what `docker compose exec api podwire trace` leaves in the user's folder is the user's.
+    """
+    if os.geteuid() == 0 and path.is_file():
+        with suppress(OSError):  # it is readable all the same
+            owner = path.absolute().parent.stat()
+            os.chown(path, owner.st_uid, owner.st_gid)
 
 
 def age(seconds: float) -> str:

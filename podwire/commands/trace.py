@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from podwire.commands import session
-from podwire.commands.output import note, number, say
+from podwire.commands.output import give_to_its_folder, note, number, say
 from podwire.errors import ApiError, NotRunning, PodwireError, UnreachableError, UsageError
 from podwire.kube import places
 
@@ -52,6 +53,7 @@ def run(args: argparse.Namespace) -> int:
     if not args.no_pcap:
         try:
             judged = judged.write(args.write or f"{stem}.pcapng")
+            give_to_its_folder(Path(judged.pcap))
         except PodwireError as error:
             unwritten = f"podwire: {error}"  # the verdict stands without the file
     try:

@@ -10,6 +10,12 @@ from podwire.testing.cluster import Cluster
 from tests.system import processes
 from tests.system.command_line import User
 
+both_runtimes = pytest.mark.both_runtimes
+"""Holds for pods that are containers as well: tests/system/docker runs it a second time, there."""
+
+# With a tag: an engine pulls `latest` each time. tests/system/docker has images of these names.
+SHELL = "podwire/shell:test"
+
 WEB = """
 apiVersion: apps/v1
 kind: Deployment
@@ -23,7 +29,7 @@ spec:
       terminationGracePeriodSeconds: 10
       containers:
       - name: web
-        image: podwire/web
+        image: podwire/web:test
         ports: [{name: http, containerPort: 80}]
         readinessProbe: {httpGet: {path: /, port: http}, periodSeconds: 1}
 ---
@@ -41,7 +47,7 @@ kind: Pod
 metadata: {name: client}
 spec:
   terminationGracePeriodSeconds: 0
-  containers: [{name: curl, image: curlimages/curl, command: [sleep, infinity]}]
+  containers: [{name: curl, image: podwire/shell:test, command: [sleep, infinity]}]
 """
 
 

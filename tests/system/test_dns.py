@@ -7,7 +7,7 @@ import pytest
 
 from podwire.testing.cluster import Cluster
 from tests.needs import need
-from tests.system.conftest import CLIENT
+from tests.system.conftest import CLIENT, both_runtimes
 from tests.system.until import Json, items, until
 
 NAMES = """
@@ -18,14 +18,14 @@ spec:
   terminationGracePeriodSeconds: 0
   hostname: first
   subdomain: headless
-  containers: [{name: web, image: podwire/web, ports: [{name: http, containerPort: 80}]}]
+  containers: [{name: web, image: podwire/web:test, ports: [{name: http, containerPort: 80}]}]
 ---
 apiVersion: v1
 kind: Pod
 metadata: {name: two, labels: {app: web}}
 spec:
   terminationGracePeriodSeconds: 0
-  containers: [{name: web, image: podwire/web, ports: [{name: http, containerPort: 80}]}]
+  containers: [{name: web, image: podwire/web:test, ports: [{name: http, containerPort: 80}]}]
 ---
 apiVersion: v1
 kind: Service
@@ -170,6 +170,7 @@ async def test_a_named_port_has_a_service_record_and_the_address_of_its_target(
     assert f"web.Z A {address}" in answer.additional
 
 
+@both_runtimes
 async def test_a_headless_service_has_its_pods(names: Cluster) -> None:
     one, two = [await address_of(names, "pods", name) for name in ("one", "two")]
     answer = await dig(names, "headless.Z", "A")
@@ -220,6 +221,7 @@ async def test_a_pods_address_is_a_name(names: Cluster) -> None:
     assert [record.split()[-1] for record in (await dig(names, name, "A")).answer] == [pod]
 
 
+@both_runtimes
 async def test_tcp_answers_as_udp_does(names: Cluster) -> None:
     by_udp, by_tcp = [await dig(names, way, "headless.Z", "A") for way in ("+notcp", "+tcp")]
     assert by_udp.answer == by_tcp.answer
@@ -236,6 +238,7 @@ async def test_the_search_path_finds_a_service_under_each_of_its_names(
     assert answer.answer == (f"web.Z A {await address_of(names, 'services', 'web')}",)
 
 
+@both_runtimes
 async def test_a_new_endpoint_is_named_and_an_old_one_is_forgotten(names: Cluster) -> None:
     two = await address_of(names, "pods", "two")
     await names.delete("pod/one", grace=0)

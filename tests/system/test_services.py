@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from podwire.testing.cluster import Cluster
-from tests.system.conftest import CLIENT, WEB
+from tests.system.conftest import CLIENT, WEB, both_runtimes
 from tests.system.until import LIMIT, items, pod_path, until
 
 HEALED = "/tmp/healed"
@@ -20,8 +20,10 @@ metadata: {name: pair, labels: {app: pair}}
 spec:
   terminationGracePeriodSeconds: 0
   containers:
-  - {name: web, image: podwire/web}
-  - {name: shell, image: busybox, command: [sleep, infinity]}
+  - name: web
+    image: podwire/web:test
+    readinessProbe: {httpGet: {path: /, port: 80}, periodSeconds: 1}
+  - {name: shell, image: podwire/shell:test, command: [sleep, infinity]}
 """
 
 ECHO = """
@@ -30,7 +32,10 @@ kind: Pod
 metadata: {name: echo, labels: {app: echo}}
 spec:
   terminationGracePeriodSeconds: 0
-  containers: [{name: echo, image: podwire/echo}]
+  containers:
+  - name: echo
+    image: podwire/echo:test
+    readinessProbe: {tcpSocket: {port: 7}, periodSeconds: 1}
 ---
 apiVersion: v1
 kind: Service
@@ -53,6 +58,7 @@ def fields(text: str) -> dict[str, str]:
     return dict(re.findall(r"^(\w+): (.*)$", text, re.MULTILINE))
 
 
+@both_runtimes
 async def test_a_service_answers_under_its_short_qualified_and_full_name(cluster: Cluster) -> None:
     await cluster.apply(WEB + "---" + CLIENT)
     await cluster.ready("web", "client")
@@ -137,6 +143,7 @@ async def test_external_reaches_no_pod_and_pods_reach_external_as_their_node(
     assert seen["Client"].partition(":")[0] == client["hostIP"]
 
 
+@both_runtimes
 async def test_the_containers_of_a_pod_share_localhost_and_address(cluster: Cluster) -> None:
     await cluster.apply(TWO_CONTAINERS)
     await cluster.ready("pair")
@@ -147,6 +154,7 @@ async def test_the_containers_of_a_pod_share_localhost_and_address(cluster: Clus
     assert pod["status"]["podIP"] in addresses.stdout.decode()
 
 
+@both_runtimes
 async def test_a_backend_sees_the_pods_own_address_between_nodes(cluster: Cluster) -> None:
     await cluster.apply(WEB + "---" + CLIENT)
     await cluster.ready("web", "client")
@@ -157,6 +165,7 @@ async def test_a_backend_sees_the_pods_own_address_between_nodes(cluster: Cluste
         assert answer["Hostname"] == pod["metadata"]["name"]
 
 
+@both_runtimes
 async def test_tcp_and_udp_share_a_port_of_a_service(cluster: Cluster) -> None:
     await cluster.apply(ECHO + "---" + CLIENT)
     await cluster.ready("echo", "client")
@@ -166,6 +175,7 @@ async def test_tcp_and_udp_share_a_port_of_a_service(cluster: Cluster) -> None:
         assert shown.stdout == b"hello\n", protocol
 
 
+@both_runtimes
 async def test_a_service_whose_selector_matches_nothing_refuses(cluster: Cluster) -> None:
     await cluster.apply(
         WEB.replace("selector: {app: web}", "selector: {app: nobody}") + "---" + CLIENT
@@ -198,10 +208,12 @@ async def web_that_is_not_ready(cluster: Cluster) -> list[dict[str, Any]]:
     for pod in pods:
         assert [c["ready"] for c in pod["status"]["containerStatuses"]] == [False]
         # The pod itself does answer: what a Service says then is about readiness.
-        assert (await client.get(f"http://{pod['status']['podIP']}/")).status == 200
+        patient = ("curl", "-sS", "--retry", "10", "--retry-connrefused", "--max-time", "20")
+        await client.exec(*patient, f"http://{pod['status']['podIP']}/")
     return pods
 
 
+@both_runtimes
 async def test_unready_pods_get_no_traffic(cluster: Cluster) -> None:
     await web_that_is_not_ready(cluster)
     shown = await cluster.pod("client").exec(
@@ -210,6 +222,7 @@ async def test_unready_pods_get_no_traffic(cluster: Cluster) -> None:
     assert shown.exit_code == 7, shown.stderr
 
 
+@both_runtimes
 async def test_the_pod_that_becomes_ready_gets_all_the_traffic(cluster: Cluster) -> None:
     healed = (await web_that_is_not_ready(cluster))[1]["metadata"]["name"]
     await cluster.pod(healed).exec("touch", HEALED)

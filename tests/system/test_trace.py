@@ -9,7 +9,7 @@ import pytest
 
 from podwire.testing.cluster import Cluster
 from tests.needs import need
-from tests.system.conftest import CLIENT, WEB
+from tests.system.conftest import CLIENT, WEB, both_runtimes
 
 HEADLESS = """
 apiVersion: v1
@@ -27,6 +27,7 @@ async def web_and_client(cluster: Cluster, web: str = WEB) -> None:
     await cluster.ready("web", "client")
 
 
+@both_runtimes
 @pytest.mark.parametrize("target", ["http://web-svc", "http://web-headless", "web-svc:80"])
 async def test_a_request_that_arrives_is_confirmed(cluster: Cluster, target: str) -> None:
     await web_and_client(cluster)
@@ -49,6 +50,7 @@ async def test_a_node_port_is_confirmed_from_outside(cluster: Cluster) -> None:
     assert {hop.where for hop in trace.hops} >= {"external", "router", "node-2"}
 
 
+@both_runtimes
 async def test_a_wrong_target_port_is_found_at_the_backend(cluster: Cluster) -> None:
     await web_and_client(cluster, WEB.replace("targetPort: http", "targetPort: 81"))
     trace = await cluster.trace("client", "http://web-svc")
@@ -58,6 +60,7 @@ async def test_a_wrong_target_port_is_found_at_the_backend(cluster: Cluster) -> 
     assert "81" in trace.reason
 
 
+@both_runtimes
 async def test_a_selector_that_matches_nothing_is_found_at_the_node(cluster: Cluster) -> None:
     await web_and_client(
         cluster, WEB.replace("spec:\n  selector: {app: web}", "spec:\n  selector: {app: nobody}")
@@ -100,6 +103,7 @@ async def test_core_dns_down_is_found_at_the_name(podwire_cluster: Cluster) -> N
     assert "kube-dns" in trace.reason or "10.96.0.10" in trace.reason
 
 
+@both_runtimes
 async def test_an_unknown_name_is_refuted_as_nxdomain(cluster: Cluster) -> None:
     await web_and_client(cluster)
     trace = await cluster.trace("client", "http://web-scv")
@@ -107,6 +111,7 @@ async def test_an_unknown_name_is_refuted_as_nxdomain(cluster: Cluster) -> None:
     assert "there is no Service web-scv" in trace.reason
 
 
+@both_runtimes
 async def test_the_command_writes_pcapng_for_tshark_and_says_the_verdict_as_status(
     cluster: Cluster, tmp_path: Path
 ) -> None:

@@ -12,6 +12,11 @@ WHEELS = ROOT / "build" / "wheels"
 BASE = "podwire/standin-base"
 # Not `podwire`: that is the user's own. With a tag: the kubelet pulls `latest` each time.
 IMAGE = "podwire/under-test:1"
+DERIVED = {
+    "podwire/web:test": 'ENTRYPOINT ["python", "-m", "podwire.emulator.images", "web", "--port", "80"]',
+    "podwire/echo:test": 'ENTRYPOINT ["python", "-m", "podwire.emulator.images", "echo", "--port", "7"]',
+    "podwire/shell:test": 'CMD ["sh"]',
+}
 # Programs whose Debian packages the stand-in base is made of.
 DEBIAN = ("/usr/bin/dpkg-query", "/usr/bin/python3", "/usr/bin/curl", "/usr/bin/ip")
 
@@ -30,6 +35,17 @@ def build(engine: Engine) -> str:
         words += ["--build-arg", "PIP_NO_INDEX=1", "--build-arg", "PIP_FIND_LINKS=/src/wheels"]
     engine.docker(*words, str(ROOT), limit=600)
     return IMAGE
+
+
+def derive(engine: Engine, image: str) -> None:
+    """Make the images that the tests of both runtimes name, of *image*."""
+    for name, start in DERIVED.items():
+        done = subprocess.run(
+            ["docker", "build", "--quiet", "--tag", name, "-"],
+            input=f"FROM {image}\n{start}\n", text=True, env=engine.environ,
+            capture_output=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
 
 
 def download_wheels() -> None:
