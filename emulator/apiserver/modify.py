@@ -37,7 +37,9 @@ def patch(api: Api, request: Request) -> One:
             f"({request.name})"
         )
     present = old.object
-    return write.written(request, write.store_change(api, request, obj, old), present, warnings)
+    return write.written(
+        api, request, write.store_change(api, request, obj, old), present, warnings
+    )
 
 
 def check_type(body: Body) -> None:

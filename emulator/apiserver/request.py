@@ -56,6 +56,8 @@ class Api:
     store: Store
     dice: Dice
     network: Network = Network()
+    honoured: frozenset[str] = frozenset()
+    """Fields of a securityContext that the runtime does as they say; others get a warning."""
 
 
 @dataclass(frozen=True, slots=True)

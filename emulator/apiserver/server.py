@@ -1,7 +1,7 @@
 """The API server as a whole: what the control process starts."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -27,9 +27,10 @@ class ApiServer:
         dice: Dice,
         *,
         network: Network | None = None,
+        honoured: Iterable[str] = (),
         who: Authenticate = http.by_connection,
     ) -> None:
-        self.api = Api(store, dice, network or Network())
+        self.api = Api(store, dice, network or Network(), frozenset(honoured))
         self._agent = agent
         self._clock = clock
         self._who = who

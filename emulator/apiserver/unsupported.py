@@ -3,7 +3,7 @@
 What could only mislead is refused by the validation instead (gRPC probes, addresses of IPv6).
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,19 +25,25 @@ class Vain:
 _Table = Mapping[str, "Vain | _Table"]
 
 
-def added(obj: Json, before: Json | None) -> tuple[str, ...]:
+def added(obj: Json, before: Json | None, honoured: Collection[str] = ()) -> tuple[str, ...]:
     """Return a warning for each thing that *obj* asks for in vain and *before* did not."""
-    now = warnings(obj)
+    now = warnings(obj, honoured)
     if not now or before is None:
         return now
-    known = frozenset(warnings(before))
+    known = frozenset(warnings(before, honoured))
     return tuple(text for text in now if text not in known)
 
 
-def warnings(obj: Json) -> tuple[str, ...]:
-    """Return a warning for each thing that a defaulted object asks for in vain."""
+def warnings(obj: Json, honoured: Collection[str] = ()) -> tuple[str, ...]:
+    """Return a warning for each thing that a defaulted object asks for in vain.
+
+    *honoured* are the fields of a securityContext that this cluster's runtime does as they say.
+    """
     look = _KINDS.get((obj.get("apiVersion", ""), obj.get("kind", "")))
-    return () if look is None else tuple(look(obj))
+    if look is None:
+        return ()
+    done = tuple(f".securityContext.{name}" for name in honoured)
+    return tuple(text for text in look(obj) if not text.partition(":")[0].endswith(done))
 
 
 def _anything(value: Any) -> bool:
@@ -78,9 +84,9 @@ _BOTH_IN_VAIN: _Table = {
 _SECURITY: _Table = {
     "runAsUser": _ignored(_AS_ROOT, _no_root),
     "runAsGroup": _ignored(_AS_ROOT, _no_root),
-    "runAsNonRoot": _ignored(_AS_ROOT),
-    "fsGroup": _ignored(_AS_ROOT, _no_root),
-    "supplementalGroups": _ignored(_AS_ROOT),
+    "runAsNonRoot": _ignored(_NOT_ENFORCED),
+    "fsGroup": _ignored(_NOT_ENFORCED, _no_root),
+    "supplementalGroups": _ignored(_NOT_ENFORCED),
     "privileged": _ignored("no container is privileged here"),
     "allowPrivilegeEscalation": _ignored(_NOT_ENFORCED, _is_false),
     "readOnlyRootFilesystem": _ignored(

@@ -23,7 +23,7 @@ _LONGEST_GENERATED_BASE = 63 - 5
 def create(api: Api, request: Request) -> One:
     """POST on a collection."""
     obj, warnings = bodies.as_object(request, bodies.read(request.body))
-    return written(request, store_new(api, request, obj), None, warnings)
+    return written(api, request, store_new(api, request, obj), None, warnings)
 
 
 def update(api: Api, request: Request) -> One:
@@ -41,18 +41,18 @@ def update(api: Api, request: Request) -> One:
     if old is None:
         if not resource.create_on_update or request.subresource:
             raise statuses.not_found(resource, request.name)
-        return written(request, store_new(api, request, obj), None, warnings)
+        return written(api, request, store_new(api, request, obj), None, warnings)
     before = old.object
-    return written(request, store_change(api, request, obj, old), before, warnings)
+    return written(api, request, store_change(api, request, obj, old), before, warnings)
 
 
 def written(
-    request: Request, now: Stored | Json, before: Json | None, warnings: tuple[str, ...]
+    api: Api, request: Request, now: Stored | Json, before: Json | None, warnings: tuple[str, ...]
 ) -> One:
     """Return the answer to a write; it also says what was stored and has no effect here."""
     if not request.subresource:
         obj = now.object if isinstance(now, Stored) else now
-        warnings += unsupported.added(obj, before)
+        warnings += unsupported.added(obj, before, api.honoured)
     return One(request.resource, now, 201 if before is None else 200, warnings)
 
 

@@ -25,6 +25,8 @@ SANDBOX = "POD"
 DETACH_KEYS = "ctrl-@,ctrl-^,ctrl-@,ctrl-^,ctrl-@"
 # As the kubelet's containerLogMaxSize; without a limit the engine's logs fill the disk.
 _LOGS = {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "2"}}
+# The fields of a securityContext that have a word below, beside capabilities.
+HONOURED = ("runAsUser", "runAsGroup", "readOnlyRootFilesystem", "allowPrivilegeEscalation")
 _NO_ESCALATION = ["no-new-privileges"]
 
 

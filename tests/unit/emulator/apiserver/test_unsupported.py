@@ -3,6 +3,7 @@ from typing import Any
 import pytest
 import yaml
 
+from podwire.emulator.apiserver import unsupported
 from podwire.testing.apiserver import SilentServer
 
 Json = dict[str, Any]
@@ -40,9 +41,9 @@ def service(spec: str, **annotations: str) -> Json:
         ("{}", []),
         ("{securityContext: {runAsUser: 0, runAsGroup: 0, runAsNonRoot: false}}", []),
         ("{securityContext: {runAsUser: 1000}}", [f"spec.securityContext.runAsUser: {ROOT}"]),
-        (f"{{containers: [{{{C}, securityContext: {{runAsUser: 7, runAsGroup: 7, runAsNonRoot: true}}}}]}}", [f"spec.containers[0].securityContext.{name}: {ROOT}" for name in ("runAsUser", "runAsGroup", "runAsNonRoot")]),
+        (f"{{containers: [{{{C}, securityContext: {{runAsUser: 7, runAsGroup: 7, runAsNonRoot: true}}}}]}}", [f"spec.containers[0].securityContext.{name}: {text}" for name, text in (("runAsUser", ROOT), ("runAsGroup", ROOT), ("runAsNonRoot", PROTECTION))]),
         ("{initContainers: [{name: i, image: b, securityContext: {runAsUser: 7}}]}", [f"spec.initContainers[0].securityContext.runAsUser: {ROOT}"]),
-        ("{securityContext: {fsGroup: 7, supplementalGroups: [7]}}", [f"spec.securityContext.{name}: {ROOT}" for name in ("fsGroup", "supplementalGroups")]),
+        ("{securityContext: {fsGroup: 7, supplementalGroups: [7]}}", [f"spec.securityContext.{name}: {PROTECTION}" for name in ("fsGroup", "supplementalGroups")]),
         (f"{{containers: [{{{C}, securityContext: {{privileged: true}}}}]}}", ["spec.containers[0].securityContext.privileged: no container is privileged here; the field has no effect"]),
         (f"{{containers: [{{{C}, securityContext: {{privileged: false, allowPrivilegeEscalation: true}}}}]}}", []),
         (f"{{containers: [{{{C}, securityContext: {{allowPrivilegeEscalation: false, seccompProfile: {{type: RuntimeDefault}}}}}}]}}", [f"spec.containers[0].securityContext.{name}: {PROTECTION}" for name in ("allowPrivilegeEscalation", "seccompProfile")]),
@@ -182,3 +183,17 @@ def test_the_other_family_of_addresses_is_refused(
 ) -> None:
     said = server.says(f"POST {SERVICES}", service(spec))
     assert said == f'422 Invalid: Service "s" is invalid: {expected}'
+
+
+def test_what_the_runtime_honours_needs_no_warning() -> None:
+    context = {"runAsUser": 7, "fsGroup": 7}
+    container = {"name": "c", "image": "i", "securityContext": context}
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "spec": {"containers": [container], "securityContext": context},
+    }
+    assert unsupported.warnings(pod, ("runAsUser",)) == (
+        f"spec.securityContext.fsGroup: {PROTECTION}",
+        f"spec.containers[0].securityContext.fsGroup: {PROTECTION}",
+    )
