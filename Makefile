@@ -35,7 +35,7 @@ system: ## tests on real namespaces, with real clients
 	$(PYTEST) tests/system -q -n $(WORKERS) --dist loadgroup $(SYSTEM)
 	$(PYTEST) -c examples/02-your-own-tests/pyproject.toml --rootdir examples/02-your-own-tests examples/02-your-own-tests -q
 
-bench: ## start-up, memory, pods, endpoint changes, relay and DNS, against their peers
+bench: ## start-up, memory, pods, endpoint changes, relay, DNS and containers, against their peers
 	@scripts/virtual-environment --dev
 	@scripts/system-packages --bench
 	.venv/bin/python -P bench/run.py

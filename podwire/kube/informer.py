@@ -15,6 +15,7 @@ log = logging.getLogger(__name__)
 
 FIRST_RETRY = 0.02
 LAST_RETRY = 5.0
+SERVER_AWAY = 0.5
 
 
 class Informer(Generic[T]):
@@ -77,7 +78,10 @@ class Informer(Generic[T]):
                     delay = FIRST_RETRY
                 log.log(level, "watch of %s: %s; again in %.2f s", self.kind.__name__, error, delay)
                 await asyncio.sleep(delay)
-                delay = min(delay * 2, LAST_RETRY)
+                # A server that starts is worth asking often: a connect that fails costs next to
+                # nothing, and everything else waits for this.
+                longest = SERVER_AWAY if isinstance(error, UnreachableError) else LAST_RETRY
+                delay = min(delay * 2, longest)
 
     async def _list(self) -> None:
         listing = await self._client.list(
