@@ -18,8 +18,9 @@ from podwire.errors import EngineError, MachineError
 __all__ = ["DEFAULT_SOCKET", "Engine", "EngineError"]
 
 DEFAULT_SOCKET = Path("/var/run/docker.sock")
-# Engine 24: the first that takes what we send. The latest is what this was tried with.
-_LEAST, _LATEST = (1, 43), (1, 45)
+# Engine 25: the first that knows start_interval of health checks, which `docker compose up` waits
+# by. The latest is what this was tried with.
+_LEAST, _LATEST = (1, 44), (1, 45)
 # Bytes of an error's text.
 _LONGEST_BODY = 1 << 16
 
@@ -64,7 +65,7 @@ class Engine:
                 raise MachineError(
                     f"Docker Engine {release} at {socket} is too old: it speaks API "
                     f"{_text(spoken[0])}, and {_text(_LEAST)} is needed; "
-                    "install Docker Engine 24 or newer: https://docs.docker.com/engine/install/"
+                    "install Docker Engine 25 or newer: https://docs.docker.com/engine/install/"
                 )
             engine.release = release
             engine._version = f"/v{_text(max(min(spoken[0], _LATEST), spoken[1]))}"

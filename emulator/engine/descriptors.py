@@ -8,10 +8,10 @@ import asyncio
 import os
 import termios
 import tty
-from collections.abc import Callable
+from collections.abc import AsyncIterable, Callable
 from contextlib import suppress
 
-from podwire.emulator.engine.streams import demultiplexed, pieces
+from podwire.emulator.engine.streams import StreamName
 
 _LARGEST_PIECE = 1 << 16
 
@@ -20,7 +20,7 @@ class Descriptors:
     """Our own copies of a process's three standard streams; -1 is /dev/null."""
 
     def __init__(self, stdin: int, stdout: int, stderr: int, *, terminal: bool) -> None:
-        self._terminal = terminal
+        self.terminal = terminal
         self.stdin, self.stdout, self.stderr = (
             os.dup(fd) if fd >= 0 else -1 for fd in (stdin, stdout, stderr)
         )
@@ -31,10 +31,10 @@ class Descriptors:
             with suppress(termios.error):
                 tty.setraw(self.stdout)
 
-    async def copy_output(self, reader: asyncio.StreamReader) -> None:
-        """Write what comes from *reader* until it ends; what nobody reads is thrown away."""
+    async def copy_output(self, parts: AsyncIterable[tuple[StreamName, bytes]]) -> None:
+        """Write *parts* until they end; what nobody reads is thrown away."""
         gone: set[int] = {-1}
-        async for name, chunk in demultiplexed(pieces(reader), tty=self._terminal):
+        async for name, chunk in parts:
             fd = self.stderr if name == "stderr" else self.stdout
             if fd in gone:
                 continue

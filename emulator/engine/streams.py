@@ -58,6 +58,37 @@ async def demultiplexed(
                 yield part
 
 
+async def messages(chunks: AsyncIterable[bytes]) -> AsyncIterator[tuple[StreamName, bytes]]:
+    """Yield whole frames, for a log has one for each line; raises ValueError for no frame."""
+    held = bytearray()
+    async for chunk in chunks:
+        held += chunk
+        at = 0
+        while len(held) - at >= _HEADER.size:
+            number, length = _HEADER.unpack_from(held, at)
+            if number not in _NAMES:
+                raise ValueError(f"no frame of the engine: {bytes(held[at : at + 8])!r}")
+            begin = at + _HEADER.size
+            if len(held) < begin + length:
+                break
+            at = begin + length
+            yield _NAMES[number], bytes(held[begin:at])
+        del held[:at]
+
+
+async def stamped(chunks: AsyncIterable[bytes]) -> AsyncIterator[tuple[StreamName, bytes]]:
+    """Yield the lines of a log with times, as `stamped_line` writes them."""
+    async for name, message in messages(chunks):
+        yield name, stamped_line(message)
+
+
+def stamped_line(message: bytes) -> bytes:
+    """Return `TIME text` of a log as `TIME F text`, or P for what the engine cut in its middle."""
+    time, _, text = message.partition(b" ")
+    whole = text.endswith(b"\n")
+    return b"%s %s %s\n" % (time, b"F" if whole else b"P", text[:-1] if whole else text)
+
+
 async def pieces(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
     """Yield what comes over a hijacked connection until its end."""
     while chunk := await reader.read(_LARGEST_PIECE):

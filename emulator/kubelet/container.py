@@ -79,6 +79,16 @@ class ContainerRun:
         self._woken = asyncio.Event()
         self._image: Image | None = None
         self._sandbox: PodSandbox | None = None
+        # When a container that is joined has ended, in seconds since 1970; 0: it has not yet.
+        self._found_ended = 0.0
+
+    @property
+    def finished(self) -> bool:
+        """Tell whether it has ended, and its restart policy leaves it at that."""
+        record = self.record
+        return record.state == "terminated" and not backoff.restarts(
+            self._restart_policy, record.exit_code
+        )
 
     async def run(self, sandbox: PodSandbox, files: PodFiles) -> None:
         """Start the container, again and again as its restart policy says."""
@@ -108,6 +118,23 @@ class ContainerRun:
                 self._crash_loop(delay)
                 await self._wait(delay, for_news=False)
             self.record.restarts += 0 if self._stopping else 1
+
+    def lose_sandbox(self) -> None:
+        """Take note that it is killed with the pod's network, after `run` was cancelled."""
+        if self.record.state == "running":
+            self._event("Normal", "Killing", f"Stopping container {self.record.name}")
+            self._ended(128 + signal.SIGKILL)
+
+    def begin_anew(self, reason: str) -> None:
+        """Make ready for another `run`, in another sandbox."""
+        record = self.record
+        if record.state == "terminated":
+            record.last = record.terminated()
+        if record.container_id:
+            record.restarts += 1
+        record.wait(reason, "")
+        self.over.clear()
+        self.started.clear()
 
     def look_again(self) -> None:
         """Try now what could not start for want of something: it may be there."""
@@ -170,7 +197,7 @@ class ContainerRun:
         if not joins:
             self._event("Normal", "Created", f"Created container: {self.record.name}")
         try:
-            process = await self._start(sandbox, request)
+            process = await self._start(sandbox, request, joins=joins)
         except (RuntimeFailure, OSError) as error:
             self._close_stdin()
             reason = error.reason if isinstance(error, RuntimeFailure) else "CreateContainerError"
@@ -180,7 +207,9 @@ class ContainerRun:
         self.commands.begin(process, request)
         self.record.image_id = image.identity
         self.record.container_id = self._node.runtime.container_id(process)
-        self.record.started_at = rfc3339(self._node.clock.now())
+        began, self._found_ended = self._node.runtime.times(process)
+        self.record.started_at = rfc3339(began or self._node.clock.now())
+        process.when_paused(self._paused)
         if not joins:
             self._event("Normal", "Started", f"Started container {self.record.name}")
         try:
@@ -193,16 +222,18 @@ class ContainerRun:
             process.close()
             self._close_stdin()
 
-    async def _start(self, sandbox: PodSandbox, request: ContainerRequest) -> RunningProcess:
+    async def _start(
+        self, sandbox: PodSandbox, request: ContainerRequest, *, joins: bool
+    ) -> RunningProcess:
         if request.tty:
             master, slave = os.openpty()
             self.stdin = os.dup(master)
             self.log.begin_terminal(master)
             streams = Streams(slave, slave, slave)
         else:
-            stdout, stderr = self.log.begin()
+            stdout, stderr = self.log.begin(stamped=joins)
             stdin, self.stdin = os.pipe2(os.O_CLOEXEC) if self.container.stdin else (-1, -1)
-            streams = Streams(stdin, stdout, stderr)
+            streams = Streams(stdin, stdout, stderr, stamped=joins)
         try:
             return await self._node.runtime.start(sandbox, request, streams)
         finally:
@@ -210,12 +241,15 @@ class ContainerRun:
                 os.close(fd)
 
     async def _live(self, process: RunningProcess, *, joined: bool) -> int:
+        beside: list[asyncio.Task[None]] = []
         async with asyncio.TaskGroup() as tasks:
-            beside = tasks.create_task(self._beside(process, joined=joined))
+            if not self._found_ended:
+                beside.append(tasks.create_task(self._beside(process, joined=joined)))
             if self._stopping:  # it was told to while it started
                 process.send_signal(signal.SIGKILL)
             status = await process.wait()
-            beside.cancel()
+            for task in beside:
+                task.cancel()
         with suppress(TimeoutError):
             async with asyncio.timeout(_LAST_WORDS):
                 await self.log.drained()
@@ -321,5 +355,13 @@ class ContainerRun:
 
     def _ended(self, status: int) -> None:
         done = self._init and not self.record.sidecar and status == 0
-        self.record.end(status, rfc3339(self._node.clock.now()), done=done)
+        ended = self._found_ended or self._node.clock.now()
+        self.record.end(status, rfc3339(ended), done=done)
+        self._changed()
+
+    def _paused(self, paused: bool) -> None:  # noqa: FBT001 - a callback's only argument
+        self.record.paused = paused
+        if paused and self.container.readiness_probe is not None:
+            # It has to show again that it answers.
+            self.record.ready = False
         self._changed()

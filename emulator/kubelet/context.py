@@ -16,7 +16,8 @@ from podwire.kube.clock import Clock, rfc3339
 from podwire.kube.events import EventRecorder
 from podwire.kube.informers import Informers
 from podwire.kube.names import Key
-from podwire.kube.objects import ConfigMap, Pod, Secret, Service
+from podwire.kube.node_ready import is_down
+from podwire.kube.objects import ConfigMap, Node, Pod, Secret, Service
 
 
 class NodeContext:
@@ -60,11 +61,17 @@ class NodeContext:
         self.runtime_version = runtime_version
         self.honoured = frozenset(honoured)
         self.pods = informers.of(Pod)
+        self._nodes = informers.of(Node)
         self._pods_directory = pods
         self._recorder = recorder
         self._services = informers.of(Service)
         self._config_maps = informers.of(ConfigMap)
         self._secrets = informers.of(Secret)
+
+    @property
+    def is_down(self) -> bool:
+        """Tell whether the node's object says that it does not run, though we do."""
+        return is_down(self._nodes.get(Key("", self.name)))
 
     def directory_of(self, uid: str) -> Path:
         """Return where the files of a pod are."""

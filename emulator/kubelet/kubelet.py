@@ -14,6 +14,7 @@ from podwire.kube.informers import Informers
 from podwire.kube.mirror_pods import is_mirror
 from podwire.kube.names import Key
 from podwire.kube.node_object import node_object
+from podwire.kube.node_ready import is_down
 from podwire.kube.objects import ConfigMap, Node, Pod, Secret
 
 log = logging.getLogger(__name__)
@@ -59,6 +60,7 @@ class Kubelet:
             self.context.pods.subscribe(self._pod_changed)
             self._informers.of(ConfigMap).subscribe(self._source_changed)
             self._informers.of(Secret).subscribe(self._source_changed)
+            self._informers.of(Node).subscribe(self._node_changed)
             await asyncio.Event().wait()
 
     def _pod_changed(self, old: Pod | None, new: Pod | None) -> None:
@@ -108,6 +110,14 @@ class Kubelet:
                 life.look_again()
                 if old is not None:
                     life.refresh_volumes()
+
+    def _node_changed(self, old: Node | None, new: Node | None) -> None:
+        if new is None or new.metadata.name != self.context.name:
+            return
+        if not is_down(new) and (old is None or is_down(old)):
+            # Readiness was taken from its pods, and nobody else knows which of them have it.
+            for life in self._lives.values():
+                life.report()
 
     async def _register(self) -> None:
         node = node_object(

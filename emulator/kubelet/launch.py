@@ -45,7 +45,8 @@ def request_of(
     if not argv:
         raise MissingSourceError("no command specified")
     named: dict[str, list[str]] = container.security_context.get("capabilities") or {}
-    own = (*files.common, *binds_of(container, pod, files.volumes))
+    pinned = node.runtime.pins_paths
+    own = (*files.common, *binds_of(container, pod, files.volumes, pins_paths=pinned))
     directory = container.working_dir or image.directory
     return ContainerRequest(
         container.name,

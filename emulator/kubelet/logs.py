@@ -27,12 +27,13 @@ class ContainerLog:
         self._run: _RunLog | None = None
         directory.mkdir(parents=True, exist_ok=True)
 
-    def begin(self) -> tuple[int, int]:
+    def begin(self, *, stamped: bool = False) -> tuple[int, int]:
         """Start the log of a new run; returns the descriptors for its stdout and stderr.
 
-        The caller closes them after the container has them.
+        The caller closes them after the container has them. With *stamped* lines come as
+        `TIME F|P text`, and the time is theirs.
         """
-        run = self._begin()
+        run = self._begin(stamped=stamped)
         return run.pipe("stdout"), run.pipe("stderr")
 
     def begin_terminal(self, master: int) -> None:
@@ -94,10 +95,10 @@ class ContainerLog:
         if self._run is not None:
             self._run.close()
 
-    def _begin(self) -> "_RunLog":
+    def _begin(self, *, stamped: bool = False) -> "_RunLog":
         # A run that is over may still have something in its pipes: it goes on into its own file.
         self._number += 1
-        self._run = _RunLog(self._path(self._number), self._now, self._largest)
+        self._run = _RunLog(self._path(self._number), self._now, self._largest, stamped=stamped)
         old = self._path(self._number - 2)
         for path in (old, _rotated(old)):
             path.unlink(missing_ok=True)
@@ -110,12 +111,13 @@ class ContainerLog:
 class _RunLog:
     """The log of one run of a container."""
 
-    def __init__(self, path: Path, now: Callable[[], str], largest: int) -> None:
+    def __init__(self, path: Path, now: Callable[[], str], largest: int, *, stamped: bool) -> None:
         self.path = path
         self.news = asyncio.Event()
         self.listeners: list[Callable[[bytes], None]] = []
         self._now = now
         self._largest = largest
+        self._stamped = stamped
         self._readers: set[int] = set()
         self._size = 0
         self._file = _opened(path)
@@ -149,13 +151,16 @@ class _RunLog:
                 return
             except OSError:
                 chunk = b""  # EIO: nobody has the terminal open any more
+            if chunk and self._stamped:
+                rest.extend(chunk)
+                self._take(stream, rest)
+                return
             if chunk:
-                for heard in tuple(self.listeners):
-                    heard(chunk)
+                self._hear(chunk)
                 rest.extend(chunk)
                 self._split(stream, rest)
                 return
-            if rest:
+            if rest and not self._stamped:
                 self._write(stream, b"F", bytes(rest))
             self._end(fd)
 
@@ -183,6 +188,19 @@ class _RunLog:
             os.close(self._file)
             self._file = -1
 
+    def _hear(self, chunk: bytes) -> None:
+        for heard in tuple(self.listeners):
+            heard(chunk)
+
+    def _take(self, stream: str, rest: bytearray) -> None:
+        *lines, last = bytes(rest).split(b"\n")
+        for line in lines:
+            time, _, tagged = line.partition(b" ")
+            tag, _, text = tagged.partition(b" ")
+            self._hear(text + (b"\n" if tag == b"F" else b""))
+            self._write(stream, tag, text, time)
+        rest[:] = last
+
     def _split(self, stream: str, rest: bytearray) -> None:
         *lines, last = bytes(rest).split(b"\n")
         for line in lines:
@@ -195,10 +213,10 @@ class _RunLog:
             line = line[LONGEST_LINE:]
         return line
 
-    def _write(self, stream: str, tag: bytes, line: bytes) -> None:
+    def _write(self, stream: str, tag: bytes, line: bytes, time: bytes = b"") -> None:
         if self._file < 0:
             return
-        entry = b"%s %s %s %s\n" % (self._now().encode(), stream.encode(), tag, line)
+        entry = b"%s %s %s %s\n" % (time or self._now().encode(), stream.encode(), tag, line)
         try:
             self._size += os.write(self._file, entry)
             if self._size >= self._largest:

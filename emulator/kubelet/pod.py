@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
 from podwire.emulator.kubelet.container import ContainerRun
@@ -14,6 +14,7 @@ from podwire.emulator.kubelet.volumes import VolumeError, remove
 from podwire.emulator.runtimes.runtime import PodRequest, PodSandbox, RuntimeFailure
 from podwire.errors import ApiError, Conflict, NotFound, UnreachableError
 from podwire.kube.codec import key_of
+from podwire.kube.node_ready import held_back
 from podwire.kube.objects import Pod
 from podwire.kube.podstatus import status_of
 
@@ -65,7 +66,7 @@ class PodLife:
         if pod.metadata.deletion_timestamp is not None:
             seconds = pod.metadata.deletion_grace_period_seconds
             self._end_in(30.0 if seconds is None else float(seconds))
-        elif pod.spec.readiness_gates:
+        elif pod.spec.readiness_gates or self._contradicted():
             self._dirty.set()
 
     def forget(self) -> None:
@@ -78,6 +79,10 @@ class PodLife:
         self._news.set()
         for run in (*self._init, *self._containers):
             run.look_again()
+
+    def report(self) -> None:
+        """Have the status written if the API server has another one."""
+        self._dirty.set()
 
     def container(self, name: str) -> ContainerRun | None:
         """Return a container by name; an empty name is the first one."""
@@ -125,10 +130,48 @@ class PodLife:
             self._node.event(self.pod, "Warning", "FailedSync", f"error syncing pod: {error}")
 
     async def _start_and_wait(self) -> None:
-        self._dirty.set()
-        self.sandbox = sandbox = await self._retried(self._make_sandbox)
-        self._dirty.set()
-        files = await self._retried(self._make_files)
+        while True:
+            self._dirty.set()
+            self.sandbox = sandbox = await self._retried(self._make_sandbox)
+            self._dirty.set()
+            files = await self._retried(self._make_files)
+            if not await self._lost(sandbox, self._containers_over(sandbox, files)):
+                break
+            text = "Pod sandbox changed, it will be killed and re-created."
+            self._node.event(self.pod, "Normal", "SandboxChanged", text)
+            for run in (*self._init, *self._containers):
+                run.lose_sandbox()
+            if not self._goes_on():
+                break
+            for run in (*self._init, *self._containers):
+                if run in self._init or not run.finished:
+                    waits = "PodInitializing" if self._init else "ContainerCreating"
+                    run.begin_anew(waits)
+            await self._release()
+        if not self._ending.is_set():
+            # Over: Succeeded or Failed. The address goes back, the logs stay.
+            await self._release()
+
+    async def _lost(self, sandbox: PodSandbox, life: Coroutine[Any, Any, None]) -> bool:
+        """Live in *sandbox*; tells whether somebody ended that before."""
+        async with asyncio.TaskGroup() as tasks:
+            living = tasks.create_task(life)
+            lost = tasks.create_task(self._node.runtime.lost(sandbox))
+            await asyncio.wait([living, lost], return_when=asyncio.FIRST_COMPLETED)
+            if living.done() or self._ending.is_set():
+                # Ending, it needs no other: `run` cancels us when the containers have ended.
+                await living
+                lost.cancel()
+                return False
+            living.cancel()
+        return True
+
+    def _goes_on(self) -> bool:
+        """Tell whether something of the pod would be started again, as the kubelet does."""
+        failed = any(run.finished and not run.record.initialised for run in self._init)
+        return not failed and not all(run.finished for run in self._containers)
+
+    async def _containers_over(self, sandbox: PodSandbox, files: PodFiles) -> None:
         async with asyncio.TaskGroup() as tasks:
             beside: list[ContainerRun] = []
             for run in self._init:
@@ -141,18 +184,16 @@ class PodLife:
                     if not run.record.initialised:
                         break
             else:
-                for run in self._containers:
+                left = [run for run in self._containers if not run.finished]
+                for run in left:
                     run.record.reason = "ContainerCreating"
                     tasks.create_task(run.run(sandbox, files))
-                for run in self._containers:
+                for run in left:
                     await run.over.wait()
             if not self._ending.is_set():
                 grace = Grace(float(self.pod.spec.termination_grace_period_seconds))
                 for run in reversed(beside):
                     await run.stop(grace)
-        if not self._ending.is_set():
-            # Over: Succeeded or Failed. The address goes back, the logs stay.
-            await self._release()
 
     async def _retried(self, step: Callable[[], Awaitable[T]]) -> T:
         delay = FIRST_RETRY
@@ -228,6 +269,7 @@ class PodLife:
 
     async def _write_status(self, *, ended: bool = False) -> None:
         address = str(self.sandbox.address) if self.sandbox is not None else ""
+        now = self._node.now()
         status = status_of(
             self.pod,
             [run.record for run in self._init],
@@ -235,10 +277,13 @@ class PodLife:
             host_ip=str(self._node.address),
             pod_ip=address or self.pod.status.pod_ip,
             start_time=self._start_time,
-            now=self._node.now(),
+            now=now,
             ended=ended,
         )
-        if status == self._written:
+        if self._node.is_down:
+            conditions, present = status["conditions"], self.pod.status
+            status["conditions"] = held_back(conditions, self._node.name, present, now)
+        if status == self._written and not self._contradicted():
             return
         # The uid keeps us from writing on a successor of the same name (as the kubelet does).
         patch = {"metadata": {"uid": self.pod.metadata.uid}, "status": status}
@@ -254,6 +299,12 @@ class PodLife:
         self._written = status
         if pod.metadata.uid == self.pod.metadata.uid:
             self.pod = _newer(self.pod, pod)
+
+    def _contradicted(self) -> bool:
+        """Tell whether somebody wrote another readiness after us: the node lifecycle controller."""
+        written = [c["status"] for c in self._written.get("conditions", ()) if c["type"] == "Ready"]
+        present = [c.status for c in self.pod.status.conditions if c.type == "Ready"]
+        return bool(written) and written != present
 
     async def _delete(self) -> None:
         delay = FIRST_RETRY

@@ -88,14 +88,27 @@ def write(directory: Path, files: Mapping[str, File]) -> None:
             old.unlink()
 
 
-def binds_of(container: Container, pod: Pod, volumes: Path) -> list[Bind]:
-    """Return what is to be mounted in *container*; *volumes* holds a directory per volume."""
+def binds_of(
+    container: Container, pod: Pod, volumes: Path, *, pins_paths: bool = True
+) -> list[Bind]:
+    """Return what is to be mounted in *container*; *volumes* holds a directory per volume.
+
+    Where the runtime does not pin paths, a container of the pod could lead another's subPath out of
+    the volume, with a link that it makes after we looked: there an emptyDir has none. Raises
+    VolumeError.
+    """
     host_paths = {v.name: v.host_path.path for v in pod.spec.volumes if v.host_path is not None}
     empty = {v.name for v in pod.spec.volumes if v.empty_dir is not None}
     binds: list[Bind] = []
     for mount in container.volume_mounts:
         base = Path(host_paths[mount.name]) if mount.name in host_paths else volumes / mount.name
         source = base / mount.sub_path if mount.sub_path else base
+        if mount.sub_path and mount.name in empty and not pins_paths:
+            raise VolumeError(
+                f"subPath {mount.sub_path!r} of the emptyDir volume {mount.name}: not supported "
+                "where pods are containers of Docker Engine; mount the whole volume, or give the "
+                "directory an emptyDir of its own"
+            )
         # A link that a container made in the volume must not lead out of it (CVE-2017-1002101).
         if not source.resolve().is_relative_to(base.resolve()):
             raise VolumeError(f"subPath {mount.sub_path!r} of {mount.name} leads out of the volume")

@@ -3,26 +3,31 @@
 import asyncio
 import logging
 import os
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from ipaddress import IPv4Address
-from typing import Any, TypeVar, cast
+from typing import TypeVar, cast
 
 from podwire.emulator.engine.client import Engine, EngineError
 from podwire.emulator.engine.descriptors import Descriptors
-from podwire.emulator.runtimes.docker_process import EngineProcess, OfCommand, OfContainer
+from podwire.emulator.runtimes.docker_commands import command
+from podwire.emulator.runtimes.docker_process import (
+    Attached,
+    Connection,
+    EngineProcess,
+    Logged,
+    OfContainer,
+)
 from podwire.emulator.runtimes.docker_requests import (
     DETACH_KEYS,
     SANDBOX,
     DockerNode,
-    Json,
     Project,
-    command_body,
     container_body,
+    first_name,
     in_short,
-    name_of,
-    sandbox_body,
+    moment,
 )
+from podwire.emulator.runtimes.docker_sandboxes import Sandboxes, of_network
 from podwire.emulator.runtimes.made import MadeContainers
 from podwire.emulator.runtimes.mounts import Bind
 from podwire.emulator.runtimes.runtime import (
@@ -33,14 +38,10 @@ from podwire.emulator.runtimes.runtime import (
     RuntimeFailure,
     Streams,
 )
-from podwire.lending import Place
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-
-# Seconds between looks at a command that is about to start.
-_ASK_AGAIN = 0.01
 
 
 class DockerRuntime:
@@ -48,21 +49,26 @@ class DockerRuntime:
 
     *tasks* owns what goes on for each container, and has to outlive the kubelet. When it ends, the
     containers go on: the next runtime finds them by their labels, and `create` and `start` take
-    over what runs already.
+    over what runs already, and what has ended meanwhile.
     """
+
+    # The engine looks for it again when a container starts.
+    pins_paths = False
 
     def __init__(
         self, engine: Engine, node: DockerNode, project: Project, tasks: asyncio.TaskGroup
     ) -> None:
         self._engine = engine
-        self._node = node
         self._project = project
         self._tasks = tasks
         self._made = MadeContainers(engine, project.name)
+        self._sandboxes = Sandboxes(engine, node, project, self._made)
+        # The last container of each name of each pod, by uid, that was started or joined here.
+        self._seen: dict[tuple[str, str], str] = {}
 
     def move(self, node: DockerNode) -> None:
         """Make what comes from now on where *node* says: its container may have been replaced."""
-        self._node = node
+        self._sandboxes.node = node
 
     async def create(self, request: PodRequest) -> PodSandbox:
         """Make the pod's sandbox, or find it; raises RuntimeFailure.
@@ -70,21 +76,33 @@ class DockerRuntime:
         Failed or cancelled, it leaves nothing.
         """
         try:
-            found = await self._found(request)
+            found = await self._sandboxes.found(request)
             if found is not None:
                 return found
             return await self._undone_unless(
-                self._sandbox(request), lambda: self._made.remove_pod(request.uid)
+                self._sandboxes.make(request), lambda: self._made.remove_pod(request.uid, SANDBOX)
             )
         except EngineError as error:
-            raise RuntimeFailure("FailedCreatePodSandBox", _of_network(error)) from error
+            raise RuntimeFailure("FailedCreatePodSandBox", of_network(error)) from error
 
     async def has(self, sandbox: PodSandbox, container: str) -> bool:
-        """Tell whether a container of that name runs; raises RuntimeFailure."""
+        """Tell whether a container of that name runs, or ended while we were away.
+
+        Raises RuntimeFailure.
+        """
         try:
-            return bool(await self._made.running(sandbox.request.uid, container))
+            return bool(await self._there(sandbox.request.uid, container))
         except EngineError as error:
             raise RuntimeFailure("CreateContainerError", str(error)) from error
+
+    def times(self, container: RunningProcess) -> tuple[float, float]:
+        """Return when a joined container started and ended, in seconds since 1970; 0: not known."""
+        process = cast(EngineProcess, container)
+        return process.began, process.ended
+
+    async def lost(self, sandbox: PodSandbox) -> None:
+        """Return when the sandbox was ended by somebody else, or has lost its node's network."""
+        await self._sandboxes.lost(sandbox)
 
     async def start(
         self, sandbox: PodSandbox, request: ContainerRequest, streams: Streams
@@ -98,7 +116,9 @@ class DockerRuntime:
         )
         uid, name = sandbox.request.uid, request.name
         try:
-            process = await self._joined(uid, name, descriptors)
+            process = await self._joined(uid, name, descriptors, stamped=streams.stamped)
+            if process is None and streams.stamped:
+                raise RuntimeFailure("CreateContainerError", "the container has just been removed")
             if process is None:
                 process = await self._undone_unless(
                     self._started(sandbox, request, descriptors),
@@ -109,6 +129,7 @@ class DockerRuntime:
             if isinstance(error, EngineError):
                 raise RuntimeFailure("CreateContainerError", str(error)) from error
             raise
+        self._seen[uid, name] = process.id
         process.live(self._tasks)
         return process
 
@@ -123,8 +144,8 @@ class DockerRuntime:
             streams.stdin, streams.stdout, streams.stderr, terminal=request.tty
         )
         try:
-            process = await self._command(
-                cast(EngineProcess, container).container, request, descriptors
+            process = await command(
+                self._engine, cast(EngineProcess, container).container, request, descriptors
             )
         except BaseException as error:
             descriptors.close()
@@ -144,55 +165,38 @@ class DockerRuntime:
             await self._made.remove_pod(sandbox.request.uid)
         except EngineError as error:
             raise RuntimeFailure("FailedKillPod", str(error)) from error
+        for key in [key for key in self._seen if key[0] == sandbox.request.uid]:
+            del self._seen[key]
 
-    async def leftovers(self, known_uids: Collection[str]) -> tuple[str, ...]:
-        """Remove what unknown pods of this cluster, on any node, have left; returns their uids."""
-        return await self._made.leftovers(known_uids)
-
-    async def remove_all(self) -> None:
-        """Remove everything that was made for this cluster, on any node."""
-        await self._made.remove_all()
-
-    async def _found(self, request: PodRequest) -> PodSandbox | None:
-        running = await self._made.running(request.uid, SANDBOX)
-        interface = await self._interface(running, request) if running else None
-        if interface is None:
-            return None
-        return PodSandbox(request, running, interface[0], netns=interface[1])
-
-    async def _sandbox(self, request: PodRequest) -> PodSandbox:
-        # What is left of an earlier one has lost its network.
-        await self._made.remove_pod(request.uid)
-        body = sandbox_body(self._project, self._node, request)
-        made = await self._created(request, SANDBOX, body)
-        await self._engine.post(f"/containers/{made}/start")
-        interface = await self._interface(made, request)
-        if interface is None:
-            raise EngineError(500, f"the sandbox {made[:12]} has no address")
-        return PodSandbox(request, made, interface[0], netns=interface[1])
-
-    async def _interface(self, sandbox: str, request: PodRequest) -> tuple[IPv4Address, str] | None:
-        """Return a sandbox's address, and where captures find its packets (empty: nowhere).
-
-        None if it has ended, and with it its network.
-        """
-        if request.host_network:
-            return self._node.address, ""
-        found = await self._engine.get(f"/containers/{sandbox}/json")
-        networks: Collection[Json] = found["NetworkSettings"]["Networks"].values()
-        for network in networks:
-            if network["IPAddress"]:
-                lender, mac = self._project.captures, network.get("MacAddress") or ""
-                place = str(Place(lender, mac, network["IPAddress"])) if lender and mac else ""
-                return IPv4Address(network["IPAddress"]), place
-        return None
-
-    async def _joined(self, uid: str, name: str, descriptors: Descriptors) -> EngineProcess | None:
+    async def _there(self, uid: str, name: str) -> str:
+        """Return the id of a container that runs, or whose end nobody has been told yet."""
         running = await self._made.running(uid, name)
-        if not running:
+        if running:
+            return running
+        ended = await self._made.ended(uid, name)
+        return ended if ended != self._seen.get((uid, name)) else ""
+
+    async def _joined(
+        self, uid: str, name: str, descriptors: Descriptors, *, stamped: bool
+    ) -> EngineProcess | None:
+        there = await self._there(uid, name)
+        found = await self._made.inspected(there) if there else {}
+        if not found:
             return None
-        connection = await self._attached(running, stdin=False, logs=True)
-        return self._process(running, connection, descriptors)
+        state = found["State"]
+        connection: Connection = Logged(self._engine, there, stamped=stamped)
+        if descriptors.terminal and state["Running"]:
+            # The engine logs whole lines only, and a terminal's user waits for less.
+            connection = Attached(*await self._attached(there, stdin=False, logs=True))
+        return EngineProcess(
+            there,
+            there,
+            OfContainer(self._engine, there),
+            connection,
+            descriptors,
+            began=moment(state["StartedAt"]),
+            ended=0.0 if state["Running"] else moment(state["FinishedAt"]),
+        )
 
     async def _started(
         self, sandbox: PodSandbox, request: ContainerRequest, descriptors: Descriptors
@@ -200,11 +204,12 @@ class DockerRuntime:
         pod = sandbox.request
         # The one that has ended before.
         await self._made.remove_pod(pod.uid, request.name)
-        await self._revived(sandbox)
         stdin = descriptors.stdin >= 0
         request = replace(request, binds=[_without_links(bind) for bind in request.binds])
         body = container_body(self._project, sandbox.id, pod, request, stdin=stdin)
-        identity = await self._created(pod, request.name, body)
+        identity = await self._made.create(
+            first_name(self._project.name, pod.namespace, pod.name, request.name), body
+        )
         try:
             # Before it starts: nothing that it says is missed.
             connection = await self._attached(identity, stdin=stdin, logs=False)
@@ -218,25 +223,8 @@ class DockerRuntime:
                 "RunContainerError",
                 f'cannot start "{" ".join(request.argv)}": {in_short(str(error))}',
             ) from error
-        return self._process(identity, connection, descriptors)
-
-    async def _revived(self, sandbox: PodSandbox) -> None:
-        """Start the sandbox again if it has ended: with the engine, or by somebody's hand."""
-        found = await self._engine.get(f"/containers/{sandbox.id}/json")
-        if not found["State"]["Running"]:
-            await self._engine.post(f"/containers/{sandbox.id}/start")
-            interface = await self._interface(sandbox.id, sandbox.request)
-            if interface is not None:
-                sandbox.address, sandbox.netns = interface
-
-    def _process(
-        self,
-        identity: str,
-        connection: tuple[asyncio.StreamReader, asyncio.StreamWriter],
-        descriptors: Descriptors,
-    ) -> EngineProcess:
         kind = OfContainer(self._engine, identity)
-        return EngineProcess(identity, identity, kind, connection, descriptors)
+        return EngineProcess(identity, identity, kind, Attached(*connection), descriptors)
 
     async def _attached(
         self, identity: str, *, stdin: bool, logs: bool
@@ -250,47 +238,6 @@ class DockerRuntime:
             logs=logs,
             detachKeys=DETACH_KEYS,
         )
-
-    async def _command(
-        self, container: str, request: ContainerRequest, descriptors: Descriptors
-    ) -> EngineProcess:
-        body = command_body(request, stdin=descriptors.stdin >= 0)
-        identity = (await self._engine.post(f"/containers/{container}/exec", body))["Id"]
-        connection = await self._engine.hijack(
-            f"/exec/{identity}/start", {"Detach": False, "Tty": request.tty}
-        )
-        reader, writer = connection
-        try:
-            while True:
-                found = await self._engine.get(f"/exec/{identity}/json")
-                if found["Pid"]:
-                    break
-                if found["ExitCode"] is not None:
-                    # The connection carries the words instead of what the command would print.
-                    raise EngineError(400, _words(await reader.read()))
-                await asyncio.sleep(_ASK_AGAIN)
-        except BaseException:
-            writer.close()
-            raise
-        kind = OfCommand(self._engine, identity, writer, terminal=request.tty)
-        return EngineProcess(identity, container, kind, connection, descriptors)
-
-    async def _created(self, pod: PodRequest, container: str, body: Json) -> str:
-        """Create a container under the first name that is free, and return its id."""
-        attempt = 0
-        while True:
-            name = name_of(self._project, pod, container, attempt)
-            try:
-                created: dict[str, Any] = await self._engine.post(
-                    "/containers/create", body, name=name
-                )
-            except EngineError as error:
-                # A predecessor of the same name may still be about to go.
-                if error.status != 409 or "name" not in str(error):
-                    raise
-                attempt += 1
-            else:
-                return str(created["Id"])
 
     async def _undone_unless(self, work: Awaitable[T], undo: Callable[[], Awaitable[None]]) -> T:
         """Do *work*; if it fails or is cancelled, undo it, as far as the engine lets us."""
@@ -331,16 +278,3 @@ class DockerRuntime:
 def _without_links(bind: Bind) -> Bind:
     # A container may have made a link in its volume: the engine would follow it on its machine.
     return replace(bind, source=os.path.realpath(bind.source))
-
-
-def _of_network(error: EngineError) -> str:
-    words = in_short(str(error))
-    if "no available IPv4 addresses" in words:
-        return f"no IP addresses available: {words}"
-    return words
-
-
-def _words(output: bytes) -> str:
-    """Return an error that came in frames, or plain."""
-    text = output[8:] if output[:1] in (b"\x00", b"\x01", b"\x02") else output
-    return in_short(text.decode(errors="replace").strip())

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
@@ -9,16 +10,16 @@ from typing import Protocol
 
 from podwire.emulator.engine.client import Engine, EngineError
 from podwire.emulator.engine.descriptors import Descriptors
+from podwire.emulator.engine.streams import demultiplexed, pieces, stamped
 
 log = logging.getLogger(__name__)
 
-# Seconds between questions: at most so long after the end of a command is its status known.
-_ASK_AGAIN = 0.02
 # Seconds to wait for an engine that went away in the middle.
-_ENGINE_AWAY = 0.5
+ENGINE_AWAY = 0.5
+# The status of what is gone.
+KILLED = 128 + 9
 # Seconds for what a container wrote last to come through after its end.
 _LAST_WORDS = 2.0
-_KILLED = 128 + 9
 
 
 class Kind(Protocol):
@@ -36,26 +37,56 @@ class Kind(Protocol):
         """Set the size of its terminal; raises EngineError."""
         ...
 
+    async def watch(self, told: Callable[[bool], None]) -> None:
+        """Tell whether it is paused, now and whenever that changes."""
+        ...
+
+
+class Connection(Protocol):
+    """Where its output comes from, and its input goes to."""
+
+    async def copy_output(self, descriptors: Descriptors) -> None:
+        """Write what it writes, until its end."""
+        ...
+
+    async def copy_input(self, descriptors: Descriptors) -> None:
+        """Let it read what is typed."""
+        ...
+
+    def close(self) -> None:
+        """Let go of it."""
+        ...
+
 
 class EngineProcess:
-    """A process that runs in a container. *id* is the container's or the command's."""
+    """A process that runs in a container. *id* is the container's or the command's.
+
+    *began* and *ended* are seconds since 1970 of one that was found, 0: not known.
+    """
 
     def __init__(
         self,
         identity: str,
         container: str,
         kind: Kind,
-        connection: tuple[asyncio.StreamReader, asyncio.StreamWriter],
+        connection: Connection,
         descriptors: Descriptors,
+        *,
+        began: float = 0.0,
+        ended: float = 0.0,
     ) -> None:
         self.id = identity
         self.container = container
+        self.began = began
+        self.ended = ended
         self._kind = kind
-        self._reader, self._writer = connection
+        self._connection = connection
         self._descriptors = descriptors
         self._orders: asyncio.Queue[Callable[[], Awaitable[None]]] = asyncio.Queue()
         self._ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._task: asyncio.Task[None] | None = None
+        self._paused = False
+        self._told: Callable[[bool], None] | None = None
 
     def live(self, tasks: asyncio.TaskGroup) -> None:
         """Let *tasks* own what goes on until the end."""
@@ -67,7 +98,7 @@ class EngineProcess:
         """Close the connection and our descriptors."""
         self._ended.cancel()
         self._descriptors.close()
-        self._writer.close()
+        self._connection.close()
 
     @property
     def running(self) -> bool:
@@ -88,8 +119,15 @@ class EngineProcess:
         if self.running:
             self._orders.put_nowait(partial(self._kind.resize, columns, rows))
 
+    def when_paused(self, told: Callable[[bool], None]) -> None:
+        """Call *told* with True when somebody pauses it, and with False when it goes on."""
+        self._told = told
+        if self._paused:
+            told(True)
+
     def close(self) -> None:
         """Give back what the handle holds; a container goes on."""
+        self._told = None
         # After an order to end it: that must still go out.
         if self._orders.empty() and self._task is not None:
             self._task.cancel()
@@ -97,7 +135,10 @@ class EngineProcess:
     async def _live(self) -> None:
         async with asyncio.TaskGroup() as tasks:
             output = tasks.create_task(self._copy_output())
-            beside = [tasks.create_task(self._obey()), tasks.create_task(self._copy_input())]
+            beside = [
+                tasks.create_task(work)
+                for work in (self._obey(), self._copy_input(), self._kind.watch(self._noticed))
+            ]
             status = await self._kind.status(output)
             with suppress(TimeoutError):
                 async with asyncio.timeout(_LAST_WORDS):
@@ -106,16 +147,22 @@ class EngineProcess:
                 task.cancel()
         self._ended.set_result(status)
 
+    def _noticed(self, paused: bool) -> None:  # noqa: FBT001 - a callback's only argument
+        if paused != self._paused:
+            self._paused = paused
+            if self._told is not None:
+                self._told(paused)
+
     async def _copy_output(self) -> None:
         try:
-            await self._descriptors.copy_output(self._reader)
-        except (OSError, ValueError) as error:
+            await self._connection.copy_output(self._descriptors)
+        except (OSError, ValueError, EngineError) as error:
             log.info("output of %s: %s", self.id[:12], error)
 
     async def _copy_input(self) -> None:
         with suppress(OSError, RuntimeError):
             if self._descriptors.stdin >= 0:
-                await self._descriptors.copy_input(self._writer)
+                await self._connection.copy_input(self._descriptors)
 
     async def _obey(self) -> None:
         while True:
@@ -128,26 +175,67 @@ class EngineProcess:
                     log.warning("%s: %s", self.id[:12], error)
 
 
+class Attached:
+    """The raw connection of a process that is attached to."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    async def copy_output(self, descriptors: Descriptors) -> None:
+        """Write what comes, until the engine closes it."""
+        parts = demultiplexed(pieces(self._reader), tty=descriptors.terminal)
+        await descriptors.copy_output(parts)
+
+    async def copy_input(self, descriptors: Descriptors) -> None:
+        """Send what is typed."""
+        await descriptors.copy_input(self._writer)
+
+    def close(self) -> None:
+        """Close it."""
+        self._writer.close()
+
+
+class Logged:
+    """The engine's log of a container, from its beginning to its end.
+
+    *stamped*: as lines that tell when they were written (Streams).
+    """
+
+    def __init__(self, engine: Engine, container: str, *, stamped: bool) -> None:
+        self._engine = engine
+        self._path = f"/containers/{container}/logs"
+        self._stamped = stamped
+
+    async def copy_output(self, descriptors: Descriptors) -> None:
+        """Write what is in the log, and what is added."""
+        chunks = self._engine.chunks(
+            self._path, follow=True, stdout=True, stderr=True, timestamps=self._stamped
+        )
+        if self._stamped:
+            await descriptors.copy_output(stamped(chunks))
+        else:
+            await descriptors.copy_output(demultiplexed(chunks, tty=descriptors.terminal))
+
+    async def copy_input(self, descriptors: Descriptors) -> None:
+        """Do nothing: the input of what runs stays where it was."""
+
+    def close(self) -> None:
+        """Do nothing: it ends with its reader."""
+
+
 class OfContainer:
     """A container's first process."""
 
     def __init__(self, engine: Engine, identity: str) -> None:
         self._engine = engine
+        self._id = identity
         self._path = f"/containers/{identity}"
 
     async def status(self, output: asyncio.Task[None]) -> int:
         """Return the exit status; 137 for a container that was removed."""
         del output
-        while True:
-            try:
-                answer = await self._engine.post(f"{self._path}/wait", condition="not-running")
-            except EngineError as error:
-                if error.status == 404:
-                    return _KILLED
-                # The engine restarts: what ran may still run.
-                await asyncio.sleep(_ENGINE_AWAY)
-            else:
-                return int(answer["StatusCode"])
+        return await exit_status(self._engine, self._id)
 
     async def signal(self, number: int) -> None:
         """Send a signal."""
@@ -157,50 +245,29 @@ class OfContainer:
         """Set the size of its terminal."""
         await self._engine.post(f"{self._path}/resize", w=columns, h=rows)
 
-
-class OfCommand:
-    """A command in a container.
-
-    The engine has no call that signals one. A signal closes the command's streams (on a terminal
-    after Ctrl-C and Ctrl-D) and counts as its end here; what neither reads nor writes goes on until
-    its container ends.
-    """
-
-    def __init__(
-        self, engine: Engine, identity: str, writer: asyncio.StreamWriter, *, terminal: bool
-    ) -> None:
-        self._engine = engine
-        self._path = f"/exec/{identity}"
-        self._writer = writer
-        self._terminal = terminal
-        self._signalled: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-
-    async def status(self, output: asyncio.Task[None]) -> int:
-        """Return the exit status, when its streams have ended."""
-        either: list[asyncio.Future[None] | asyncio.Future[int]] = [output, self._signalled]
-        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-        if self._signalled.done():
-            return self._signalled.result()
+    async def watch(self, told: Callable[[bool], None]) -> None:
+        """Tell whether it is paused, now and whenever that changes."""
+        wanted = {"type": ["container"], "event": ["pause", "unpause"], "container": [self._id]}
         while True:
-            try:
+            # What happens between the two questions is told twice rather than not at all.
+            since = f"{time.time():.6f}"
+            with suppress(EngineError):
                 found = await self._engine.get(f"{self._path}/json")
-            except EngineError:
-                # It has gone with its container.
-                return _KILLED
-            if not found["Running"] and found["ExitCode"] is not None:
-                return int(found["ExitCode"])
-            await asyncio.sleep(_ASK_AGAIN)
+                told(bool(found["State"].get("Paused")))
+                async for event in self._engine.lines("/events", since=since, filters=wanted):
+                    told(event.get("Action") == "pause")
+            await asyncio.sleep(ENGINE_AWAY)
 
-    async def signal(self, number: int) -> None:
-        """Close the streams."""
-        if self._signalled.done():
-            return
-        self._signalled.set_result(128 + number)
-        with suppress(OSError):
-            if self._terminal:
-                self._writer.write(b"\x03\x04")
-            self._writer.close()
 
-    async def resize(self, columns: int, rows: int) -> None:
-        """Set the size of its terminal."""
-        await self._engine.post(f"{self._path}/resize", w=columns, h=rows)
+async def exit_status(engine: Engine, container: str) -> int:
+    """Return the exit status of a container when it does not run; 137 if it is gone."""
+    while True:
+        try:
+            answer = await engine.post(f"/containers/{container}/wait", condition="not-running")
+        except EngineError as error:
+            if error.status == 404:
+                return KILLED
+            # The engine restarts: what ran may still run.
+            await asyncio.sleep(ENGINE_AWAY)
+        else:
+            return int(answer["StatusCode"])

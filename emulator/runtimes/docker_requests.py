@@ -9,6 +9,7 @@ from typing import Any
 from podwire.emulator.runtimes.capabilities import NUMBERS
 from podwire.emulator.runtimes.mounts import Bind
 from podwire.emulator.runtimes.runtime import ContainerRequest, PodRequest, RuntimeFailure
+from podwire.kube.times import parse_rfc3339
 
 Json = dict[str, Any]
 
@@ -142,9 +143,9 @@ def labels(project: Project, pod: PodRequest, container: str) -> dict[str, str]:
     }
 
 
-def name_of(project: Project, pod: PodRequest, container: str, attempt: int) -> str:
-    """Return the name of the *attempt*th container of that name."""
-    return f"podwire_{project.name}_{pod.namespace}_{pod.name}_{container}_{attempt}"
+def first_name(project: str, namespace: str, pod: str, container: str) -> str:
+    """Return what all names of a pod's container begin with; a number follows."""
+    return f"podwire_{project}_{namespace}_{pod}_{container}_"
 
 
 def variables(request: ContainerRequest) -> list[str]:
@@ -184,3 +185,9 @@ def in_short(message: str) -> str:
     """Return what the engine says about a program that cannot start, without its own stack."""
     _, found, words = message.partition("unable to start container process: ")
     return (words if found else message).removesuffix(": unknown").strip()
+
+
+def moment(stamp: str) -> float:
+    """Return when something happened, in seconds since 1970; 0 for never."""
+    # Go's zero time is of the year 1.
+    return max(parse_rfc3339(stamp), 0.0) if stamp else 0.0

@@ -1,11 +1,11 @@
 """The images of an engine: those that it has, and those that it can pull, as the policy says."""
 
-import re
 import signal
 from typing import Any
 from urllib.parse import quote
 
 from podwire.emulator.engine.client import Engine, EngineError
+from podwire.emulator.engine.signals import signal_number
 from podwire.emulator.images.catalogue import Image, ImageError
 from podwire.emulator.images.source import Tell
 from podwire.kube.clock import Clock
@@ -84,25 +84,13 @@ def image_of(name: str, found: Json) -> Image:
         entrypoint=tuple(config.get("Entrypoint") or ()),
         command=tuple(config.get("Cmd") or ()),
         environ=dict(entry.partition("=")[::2] for entry in config.get("Env") or ()),
-        stop_signal=signal_number(config.get("StopSignal") or "SIGTERM"),
+        stop_signal=signal_number(config.get("StopSignal") or "") or signal.SIGTERM,
         directory=config.get("WorkingDir") or "/",
         # The engine looks the user's home up in the image.
         home="",
         user=config.get("User") or "",
         identity=f"docker-pullable://{digests[0]}" if digests else f"docker://{found['Id']}",
     )
-
-
-def signal_number(name: str) -> int:
-    """Return the number of a STOPSIGNAL; SIGTERM if it makes no sense."""
-    if name.isdigit():
-        return int(name)
-    plain = name.upper().removeprefix("SIG")
-    if match := re.fullmatch(r"RT(MIN|MAX)([+-]\d+)?", plain):
-        start = signal.SIGRTMIN if match[1] == "MIN" else signal.SIGRTMAX
-        return start + int(match[2] or 0)
-    known = signal.Signals.__members__.get(f"SIG{plain}", signal.SIGTERM)
-    return int(known)
 
 
 def _failure(name: str, error: EngineError, *, present: bool = False) -> ImageError:

@@ -39,6 +39,7 @@ class FakeProcess:
         )
         self._ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self.task: asyncio.Task[None] | None = None
+        self.pause: Callable[[bool], None] = lambda _paused: None
         # Of a container's first process: those that were executed in it, and end with it.
         self.others: list[FakeProcess] = []
 
@@ -82,6 +83,10 @@ class FakeProcess:
         for other in self.others:
             other.end(128 + signal.SIGKILL)
 
+    def when_paused(self, told: Callable[[bool], None]) -> None:
+        """Let a test pause it: by a call of `pause`."""
+        self.pause = told
+
     # What follows is for programs.
 
     def print(self, text: str, *, to_stderr: bool = False) -> None:
@@ -119,6 +124,8 @@ FakeProgram = Callable[[FakeProcess], Awaitable[int]]
 class FakeRuntime:
     """Pretends to make the pods of one node; *tasks* owns what the programs do."""
 
+    pins_paths = True
+
     def __init__(self, tasks: asyncio.TaskGroup, *, addresses: int = 253) -> None:
         self._tasks = tasks
         self._addresses = addresses
@@ -132,6 +139,8 @@ class FakeRuntime:
         # Pods are made, and containers started, while it is set.
         self.gate = asyncio.Event()
         self.gate.set()
+        # By pod sandbox: set when somebody takes it away.
+        self.losses: dict[str, asyncio.Event] = {}
         self._numbers = 0
 
     async def create(self, request: PodRequest) -> PodSandbox:
@@ -153,6 +162,16 @@ class FakeRuntime:
         """Tell that none does: containers end with their runtime."""
         del sandbox, container
         return False
+
+    def times(self, container: RunningProcess) -> tuple[float, float]:
+        """Tell nothing: no container is joined."""
+        del container
+        return 0.0, 0.0
+
+    async def lost(self, sandbox: PodSandbox) -> None:
+        """Wait until a test sets the sandbox's event."""
+        await self.losses.setdefault(sandbox.id, asyncio.Event()).wait()
+        del self.losses[sandbox.id]
 
     async def start(
         self, sandbox: PodSandbox, request: ContainerRequest, streams: Streams

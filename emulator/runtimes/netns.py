@@ -1,5 +1,6 @@
 """The netns runtime: a pod is three namespaces, a container a process with a root of its own."""
 
+import asyncio
 import os
 import secrets
 from collections.abc import Mapping
@@ -37,6 +38,8 @@ class NodePlace:
 class NetnsRuntime:
     """Makes the pods of one node through the fork server."""
 
+    pins_paths = True
+
     def __init__(self, node: NodePlace, forks: Forks) -> None:
         self._node = node
         self._forks = forks
@@ -73,6 +76,16 @@ class NetnsRuntime:
         """Tell that none does: containers end with their runtime."""
         del sandbox, container
         return False
+
+    def times(self, container: RunningProcess) -> tuple[float, float]:
+        """Tell nothing: no container is joined."""
+        del container
+        return 0.0, 0.0
+
+    async def lost(self, sandbox: PodSandbox) -> None:
+        """Wait for ever: nobody else can reach a pod's namespaces."""
+        del sandbox
+        await asyncio.Event().wait()
 
     async def start(
         self, sandbox: PodSandbox, request: ContainerRequest, streams: Streams

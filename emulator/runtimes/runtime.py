@@ -1,6 +1,6 @@
 """The Protocol of a runtime: how the kubelet makes pods and containers exist, whatever they are."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from typing import Protocol
@@ -51,11 +51,16 @@ class ContainerRequest:
 
 @dataclass(frozen=True, slots=True)
 class Streams:
-    """Descriptors for a process's standard streams; -1 is /dev/null. The caller closes them."""
+    """Descriptors for a process's standard streams; -1 is /dev/null. The caller closes them.
+
+    *stamped*: of a container that is joined all output is wanted as lines `TIME F|P text`, with the
+    time when it was written; P marks a part of a line that goes on.
+    """
 
     stdin: int = -1
     stdout: int = -1
     stderr: int = -1
+    stamped: bool = field(default=False, kw_only=True)
 
 
 class RunningProcess(Protocol):
@@ -71,6 +76,10 @@ class RunningProcess(Protocol):
 
     def resize(self, columns: int, rows: int) -> None:
         """Take note of the terminal's new size, if it is not the kernel that tells the process."""
+        ...
+
+    def when_paused(self, told: Callable[[bool], None]) -> None:
+        """Call *told* with True when somebody pauses it, and with False when it goes on."""
         ...
 
     def close(self) -> None:
@@ -93,6 +102,11 @@ class PodSandbox:
 class Runtime(Protocol):
     """Makes pods on one node. Removing what is gone is success."""
 
+    @property
+    def pins_paths(self) -> bool:
+        """Tell whether it mounts what a path led to when it was asked, even if that changes."""
+        ...
+
     async def create(self, request: PodRequest) -> PodSandbox:
         """Make the pod's namespaces and network; raises RuntimeFailure.
 
@@ -101,7 +115,18 @@ class Runtime(Protocol):
         ...
 
     async def has(self, sandbox: PodSandbox, container: str) -> bool:
-        """Tell whether a container of that name runs, which `start` then joins."""
+        """Tell whether there is a container of that name, which `start` then joins.
+
+        It runs, or has ended and its end is known to nobody. Raises RuntimeFailure.
+        """
+        ...
+
+    def times(self, container: RunningProcess) -> tuple[float, float]:
+        """Return when a joined container started and ended, in seconds since 1970; 0: not known."""
+        ...
+
+    async def lost(self, sandbox: PodSandbox) -> None:
+        """Return when the sandbox was ended by somebody else, and with it the pod's network."""
         ...
 
     async def start(

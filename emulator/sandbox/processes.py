@@ -3,7 +3,7 @@
 import asyncio
 import os
 import signal
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from podwire.emulator.sandbox.messages import Mount
@@ -68,6 +68,9 @@ class Process:
 
     def resize(self, columns: int, rows: int) -> None:
         """Do nothing: the terminal is the kernel's, which tells the process."""
+
+    def when_paused(self, told: Callable[[bool], None]) -> None:
+        """Do nothing: nobody pauses it."""
 
     def close(self) -> None:
         """Give the descriptor back; the process goes on."""

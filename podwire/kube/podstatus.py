@@ -29,6 +29,8 @@ class ContainerRecord:
     restarts: int = 0
     ready: bool = False
     started: bool = False
+    # Somebody has stopped all of it, for now: it runs, and answers nobody.
+    paused: bool = False
     # An init container with restartPolicy Always: it runs beside the others (KEP-753).
     sidecar: bool = False
     last: dict[str, Any] = field(default_factory=dict[str, Any])
@@ -41,6 +43,11 @@ class ContainerRecord:
         return self.state == "terminated" and self.exit_code == 0
 
     @property
+    def answers(self) -> bool:
+        """Tell whether it is ready, and not paused."""
+        return self.ready and not self.paused
+
+    @property
     def fresh(self) -> bool:
         """Tell whether it waits for its first start."""
         return self.state == "waiting" and not self.last
@@ -48,7 +55,7 @@ class ContainerRecord:
     def wait(self, reason: str, message: str) -> None:
         """Note why it does not run."""
         self.state, self.reason, self.message = "waiting", reason, message
-        self.ready = self.started = False
+        self.ready = self.started = self.paused = False
 
     def run(self, *, started: bool, ready: bool) -> None:
         """Note that it runs, and whether its probes leave something to wait for."""
@@ -60,7 +67,7 @@ class ContainerRecord:
         """Note its exit status; *done*: an init container that has done its work is ready."""
         self.state, self.exit_code, self.finished_at = "terminated", status, finished_at
         self.reason, self.message = ("Completed" if status == 0 else "Error"), ""
-        self.started, self.ready = False, done
+        self.started, self.ready, self.paused = False, done, False
 
     def status(self) -> dict[str, Any]:
         """Return the ContainerStatus as it is written."""
@@ -68,7 +75,7 @@ class ContainerRecord:
             "name": self.name,
             "image": self.image,
             "imageID": (self.image_id or self.image) if self.container_id else "",
-            "ready": self.ready,
+            "ready": self.answers,
             "started": self.started,
             "restartCount": self.restarts,
             "state": self.state_written(),
@@ -201,7 +208,7 @@ def _conditions(
     networked: bool,
 ) -> list[dict[str, Any]]:
     initialised = _initialised(init, containers)
-    unready = [c.name for c in (*(i for i in init if i.sidecar), *containers) if not c.ready]
+    unready = [c.name for c in (*(i for i in init if i.sidecar), *containers) if not c.answers]
     over = phase in ("Succeeded", "Failed")
     if phase == "Succeeded":
         containers_ready = ("False", "PodCompleted", "")

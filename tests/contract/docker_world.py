@@ -6,7 +6,7 @@ import os
 import subprocess
 import tarfile
 import uuid
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -21,6 +21,7 @@ from tests.needs import SEARCH, need
 from tests.system.docker.engine import engine as an_engine
 
 Make = Callable[[asyncio.TaskGroup], DockerRuntime]
+Sweep = Callable[[], Awaitable[None]]
 
 IMAGE = "podwire/contract:1"
 # Not the subnets of the compose file: that cluster may run on the same engine.
@@ -50,8 +51,11 @@ def engine_socket() -> Generator[Path]:
 
 
 @asynccontextmanager
-async def docker_world() -> AsyncGenerator[tuple[Make, Engine]]:
-    """Give what makes a docker runtime from a TaskGroup; all of it is gone at the end."""
+async def docker_world() -> AsyncGenerator[tuple[Make, Engine, Sweep]]:
+    """Give what makes a docker runtime from a TaskGroup, and what removes all that it made.
+
+    All is gone at the end.
+    """
     need("docker", "busybox")
     name = f"podwire-contract-{uuid.uuid4().hex[:8]}"
     with engine_socket() as socket:
@@ -67,10 +71,13 @@ async def docker_world() -> AsyncGenerator[tuple[Make, Engine]]:
             def make(tasks: asyncio.TaskGroup) -> DockerRuntime:
                 return DockerRuntime(engine, place, project, tasks)
 
+            async def sweep() -> None:
+                await MadeContainers(engine, name).leftovers(())
+
             try:
-                yield make, engine
+                yield make, engine, sweep
             finally:
-                await MadeContainers(engine, name).remove_all()
+                await sweep()
                 await engine.delete(f"/containers/{node['Id']}", force=True)
                 await engine.delete(f"/networks/{network['Id']}")
                 rmtree(FOLDER, ignore_errors=True)

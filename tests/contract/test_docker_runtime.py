@@ -27,7 +27,7 @@ from podwire.emulator.runtimes.runtime import (
     Streams,
 )
 from podwire.kube.clock import SystemClock
-from tests.contract.docker_world import FOLDER, IMAGE, Make, docker_world, pod
+from tests.contract.docker_world import FOLDER, IMAGE, SLEEP, Make, Sweep, docker_world, pod
 
 pytestmark = pytest.mark.docker
 
@@ -43,9 +43,10 @@ def shell(script: str, **fields: Any) -> ContainerRequest:
 class World:
     """An engine with a node, and what a test does on it."""
 
-    def __init__(self, make: Make, engine: Engine) -> None:
+    def __init__(self, make: Make, engine: Engine, sweep: Sweep) -> None:
         self._make = make
         self.engine = engine
+        self.sweep = sweep
 
     @asynccontextmanager
     async def runtime(self) -> AsyncGenerator[DockerRuntime]:
@@ -103,9 +104,14 @@ async def a_new_runtime_joins_what_runs(world: World) -> None:
         again = await runtime.create(pod())
         assert (again.id, again.address) == (sandbox.id, sandbox.address)
         assert await runtime.has(again, "main")
-        assert not await runtime.has(again, "other")
+        # How it ended, nobody has heard from this runtime yet.
+        assert await runtime.has(again, "other")
         fd = os.memfd_create("output", os.MFD_CLOEXEC)
         joined = await runtime.start(again, shell("never run"), Streams(-1, fd, fd))
+        told = await runtime.start(again, shell("never run", name="other"), Streams())
+        assert (await told.wait(), runtime.container_id(told)) == (0, ids[1])
+        assert 0 < runtime.times(told)[0] <= runtime.times(told)[1]
+        assert not await runtime.has(again, "other")
         replaced = await runtime.start(again, container("true", name="other"), Streams())
         assert runtime.container_id(joined) == ids[0]
         assert runtime.container_id(replaced) != ids[1]
@@ -123,26 +129,67 @@ async def a_sandbox_that_has_ended_is_made_anew(world: World) -> None:
         await world.kill(sandbox.id)
         again = await runtime.create(pod())
         assert again.id != sandbox.id
+        first = await runtime.start(again, container("sleep", "60"), Streams())
         await world.kill(again.id)
-        # The kubelet knows of no end of a sandbox: the next start gives it its network back.
-        assert (await output(runtime, again, shell("ip addr show eth0")))[0] == 0
-        await runtime.remove(again)
+        await runtime.lost(again)
+        third = await runtime.create(pod())
+        assert await first.wait() == 128 + signal.SIGKILL
+        assert (await output(runtime, third, shell("ip addr show eth0")))[0] == 0
+        await runtime.remove(third)
 
 
-async def what_unknown_pods_left_is_removed_and_nothing_else(world: World) -> None:
+async def a_copy_of_ours_is_somebody_elses(world: World) -> None:
+    """An image made of a pod's container has its labels, and so have the containers of it."""
     async with world.runtime() as runtime:
-        known, unknown = await runtime.create(pod("known")), await runtime.create(pod("unknown"))
-        await runtime.start(unknown, container("sleep", "60"), Streams())
-        assert await runtime.leftovers({"uid-of-known"}) == ("uid-of-unknown",)
-        assert await runtime.leftovers({"uid-of-known"}) == ()
-        assert (await output(runtime, known, container("true")))[0] == 0
-        mine = await world.engine.get("/containers/json", all=True)
-        await runtime.remove_all()
-        left = await world.engine.get("/containers/json", all=True)
-        gone = {each["Id"] for each in mine} - {each["Id"] for each in left}
-        labelled = {each["Id"]: each["Labels"] for each in mine}
-        assert gone
-        assert {labelled[each]["podwire.dev/pod-uid"] for each in gone} == {"uid-of-known"}
+        sandbox = await runtime.create(pod())
+        first = await runtime.start(sandbox, container("sleep", "60"), Streams())
+        identity = cast(EngineProcess, first).id
+        image = await world.engine.post("/commit", {}, container=identity)
+        body = {"Image": image["Id"], "Entrypoint": list(SLEEP[:1]), "Cmd": list(SLEEP[1:])}
+        theirs = [
+            (await world.engine.post("/containers/create", {**body, **more}))["Id"]
+            for more in ({}, {"HostConfig": {"NetworkMode": f"container:{sandbox.id}"}})
+        ]
+        try:
+            for each in theirs:
+                await world.engine.post(f"/containers/{each}/start")
+            first.send_signal(signal.SIGKILL)
+            await first.wait()
+            assert not await runtime.has(sandbox, "main")
+            await runtime.remove(sandbox)
+            await world.sweep()
+            for each in theirs:
+                found = await world.engine.get(f"/containers/{each}/json")
+                assert found["State"]["Running"]
+        finally:
+            for each in theirs:
+                await world.engine.delete(f"/containers/{each}", force=True)
+            await world.engine.delete(f"/images/{image['Id']}")
+
+
+async def what_is_left_of_a_pod_without_its_sandbox_is_ours(world: World) -> None:
+    async with world.runtime() as runtime:
+        sandbox = await runtime.create(pod())
+        first = await runtime.start(sandbox, container("sleep", "60"), Streams())
+        await world.engine.delete(f"/containers/{sandbox.id}", force=True)
+        await runtime.lost(sandbox)
+        await runtime.remove(sandbox)
+        assert await first.wait() == 128 + signal.SIGKILL
+
+
+async def a_pod_on_its_nodes_network_is_lost_with_it(world: World) -> None:
+    async with world.runtime() as runtime:
+        sandbox = await runtime.create(pod(host_network=True))
+        assert (await runtime.create(pod(host_network=True))).id == sandbox.id
+        lost = asyncio.create_task(runtime.lost(sandbox))  # noqa: TID251 - awaited below
+        found = await world.engine.get(f"/containers/{sandbox.id}/json")
+        node = found["HostConfig"]["NetworkMode"].partition(":")[2]
+        await world.engine.post(f"/containers/{node}/restart", t=0)
+        await lost
+        await runtime.lost(sandbox)
+        again = await runtime.create(pod(host_network=True))
+        assert again.id != sandbox.id
+        await runtime.remove(again)
 
 
 async def containers_carry_their_labels_and_no_rights(world: World) -> None:
@@ -323,7 +370,9 @@ Scenario = Callable[[World], Awaitable[None]]
 SCENARIOS: tuple[Scenario, ...] = (
     a_new_runtime_joins_what_runs,
     a_sandbox_that_has_ended_is_made_anew,
-    what_unknown_pods_left_is_removed_and_nothing_else,
+    a_copy_of_ours_is_somebody_elses,
+    what_is_left_of_a_pod_without_its_sandbox_is_ours,
+    a_pod_on_its_nodes_network_is_lost_with_it,
     containers_carry_their_labels_and_no_rights,
     containers_of_a_pod_share_its_network_and_name,
     files_are_mounted_where_the_engine_finds_them,
@@ -338,13 +387,12 @@ SCENARIOS: tuple[Scenario, ...] = (
 
 async def test_the_docker_runtime_on_an_engine() -> None:
     failed: list[str] = []
-    async with docker_world() as (make, engine):
-        world = World(make, engine)
+    async with docker_world() as (make, engine, sweep):
+        world = World(make, engine, sweep)
         for scenario in SCENARIOS:
             try:
                 await scenario(world)
             except (Exception, pytest.fail.Exception) as error:  # noqa: BLE001
                 failed.append(f"{scenario.__name__}: {error!r}")
-            async with world.runtime() as runtime:
-                await runtime.remove_all()
+            await sweep()
     assert not failed, "\n".join(failed)

@@ -28,6 +28,7 @@ from podwire.kube.informers import Informers
 from podwire.kube.mirror_pods import MIRROR
 from podwire.kube.names import Key
 from podwire.kube.objects import Node, Pod
+from podwire.kube.times import rfc3339_micro
 from tests.contract.docker_world import FOLDER, IMAGE, Make, docker_world
 from tests.unit.emulator.engine.fake_engine import FakeEngine
 from tests.unit.emulator.kubelet.conftest import World
@@ -88,6 +89,10 @@ class Cluster:
             for task in running:
                 task.cancel()
 
+    async def pause(self, container: str, *, paused: bool) -> None:
+        """Pause a container, or let it go on."""
+        await self.engine.post(f"/containers/{container}/{'pause' if paused else 'unpause'}")
+
     async def made(self) -> list[str]:
         """Return the names of our containers that are there for pods."""
         found = await self.engine.get(
@@ -124,10 +129,22 @@ async def cluster(directory: Path, engine: Engine, make: Make) -> AsyncGenerator
         yield Cluster(directory / "pods", engine, make, [client, test_client])
 
 
-def status_of(world: World) -> Any:
-    found = world.get()
+def status_of(world: World, name: str = "web") -> Any:
+    found = world.get(name)
     assert found is not None
     return found.status.container_statuses[0]
+
+
+async def first_log(world: World) -> str:
+    """Return what is in the log of c0's first run, once there is something."""
+    for _ in range(500):
+        life = world.kubelet.life(WEB)
+        run = life.container("c0") if life is not None else None
+        for path in run.log.paths(previous=False) if run is not None else ():
+            if text := path.read_text():
+                return text
+        await asyncio.sleep(0.02)
+    raise AssertionError("nothing is in the log")
 
 
 def log_of(world: World, name: str = "web") -> str:
@@ -223,6 +240,112 @@ async def a_crash(cluster: Cluster) -> None:
         await world.until(lambda: "(1)" in world.states("worse"))
 
 
+def identity_of(world: World) -> Any:
+    """Return the id of the only container, for the engine."""
+    return status_of(world).container_id.removeprefix("docker://")
+
+
+async def sandbox_of(cluster: Cluster) -> str:
+    wanted = {"label": ["podwire.dev/made-container=POD"]}
+    found = await cluster.engine.get("/containers/json", all=True, filters=wanted)
+    (identity,) = [
+        each["Id"] for each in found if "contract" in each["Labels"]["podwire.dev/made-by"]
+    ]
+    return str(identity)
+
+
+async def an_end_while_away(cluster: Cluster) -> None:
+    """How a container ended while no kubelet ran is told by the next one, with its time and log."""
+    async with cluster.kubelet() as world:
+        await world.pod("web", containers=(MAIN,), restartPolicy="Never")
+        await world.pod("again", containers=(MAIN,))
+        await world.until(lambda: world.ready() and world.ready("again"))
+        ids = [status_of(world, name).container_id for name in ("web", "again")]
+    for each in ids:
+        identity = each.removeprefix("docker://")
+        await cluster.engine.post(f"/containers/{identity}/kill")
+        await cluster.engine.post(f"/containers/{identity}/wait", condition="not-running")
+    async with cluster.kubelet() as after:
+        await after.until(lambda: after.phase() == "Failed")
+        assert after.states() == "exit 137"
+        assert status_of(after).container_id == ids[0]
+        assert after.events(reason="Started") == ["Started: Started container c0"]
+        await after.until(lambda: after.states("again") == "running (1)")
+
+
+async def a_log_keeps_its_times(cluster: Cluster) -> None:
+    """What a container wrote before the kubelet was started again has the time when it did."""
+    async with cluster.kubelet() as world:
+        echo = {**MAIN, "command": ["echo", "hello"]}
+        await world.pod("web", containers=(echo, {**MAIN, "name": "c1"}), restartPolicy="Never")
+        await world.until(lambda: world.states() == "exit 0, running")
+    restarted = rfc3339_micro(SystemClock().now())
+    async with cluster.kubelet() as again:
+        (line,) = (await first_log(again)).splitlines()
+        assert line.endswith(" stdout F hello")
+        assert line.partition(" ")[0] < restarted
+        await again.until(lambda: again.states() == "exit 0, running")
+        assert sorted(again.events(reason="Started")) == [
+            "Started: Started container c0",
+            "Started: Started container c1",
+        ]
+
+
+async def a_lost_sandbox(cluster: Cluster) -> None:
+    """Without its sandbox a pod has no network: it is made again, unless it is not to be."""
+    for policy, said in (("Always", "running (1)"), ("Never", "exit 137")):
+        name = policy.lower()
+        async with cluster.kubelet() as world:
+            await world.pod(name, containers=(MAIN,), restartPolicy=policy)
+            await world.until(lambda: world.ready(name))  # noqa: B023
+            sandbox = await sandbox_of(cluster)
+            await cluster.engine.delete(f"/containers/{sandbox}", force=True)
+            await world.until(lambda: world.states(name) == said)  # noqa: B023
+            await world.until(lambda: world.events(name, reason="SandboxChanged"))  # noqa: B023
+            assert world.events(name, reason="SandboxChanged") == [
+                "SandboxChanged: Pod sandbox changed, it will be killed and re-created."
+            ]
+            if policy == "Always":
+                await world.until(lambda: world.ready(name))  # noqa: B023
+                assert await sandbox_of(cluster) != sandbox
+            await world.delete(name, grace=0)
+            await world.until(lambda: world.get(name) is None)  # noqa: B023
+            await cluster.cleaned()
+
+
+async def a_pause(cluster: Cluster) -> None:
+    """A paused container answers nobody: not ready at once, and ready when it goes on."""
+    async with cluster.kubelet() as world:
+        await world.pod("web", containers=(MAIN,))
+        await world.until(world.ready)
+        await cluster.pause(identity_of(world), paused=True)
+        await world.until(lambda: not world.ready())
+        assert world.states() == "running"
+        await cluster.pause(identity_of(world), paused=False)
+        await world.until(world.ready)
+        await cluster.pause(identity_of(world), paused=True)
+        await world.until(lambda: not world.ready())
+    async with cluster.kubelet() as again:
+        await again.until(lambda: (life := again.kubelet.life(WEB)) and life.container("c0"))
+        await asyncio.sleep(0.5)
+        assert not again.ready()
+        await cluster.pause(identity_of(again), paused=False)
+        await again.until(again.ready)
+        assert status_of(again).restart_count == 0
+
+
+async def a_sub_path(cluster: Cluster) -> None:
+    """The engine looks a subPath up again when another container may have changed it."""
+    async with cluster.kubelet() as world:
+        mounts = [{"name": "e", "mountPath": "/sub", "subPath": "x"}]
+        volumes: list[Any] = [{"name": "e", "emptyDir": {}}]
+        await world.pod("web", containers=({**MAIN, "volumeMounts": mounts},), volumes=volumes)
+        await world.until(lambda: world.states() == "waiting CreateContainerConfigError")
+        waiting = status_of(world).state.waiting
+        assert waiting is not None
+        assert "subPath 'x' of the emptyDir volume e: not supported" in waiting.message
+
+
 WEB = Key("default", "web")
 Scenario = Callable[[Cluster], Any]
 SCENARIOS: tuple[Scenario, ...] = (
@@ -231,6 +354,11 @@ SCENARIOS: tuple[Scenario, ...] = (
     mirror_pods,
     users_and_directories,
     a_crash,
+    an_end_while_away,
+    a_log_keeps_its_times,
+    a_lost_sandbox,
+    a_pause,
+    a_sub_path,
 )
 
 
@@ -256,7 +384,7 @@ async def test_the_kubelet_on_a_fake_engine(scenario: Scenario, tmp_path: Path) 
 @pytest.mark.docker
 async def test_the_kubelet_on_an_engine(tmp_path: Path) -> None:
     failed: list[str] = []
-    async with docker_world() as (make, engine):
+    async with docker_world() as (make, engine, sweep):
         for scenario in SCENARIOS:
             directory = Path(FOLDER) / tmp_path.name / scenario.__name__
             try:
@@ -264,6 +392,5 @@ async def test_the_kubelet_on_an_engine(tmp_path: Path) -> None:
                     await scenario(made)
             except (Exception, pytest.fail.Exception) as error:  # noqa: BLE001
                 failed.append(f"{scenario.__name__}: {error!r}")
-            async with asyncio.TaskGroup() as tasks:
-                await make(tasks).remove_all()
+            await sweep()
     assert not failed, "\n".join(failed)

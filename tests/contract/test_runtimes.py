@@ -309,7 +309,7 @@ async def test_the_docker_runtime_on_a_fake_engine(scenario: Scenario, tmp_path:
 @pytest.mark.docker
 async def test_the_docker_runtime() -> None:
     # All on one engine, network and image: each would cost the making of one.
-    async with docker_world() as (make, _engine):
+    async with docker_world() as (make, _engine, sweep):
         failed: list[str] = []
         for scenario in SCENARIOS:
             async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
@@ -318,7 +318,7 @@ async def test_the_docker_runtime() -> None:
                     await scenario(runtime)
                 except (AssertionError, RuntimeFailure, OSError) as error:
                     failed.append(f"{scenario.__name__}: {error!r} (line {_line(error)})")
-                await runtime.remove_all()
+                await sweep()
         assert not failed, "\n".join(failed)
 
 

@@ -10,12 +10,20 @@ import struct
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 Json = dict[str, Any]
+NEVER = "0001-01-01T00:00:00Z"
+
+
+def now() -> str:
+    """Return the time as the engine writes it."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f000Z")
+
 
 UNKNOWN = (
     "failed to create task for container: failed to create shim task: OCI runtime create failed: "
@@ -49,10 +57,18 @@ class Process:
     terminated: asyncio.Event = field(default_factory=asyncio.Event)
     handles_sigterm: bool = False
     task: "asyncio.Task[None] | None" = None
+    # When each piece of the log was written, and it: as the engine keeps it.
+    pieces: list[tuple[str, int, bytes]] = field(default_factory=list[tuple[str, int, bytes]])
+    news: asyncio.Event = field(default_factory=asyncio.Event)
+    started: str = NEVER
+    finished: str = NEVER
+    paused: bool = False
 
     def print(self, text: str, *, stream: int = 1) -> None:
         """Write to standard output, or to another stream."""
         said = text.encode()
+        self.pieces.append((now(), stream, said))
+        self._tell()
         if not self.terminal:
             said = struct.pack(">BxxxL", stream, len(said)) + said
         self.log += said
@@ -64,13 +80,26 @@ class Process:
         if self.status is not None:
             return
         self.status = status
+        self.finished = now()
         self.ended.set()
+        self._tell()
         for reader in self.readers:
             reader.close()
         if self.task is not None:
             self.task.cancel()
 
+    def _tell(self) -> None:
+        news, self.news = self.news, asyncio.Event()
+        news.set()
 
+    def logged(self, number: int, *, stamped: bool) -> bytes:
+        """Return a piece of the log as a request for it gets it."""
+        stamp, stream, said = self.pieces[number]
+        text = f"{stamp} ".encode() + said if stamped else said
+        return text if self.terminal else struct.pack(">BxxxL", stream, len(text)) + text
+
+
+Writer = asyncio.StreamWriter
 Program = Callable[[Process], Awaitable[int]]
 
 
@@ -92,7 +121,10 @@ class Container:
 
     def inspected(self) -> Json:
         """Return what `docker inspect` would."""
-        state = "running" if self.running else "exited" if self.process else "created"
+        process = self.process or Process([], {}, "", terminal=False)
+        state = "exited" if self.process else "created"
+        if self.running:
+            state = "paused" if process.paused else "running"
         networks = {} if self.network.startswith("container:") else {
             "pods": {"IPAddress": self.address if self.running else "",
                      "MacAddress": "02:42:0a:f4:01:80", "NetworkID": self.network}
@@ -102,14 +134,26 @@ class Container:
             "Name": f"/{self.name}",
             "Config": self.body,
             "HostConfig": self.body.get("HostConfig", {}),
-            "State": {"Status": state, "Running": self.running},
+            "State": {
+                "Status": state,
+                "Running": self.running,
+                "Paused": process.paused,
+                "StartedAt": process.started,
+                "FinishedAt": process.finished,
+            },
             "NetworkSettings": {"Networks": networks},
         }
 
     def listed(self) -> Json:
         """Return what `docker ps` would."""
         state: str = self.inspected()["State"]["Status"]
-        return {"Id": self.id, "Names": [f"/{self.name}"], "State": state, "Labels": self.labels}
+        return {
+            "Id": self.id,
+            "Names": [f"/{self.name}"],
+            "State": state,
+            "Labels": self.labels,
+            "HostConfig": {"NetworkMode": self.network},
+        }
 
     @property
     def network(self) -> str:
@@ -144,6 +188,7 @@ class FakeEngine:
         # The next requests that contain these words are refused.
         self.refusals: dict[str, Refusal] = {}
         self._numbers = 0
+        self._watchers: list[tuple[list[str], asyncio.Queue[Json]]] = []
         self._connections: set[asyncio.StreamWriter] = set()
 
     @asynccontextmanager
@@ -202,6 +247,10 @@ class FakeEngine:
         try:
             for words in [words for words in self.refusals if words in f"{method} {path}"]:
                 raise self.refusals.pop(words)
+            if method == "GET" and (path == "/events" or path.endswith("/logs")):
+                writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")
+                await self._follow(path, query, writer)
+                return False
             process = self._stream(method, path)
             if process is not None:
                 writer.write(b"HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\n\r\n")
@@ -218,6 +267,36 @@ class FakeEngine:
         writer.write(content)
         await writer.drain()
         return False
+
+    async def _follow(self, path: str, query: dict[str, str], writer: Writer) -> None:
+        if path == "/events":
+            wanted: list[str] = json.loads(query["filters"])["container"]
+            told: asyncio.Queue[Json] = asyncio.Queue()
+            self._watchers.append((wanted, told))
+            while True:
+                writer.write(json.dumps(await told.get()).encode() + b"\n")
+        process = self.container(path.split("/")[2]).process
+        assert process is not None
+        written = 0
+        while True:
+            news = process.news
+            for number in range(written, len(process.pieces)):
+                writer.write(process.logged(number, stamped=query["timestamps"] == "true"))
+            written = len(process.pieces)
+            if process.status is not None:
+                break
+            await news.wait()
+        await writer.drain()
+        writer.close()
+
+    def pause(self, name: str, *, paused: bool = True) -> None:
+        """Do what `docker pause` and `docker unpause` do."""
+        found = self.container(name)
+        assert found.process is not None
+        found.process.paused = paused
+        for wanted, told in self._watchers:
+            if found.id in wanted:
+                told.put_nowait({"Type": "container", "Action": "pause" if paused else "unpause"})
 
     def _stream(self, method: str, path: str) -> Process | None:
         words = path.strip("/").split("/")
@@ -273,6 +352,8 @@ class FakeEngine:
                 self._start(self.container(name))
             case "POST", "containers", name, "kill":
                 self._kill(self.container(name), int(query.get("signal", 9)))
+            case "POST", "containers", name, ("pause" | "unpause") as word:
+                self.pause(name, paused=word == "pause")
             case "POST", "containers", name, "wait":
                 process = self.container(name).process
                 if process is not None:
@@ -363,6 +444,8 @@ class FakeEngine:
         self._run(process)
 
     def _run(self, process: Process) -> None:
+        process.started = now()
+
         async def live() -> None:
             process.end(await self.programs[process.argv[0]](process))
 

@@ -59,8 +59,11 @@ async def test_a_socket_where_nobody_listens_is_no_engine(tmp_path: Path) -> Non
     ("version", "said"),
     [
         ({"Version": "23.0.1", "ApiVersion": "1.42", "MinAPIVersion": "1.12"},
-         "Docker Engine 23.0.1 at {} is too old: it speaks API 1.42, and 1.43 is needed; "
-         "install Docker Engine 24 or newer"),
+         "Docker Engine 23.0.1 at {} is too old: it speaks API 1.42, and 1.44 is needed; "
+         "install Docker Engine 25 or newer"),
+        ({"Version": "24.0.9", "ApiVersion": "1.43", "MinAPIVersion": "1.12"},
+         "Docker Engine 24.0.9 at {} is too old: it speaks API 1.43, and 1.44 is needed; "
+         "install Docker Engine 25 or newer"),
         ({"hello": "world"}, "what answers at {} is not Docker Engine"),
     ],
 )  # fmt: skip
@@ -74,7 +77,7 @@ async def test_an_engine_that_does_not_do(version: Any, said: str, tmp_path: Pat
 
 @pytest.mark.parametrize(
     ("least", "latest", "spoken"),
-    [("1.24", "1.43", "/v1.43"), ("1.24", "1.45", "/v1.45"), ("1.24", "1.51", "/v1.45"),
+    [("1.24", "1.44", "/v1.44"), ("1.24", "1.45", "/v1.45"), ("1.24", "1.51", "/v1.45"),
      ("1.48", "1.51", "/v1.48")],
 )  # fmt: skip
 async def test_the_version_is_what_both_speak(

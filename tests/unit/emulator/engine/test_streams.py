@@ -1,10 +1,11 @@
 """Frames of standard output and error, however they are cut."""
 
 import struct
+from collections.abc import AsyncIterator
 
 import pytest
 
-from podwire.emulator.engine.streams import Frames
+from podwire.emulator.engine.streams import Frames, messages, stamped_line
 
 
 def frame(number: int, content: bytes) -> bytes:
@@ -31,3 +32,31 @@ def test_the_order_is_kept() -> None:
 def test_what_is_no_frame_is_refused() -> None:
     with pytest.raises(ValueError, match="no frame"):
         Frames().feed(b"plain text")
+
+
+@pytest.mark.parametrize("size", [1, 7, 8, 9, 100])
+async def test_messages_come_whole(size: int) -> None:
+    async def chunks() -> AsyncIterator[bytes]:
+        for start in range(0, len(WHOLE), size):
+            yield WHOLE[start : start + size]
+
+    assert [message async for message in messages(chunks())] == [
+        ("stdout", b"out"),
+        ("stderr", b""),
+        ("stderr", b"error"),
+        ("stdout", b"\x01\0\0\0\0\0\0\2"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("message", "line"),
+    [
+        (b"T said\n", b"T F said\n"),
+        (b"T \n", b"T F \n"),
+        (b"T two words\r\n", b"T F two words\r\n"),
+        # The engine cuts lines of more than 16 KiB.
+        (b"T a part", b"T P a part\n"),
+    ],
+)
+def test_lines_of_a_log_with_their_times(message: bytes, line: bytes) -> None:
+    assert stamped_line(message) == line

@@ -12,6 +12,7 @@ from podwire.emulator.runtimes.fake import FakeProcess, pause
 from podwire.emulator.runtimes.runtime import RuntimeFailure
 from podwire.kube.names import Key
 from podwire.kube.objects import ConfigMap, Pod
+from podwire.kube.objects import Node as NodeObject
 from podwire.testing.jumps import JumpingLoop
 from tests.unit.emulator.kubelet.conftest import Json, Node, World
 
@@ -855,3 +856,132 @@ async def test_a_pod_may_be_deleted_while_what_is_over_is_removed(node: Node) ->
         await world.until(lambda: world.phase() == "gone")
         await asyncio.sleep(200)
         assert world.runtime.sandboxes == {}
+
+
+async def node_says(world: World, status: str) -> None:
+    reason = "KubeletReady" if status == "True" else "ContainerNotRunning"
+    patch = {"status": {"conditions": [{"type": "Ready", "status": status, "reason": reason}]}}
+    await world.client.patch(NodeObject, Key("", "node-1"), patch, subresource="status")
+
+
+async def readiness_is(world: World, status: str) -> None:
+    """Write it as somebody else does; who wrote the last word is then seen."""
+    found = world.get()
+    assert found is not None
+    conditions = [
+        {"type": c.type, "status": status if c.type == "Ready" else c.status}
+        for c in found.status.conditions
+    ]
+    patch = {"status": {"conditions": conditions}}
+    await world.client.patch(Pod, Key("default", "web"), patch, subresource="status")
+
+
+async def test_readiness_that_somebody_took_comes_back(node: Node) -> None:
+    async with node() as world:
+        await world.pod()
+        await world.until(lambda: world.ready())
+        await readiness_is(world, "False")
+        await world.until(lambda: not world.ready())
+        await world.until(lambda: world.ready())
+
+
+async def test_while_the_node_is_down_nobody_is_contradicted_and_then_the_truth_is_written(
+    node: Node,
+) -> None:
+    async with node() as world:
+        crash = asyncio.Event()
+
+        async def crashes(process: FakeProcess) -> int:
+            if crash.is_set():
+                return await pause(process)
+            await crash.wait()
+            return 1
+
+        world.program("crashes", crashes)
+        await world.pod("web", "builtin:pause", "crashes")
+        await world.until(lambda: world.ready())
+        await node_says(world, "False")
+        await settle()
+        await readiness_is(world, "False")  # the node lifecycle controller
+        await settle()
+        assert not world.ready()
+        before = len(world.history)
+        crash.set()
+        await world.until(lambda: world.states() == "running, running (1)")
+        await settle()
+        assert not any(ready_in(pod) for pod in world.history[before:])
+        await node_says(world, "True")
+        await world.until(lambda: world.ready())
+
+
+def ready_in(pod: Pod | None) -> bool:
+    conditions = pod.status.conditions if pod is not None else ()
+    return any(one.type == "Ready" and one.status == "True" for one in conditions)
+
+
+# --- what others do to it --------------------------------------------------------------------------
+
+
+def lose(world: World, name: str = "web") -> None:
+    """Take a pod's sandbox away."""
+    (identity,) = (one for one in world.runtime.losses if f"/{name}/" in one)
+    world.runtime.losses[identity].set()
+
+
+@pytest.mark.parametrize(
+    ("policy", "states", "phase"),
+    [
+        ("Always", "running (1), running (1)", "Running"),
+        ("OnFailure", "exit 0, running (1)", "Running"),
+        ("Never", "exit 0, exit 137", "Failed"),
+    ],
+)
+async def test_a_lost_sandbox(node: Node, policy: str, states: str, phase: str) -> None:
+    first = "builtin:pause" if policy == "Always" else "true"
+    async with node() as world:
+        await world.pod("web", first, "builtin:pause", restartPolicy=policy)
+        before = "running" if policy == "Always" else "exit 0"
+        await world.until(lambda: world.states() == f"{before}, running")
+        lose(world)
+        await world.until(lambda: world.states() == states)
+        assert world.phase() == phase
+        await world.until(lambda: len(world.events(reason="SandboxChanged")) == 1)
+        assert world.events(reason="SandboxChanged") == [
+            "SandboxChanged: Pod sandbox changed, it will be killed and re-created."
+        ]
+        await world.until(lambda: "Stopping container c1" in " ".join(world.events()))
+        await world.delete("web", grace=1)
+        await world.until(lambda: world.get() is None)
+        assert not world.runtime.sandboxes
+
+
+async def test_init_containers_run_again_in_another_sandbox(node: Node) -> None:
+    async with node() as world:
+        init = (container("i0", "true"), container("i1", "builtin:pause", restartPolicy="Always"))
+        await world.pod("web", "builtin:pause", init=init)
+        await world.until(lambda: world.states() == "exit 0, running, running")
+        lose(world)
+        await world.until(lambda: world.states() == "exit 0 (1), running (1), running (1)")
+        assert world.ready()
+
+
+async def test_a_paused_container_is_not_ready(node: Node) -> None:
+    async with node() as world:
+        processes: list[FakeProcess] = []
+
+        async def program(process: FakeProcess) -> int:
+            processes.append(process)
+            return await pause(process)
+
+        world.program("program", program)
+        await world.pod("web", "program")
+        await world.until(lambda: world.ready())
+        processes[0].pause(True)
+        await world.until(lambda: not world.ready())
+        assert world.states() == "running"
+        processes[0].pause(False)
+        await world.until(lambda: world.ready())
+        processes[0].pause(True)
+        await world.until(lambda: not world.ready())
+        processes[0].end(1)
+        await world.until(lambda: world.states() == "running (1)" and world.ready())

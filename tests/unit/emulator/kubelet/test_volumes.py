@@ -167,11 +167,24 @@ def test_removing_is_repeatable(tmp_path: Path) -> None:
     assert not (tmp_path / "pod").exists()
 
 
-def binds(tmp_path: Path, mount: Json, **source: Any) -> list[Bind]:
+def binds(tmp_path: Path, mount: Json, *, pins_paths: bool = True, **source: Any) -> list[Bind]:
     container = msgspec.convert(
         {"name": "main", "volumeMounts": [{"name": "v", **mount}]}, Container
     )
-    return binds_of(container, Pod(spec=PodSpec(volumes=(volume(**source),))), tmp_path)
+    pod = Pod(spec=PodSpec(volumes=(volume(**source),)))
+    return binds_of(container, pod, tmp_path, pins_paths=pins_paths)
+
+
+def test_a_sub_path_that_pods_can_change_needs_a_runtime_that_pins_it(tmp_path: Path) -> None:
+    write(tmp_path / "v", {"f": File(b"x")})
+    mount = {"mountPath": "/data", "subPath": "f"}
+    for source in ({"configMap": {"name": "game"}}, {"secret": {"secretName": "s"}}):
+        (bind,) = binds(tmp_path, mount, pins_paths=False, **source)
+        assert bind.source == str(tmp_path / "v" / "f")
+    with pytest.raises(VolumeError, match="not supported where pods are containers"):
+        binds(tmp_path, {"mountPath": "/data", "subPath": "new"}, pins_paths=False, emptyDir={})
+    # Nothing was made on the way there.
+    assert not (tmp_path / "v" / "new").exists()
 
 
 @pytest.mark.parametrize(

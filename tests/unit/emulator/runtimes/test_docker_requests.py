@@ -10,9 +10,9 @@ from podwire.emulator.runtimes.docker_requests import (
     DockerNode,
     Project,
     container_body,
+    first_name,
     in_short,
     mount,
-    name_of,
     sandbox_body,
 )
 from podwire.emulator.runtimes.mounts import Bind
@@ -97,7 +97,7 @@ def test_only_our_own_folders_are_mounted(source: str, engines: str | None) -> N
 
 
 def test_a_name_says_whose_it_is() -> None:
-    assert name_of(PROJECT, pod(), "main", 2) == "podwire_shop_default_web_main_2"
+    assert first_name("shop", "default", "web", "main") == "podwire_shop_default_web_main_"
 
 
 def test_the_engines_stack_is_left_out() -> None:
