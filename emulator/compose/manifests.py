@@ -1,4 +1,4 @@
-"""A folder of manifests, applied at the start and each file again when it changes.
+"""A folder of manifests, applied at the start and each file again when it changes or has failed.
 
 What is wrong in one file, or in one object, keeps nothing else from being applied. What is taken
 out of a file stays in the cluster, as with `kubectl apply`.
@@ -23,6 +23,10 @@ log = logging.getLogger(__name__)
 
 POLL = 1.0
 """Seconds between looks: mounts of Docker Desktop tell of no changes."""
+
+FIRST_RETRY, LAST_RETRY = 1.0, 30.0
+"""Seconds until what was refused is tried again; they double each time, and start anew when a file
+changes."""
 
 SUFFIXES = (".yaml", ".yml", ".json")
 
@@ -57,13 +61,19 @@ class ManifestFolder:
         self.applied = asyncio.Event()
 
     async def run(self) -> None:
-        """Apply all files, then those that change, until cancelled."""
+        """Apply all files, then those that change or have failed, until cancelled."""
+        clock = asyncio.get_running_loop().time
+        delay = again = 0.0
         while True:
             present = await asyncio.to_thread(signatures, self._folder)
-            due = due_files(self._seen, present, [problem.file for problem in self._problems])
-            self._seen = present
+            self._problems = [one for one in self._problems if Path(one.file) in present]
+            failed = [problem.file for problem in self._problems]
+            due = due_files(self._seen, present, failed, again=clock() >= again)
+            before, self._seen = self._seen, present
             if due:
+                delay = FIRST_RETRY if before != present else min(delay * 2, LAST_RETRY)
                 self._tell(await asyncio.to_thread(applied, due, self._access))
+                again = clock() + delay
             self.applied.set()
             await asyncio.sleep(POLL)
 
@@ -94,15 +104,19 @@ def signatures(folder: Path) -> dict[Path, Signature]:
 
 
 def due_files(
-    before: Mapping[Path, Signature], now: Mapping[Path, Signature], failed: Iterable[str]
+    before: Mapping[Path, Signature],
+    now: Mapping[Path, Signature],
+    failed: Iterable[str],
+    *,
+    again: bool,
 ) -> list[Path]:
-    """Return the files to apply: those that changed and, with them, those that failed before.
+    """Return the files to apply: those that changed and, with them or *again*, those that failed.
 
     What a file lacked, a namespace say, may stand in the one that changed.
     """
-    changed = [path for path, signature in now.items() if before.get(path) != signature]
-    again = set(failed)
-    return [path for path in now if path in changed or (changed and str(path) in again)]
+    changed = {path for path, signature in now.items() if before.get(path) != signature}
+    retried = set(failed) if changed or again else set[str]()
+    return [path for path in now if path in changed or str(path) in retried]
 
 
 def applied(files: Iterable[Path], access: Access) -> Outcome:

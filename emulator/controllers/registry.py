@@ -13,6 +13,7 @@ from podwire.emulator.controllers.garbage import GarbageCollector
 from podwire.emulator.controllers.kubernetes import ApiAddress, KubernetesService
 from podwire.emulator.controllers.mirroring import EndpointSliceMirroring
 from podwire.emulator.controllers.namespaces import NamespaceDefaults, NamespaceEnds
+from podwire.emulator.controllers.node_lifecycle import NodeLifecycle
 from podwire.emulator.controllers.nodes import OrphanedPods
 from podwire.emulator.controllers.replicasets import ReplicaSets
 from podwire.emulator.controllers.scheduler import Scheduler
@@ -38,6 +39,7 @@ def controllers(
     context = ControllerContext(client, informers, clock, rng)
     return [
         EndpointSlices(context),
+        NodeLifecycle(context),
         Scheduler(context),
         ReplicaSets(context),
         Deployments(context),

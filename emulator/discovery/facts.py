@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any, Literal
 
+from podwire.emulator.engine.signals import signal_number
 from podwire.kube.times import parse_rfc3339, rfc3339
 
 Json = Mapping[str, Any]
@@ -222,17 +223,6 @@ def ends(known: Container, event: Event) -> bool:
         return False
     number = signal_number(event.attributes.get("signal", ""))
     return number in _ENDING or number == known.stop_signal
-
-
-def signal_number(text: str) -> int:
-    """Return the number of a signal as Docker writes it: 15, TERM, SIGTERM, RTMIN+3; 0: unknown."""
-    if text.isdecimal():
-        return int(text)
-    name, _, offset = text.upper().removeprefix("SIG").partition("+")
-    try:
-        return int(signal.Signals[f"SIG{name}"]) + int(offset or 0)
-    except (KeyError, ValueError):
-        return 0
 
 
 def _died(known: Container, event: Event) -> Container:

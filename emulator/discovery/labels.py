@@ -206,7 +206,7 @@ def _pod(container: Container, reader: _Reader) -> PodLabels:
         labels,
         reader.ports(),
         _container_name(container, reader),
-        reader.name(NODE, said[NODE], syntax.subdomain) if NODE in said else "",
+        reader.name(NODE, said[NODE], syntax.label) if NODE in said else "",
         said.get(PAUSE) == "true",
     )
 
@@ -220,7 +220,8 @@ def _member(container: Container, reader: _Reader) -> MemberLabels:
 
 def _node(reader: _Reader) -> NodeLabels | None:
     said = reader.said
-    name = reader.name(NODE, said[NODE], syntax.subdomain)
+    # Kubernetes allows dots. Here it is the container's PODWIRE_NODE as well, and a host name.
+    name = reader.name(NODE, said[NODE], syntax.label)
     text = said.get(POD_CIDR, "")
     if not text:
         reader.problems.append(

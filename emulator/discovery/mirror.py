@@ -1,6 +1,7 @@
 """Pure: a pod's containers -> the Pod object and the status that show them."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from podwire.emulator.discovery.facts import Container, moment
@@ -8,14 +9,24 @@ from podwire.emulator.discovery.labels import service_of
 from podwire.emulator.discovery.world import Member, PodView
 from podwire.kube.codec import convert
 from podwire.kube.mirror_pods import MIRROR
+from podwire.kube.node_ready import NODE_NOT_READY, NODE_NOT_READY_EVENT, held_back
 from podwire.kube.objects import ContainerStateTerminated, ContainerStatus, Pod, PodStatus
-from podwire.kube.podstatus import ContainerRecord, condition, status_of
+from podwire.kube.podstatus import ContainerRecord, status_of
 
 Json = dict[str, Any]
 
 SOURCE = "kubernetes.io/config.source"
 _POLICIES = ("no", "on-failure", "always", "unless-stopped")
 _LONGEST_OUTPUT = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Obstacle:
+    """Why a pod does not serve: a Warning about it, of *container*, or of none in particular."""
+
+    container: str
+    reason: str
+    text: str
 
 
 def manifest(view: PodView) -> Json:
@@ -97,8 +108,26 @@ def differs(wanted: Json, present: PodStatus) -> bool:
     return convert(Pod, {"status": fields}).status != present
 
 
-def unhealthy(view: PodView) -> Iterator[tuple[str, str]]:
-    """Return the containers whose health check fails, with what it printed last, once known."""
+def obstacles(view: PodView) -> list[Obstacle]:
+    """Return what keeps containers that run from serving and will not pass by itself."""
+    running = [member for member in view.members if member.container.has_processes]
+    found: list[Obstacle] = []
+    for member in running:
+        # Who was told to end is on its way, and that is no reason for a warning.
+        if member.container.status == "paused":
+            found.append(Obstacle(member.name, "Paused", _paused(member)))
+        elif member.cut_off and not member.container.leaving:
+            found.append(Obstacle(member.name, "NetworkLost", _cut_off(member, view)))
+    for name, output in _unhealthy(view):
+        text = f"Health check of container {name} failed: {output}"
+        found.append(Obstacle(name, "Unhealthy", text))
+    if running and not view.node_up:
+        found.append(Obstacle("", NODE_NOT_READY, NODE_NOT_READY_EVENT))
+    return found
+
+
+def _unhealthy(view: PodView) -> Iterator[tuple[str, str]]:
+    """Yield the containers whose health check fails, with what it printed last, once known."""
     for member in view.members:
         container = member.container
         if container.up and container.health == "unhealthy" and container.health_output is not None:
@@ -110,7 +139,8 @@ def _unchangeable(pod: Pod) -> object:
         (one.name, [(port.name, port.container_port, port.protocol) for port in one.ports])
         for one in pod.spec.containers
     ]
-    return containers, pod.spec.restart_policy
+    # Not its restartPolicy: `docker update --restart` is no reason to lose endpoints.
+    return containers
 
 
 def _restart_policy(view: PodView) -> str:
@@ -225,18 +255,9 @@ def _obstacle(member: Member, view: PodView) -> str | None:
     if container.leaving:
         return f"container {member.name} was told to end"
     if container.status == "paused":
-        return f"container {member.name} is paused: docker unpause {container.name}"
+        return _paused(member)
     if member.cut_off:
-        service = service_of(container)
-        way = (
-            f"docker compose up -d --force-recreate {service}"
-            if service
-            else f"docker restart {container.name}"
-        )
-        return (
-            f"the network that container {member.name} shared is gone, since"
-            f" {view.sandbox.name} was started again or has ended: {way}"
-        )
+        return _cut_off(member, view)
     if not view.sandbox.up:
         return f"container {view.sandbox.name}, which holds the pod's network, does not run"
     if view.address is None:
@@ -244,20 +265,32 @@ def _obstacle(member: Member, view: PodView) -> str | None:
     return None
 
 
+def _paused(member: Member) -> str:
+    return f"container {member.name} is paused: docker unpause {member.container.name}"
+
+
+def _cut_off(member: Member, view: PodView) -> str:
+    service = service_of(member.container)
+    way = (
+        f"docker compose up -d --force-recreate {service}"
+        if service
+        else f"docker restart {member.container.name}"
+    )
+    return (
+        f"the network that container {member.name} shared is gone, since"
+        f" {view.sandbox.name} was started again or has ended: {way}"
+    )
+
+
 def _explain(written: Json, view: PodView, present: PodStatus, now: str) -> None:
     """Say in the conditions why the pod is not ready, where Kubernetes has no word for it."""
     running = [m for m in view.members if m.container.has_processes]
     reasons = [text for member in running if (text := _obstacle(member, view))]
-    reasons += [f"health check of {name} failed: {output}" for name, output in unhealthy(view)]
+    reasons += [f"health check of {name} failed: {output}" for name, output in _unhealthy(view)]
     by_type = {one["type"]: one for one in written["conditions"]}
-    before = {one.type: one for one in present.conditions}
     for kind in ("ContainersReady", "Ready"):
         if by_type[kind]["status"] == "False" and reasons:
             told = by_type[kind].get("message", "")
             by_type[kind]["message"] = "; ".join([told, *reasons] if told else reasons)
-    if not view.node_up and by_type["Ready"]["status"] == "True":
-        message = f"node {view.node} does not run"
-        down = condition("Ready", "False", "NodeNotReady", message, before.get("Ready"), now)
-        written["conditions"] = [
-            down if one["type"] == "Ready" else one for one in written["conditions"]
-        ]
+    if not view.node_up:
+        written["conditions"] = held_back(written["conditions"], view.node, present, now)

@@ -5,6 +5,7 @@ from typing import Any
 
 from podwire.emulator.discovery.world import NodeView
 from podwire.kube.node_object import node_object
+from podwire.kube.node_ready import STARTING, UNHEALTHY
 from podwire.kube.objects import Condition, Node, Taint
 from podwire.kube.podstatus import condition
 
@@ -70,8 +71,8 @@ def ready(view: NodeView) -> tuple[str, str, str]:
     if container.status == "running":
         message = f"container {container.name} is {container.health}"
         if container.health == "starting":
-            return "False", "ContainerStarting", message
-        return "False", "ContainerUnhealthy", f"{message}: {(container.health_output or '')[:200]}"
+            return "False", STARTING, message
+        return "False", UNHEALTHY, f"{message}: {(container.health_output or '')[:200]}"
     return "False", "ContainerNotRunning", f"container {container.name} is {container.status}"
 
 

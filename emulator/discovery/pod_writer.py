@@ -41,7 +41,8 @@ class PodWriter:
         self._namespaces = informers.of(Namespace)
         self._informer = informers.of(Pod)
         self._pods = Latest(self._informer, self._pod_changed)
-        self._unhealthy: dict[Key, frozenset[str]] = {}
+        # What was told of a pod, by container and reason.
+        self._told: dict[Key, frozenset[tuple[str, str]]] = {}
         self._loop = Reconciler(self.reconcile, name="mirror pods", concurrency=8)
         self._done: Callable[[], None] = lambda: None
         self.look = self._loop.add
@@ -93,7 +94,7 @@ class PodWriter:
             await self._delete(key, present)
             present = None
         if view is None:
-            self._unhealthy.pop(key, None)
+            self._told.pop(key, None)
             return None
         if present is None:
             if not await self._namespace_accepts(key.namespace):
@@ -109,7 +110,7 @@ class PodWriter:
         except NotFound:
             self._pods.removed(present)
             return 0.0
-        self._tell_health(key, view, present)
+        self._tell_obstacles(key, view, present)
         return None
 
     async def _correct(self, key: Key, view: PodView, present: Pod) -> None:
@@ -152,12 +153,12 @@ class PodWriter:
         about = Namespace(metadata=ObjectMeta(name=view.key.namespace))
         self._recorder.event(about, "Warning", "InvalidPod", text)
 
-    def _tell_health(self, key: Key, view: PodView, present: Pod) -> None:
-        failing = dict(mirror.unhealthy(view))
-        for name in failing.keys() - self._unhealthy.get(key, frozenset()):
-            text = f"Health check of container {name} failed: {failing[name]}"
-            self._recorder.event(present, "Warning", "Unhealthy", text)
-        self._unhealthy[key] = frozenset(failing)
+    def _tell_obstacles(self, key: Key, view: PodView, present: Pod) -> None:
+        before, now = self._told.get(key, frozenset()), mirror.obstacles(view)
+        for one in now:
+            if (one.container, one.reason) not in before:
+                self._recorder.event(present, "Warning", one.reason, one.text)
+        self._told[key] = frozenset((one.container, one.reason) for one in now)
 
     def _pod_changed(self, old: Pod | None, new: Pod | None) -> None:
         pod = new or old

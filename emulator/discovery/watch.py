@@ -6,13 +6,13 @@ nothing is lost between. When the engine goes away the copy stays, and all is do
 
 import asyncio
 import logging
-from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, Protocol
 
 from podwire.emulator.discovery import facts
 from podwire.emulator.discovery.facts import Container, Event, Network
 from podwire.emulator.discovery.labels import belongs
+from podwire.emulator.discovery.news import News
 from podwire.errors import EngineError
 from podwire.kube.clock import parse_rfc3339
 from podwire.kube.names import Key
@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 
 FIRST_RETRY = 0.05
 LAST_RETRY = 5.0
+LOOK_AGAIN = 1.0
 # A container that lives so many seconds after the time that it has to end was not ended: it is
 # looked at again. With the engine's 10 s between SIGTERM and SIGKILL: 15 s.
 SURVIVAL = 5.0
@@ -75,8 +76,8 @@ class Watch:
         self._networks: dict[str, Network] = {}
         # Until when a container that was told to end may take its time, in the loop's time.
         self._leaving: dict[str, float] = {}
-        # How much was heard of a container: an answer that is older than the news is thrown away.
-        self._news: Counter[str] = Counter()
+        # An answer that is older than the news is thrown away.
+        self._news = News()
         self._looks = Reconciler(self._look, name="containers", concurrency=8)
 
     @property
@@ -130,7 +131,8 @@ class Watch:
         ours = {one["Id"] for one in listed if belongs(one.get("Labels") or {}, self._cluster)}
         found = await asyncio.gather(*(self._inspect(id_) for id_ in ours))
         self._containers = {one.id: one for one in found if one is not None}
-        self._news.update(self._containers.keys())
+        self._leaving = {i: until for i, until in self._leaving.items() if i in self._containers}
+        self._news.all_of(self._containers)
         self._changed()
 
     async def _list_networks(self) -> None:
@@ -162,16 +164,16 @@ class Watch:
 
     async def _look(self, key: Key) -> float | None:
         """Ask for the container named by *key*, after an event."""
-        heard = self._news[key.name]
+        asked = self._news.asked(key.name)
         try:
             found = await self._inspect(key.name)
             if found is not None and not self._networks_known(found):
                 await self._list_networks()
         except EngineError as error:
-            # When the engine is back everything is listed; other refusals may pass.
-            log.info("container %s: %s", key.name[:12], error)
-            return 1.0 if error.status else None
-        if self._news[key.name] != heard:
+            # Also without a status: that one connection broke does not mean that all did.
+            log.info("container %s: %s; again in %.2f s", key.name[:12], error, LOOK_AGAIN)
+            return LOOK_AGAIN
+        if not self._news.silent_since(key.name, asked):
             return 0.0
         self._put(key.name, found)
         return max(self._left(key.name), 0.001) if key.name in self._leaving else None
@@ -184,11 +186,13 @@ class Watch:
         )
 
     def _put(self, id_: str, found: Container | None) -> None:
+        if found is None:
+            self._news.forget(id_)
+            self._leaving.pop(id_, None)
         if found == self._containers.get(id_):
             return
         if found is None:
-            self._containers.pop(id_, None)
-            self._leaving.pop(id_, None)
+            del self._containers[id_]
         else:
             self._containers[id_] = found
         self._changed()
@@ -203,7 +207,7 @@ class Watch:
             if event.kind == "container" and belongs(event.attributes, self._cluster):
                 self._looks.add(Key("", event.container))
             return
-        self._news[known.id] += 1
+        self._news.heard(known.id)
         if event.action == "destroy":
             self._put(known.id, None)
             return

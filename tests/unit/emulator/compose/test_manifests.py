@@ -8,7 +8,13 @@ from typing import cast
 import pytest
 
 from podwire.emulator.compose import manifests
-from podwire.emulator.compose.manifests import ManifestFolder, Outcome, due_files, signatures
+from podwire.emulator.compose.manifests import (
+    ManifestFolder,
+    Outcome,
+    Problem,
+    due_files,
+    signatures,
+)
 from podwire.kube.config import Access
 from podwire.kube.events import EventRecorder
 from podwire.kube.manifests import Manifest
@@ -19,24 +25,28 @@ OLD, NEW = (1, 1, 1), (2, 1, 1)
 
 
 @pytest.mark.parametrize(
-    ("before", "now", "failed", "due"),
+    ("before", "now", "failed", "again", "due"),
     [
-        ({}, {A: OLD, B: OLD}, [], [A, B]),
-        ({A: OLD, B: OLD}, {A: OLD, B: OLD}, [], []),
-        ({A: OLD, B: OLD}, {A: OLD, B: NEW}, [], [B]),
-        ({A: OLD, B: OLD}, {A: OLD}, [], []),
+        ({}, {A: OLD, B: OLD}, [], False, [A, B]),
+        ({A: OLD, B: OLD}, {A: OLD, B: OLD}, [], True, []),
+        ({A: OLD, B: OLD}, {A: OLD, B: NEW}, [], True, [B]),
+        ({A: OLD, B: OLD}, {A: OLD}, [], False, []),
         # What failed is tried again when something changes, for that may be what it lacked.
-        ({A: OLD, B: OLD}, {A: OLD, B: OLD}, ["a.yaml"], []),
-        ({A: OLD, B: OLD, C: OLD}, {A: OLD, B: NEW, C: OLD}, ["a.yaml"], [A, B]),
+        ({A: OLD, B: OLD}, {A: OLD, B: OLD}, ["a.yaml"], False, []),
+        ({A: OLD, B: OLD, C: OLD}, {A: OLD, B: NEW, C: OLD}, ["a.yaml"], False, [A, B]),
+        # And when its time has come.
+        ({A: OLD, B: OLD, C: OLD}, {A: OLD, B: OLD, C: OLD}, ["a.yaml"], True, [A]),
+        ({A: OLD, B: OLD}, {B: OLD}, ["a.yaml"], True, []),
     ],
 )
 def test_which_files_are_due(
     before: dict[Path, tuple[int, int, int]],
     now: dict[Path, tuple[int, int, int]],
     failed: list[str],
+    again: bool,  # noqa: FBT001
     due: list[Path],
 ) -> None:
-    assert due_files(before, now, failed) == due
+    assert due_files(before, now, failed, again=again) == due
 
 
 def test_manifests_are_those_with_their_suffixes_in_order(tmp_path: Path) -> None:
@@ -74,6 +84,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(manifests, "POLL", 0.01)
+    monkeypatch.setattr(manifests, "FIRST_RETRY", 3600.0)
 
 
 class Applied:
@@ -128,3 +139,42 @@ async def test_a_broken_file_is_told_once_and_the_rest_goes_on(
     assert (about, type_, reason) == ("Manifest/2-bad.yaml", "Warning", "NotApplied")
     assert message.startswith(f"{folder}/2_Bad.yaml:2:1: broken YAML")
     assert "1 object of" in caplog.text
+
+
+async def test_what_the_api_refuses_is_tried_until_it_does_not_and_told_when_the_words_change(
+    folder: Path,
+    quick: None,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(manifests, "FIRST_RETRY", 0.01)
+    monkeypatch.setattr(manifests, "LAST_RETRY", 0.02)
+    file = folder / "shop.yaml"
+    file.write_text(config_map("shop"))
+    (folder / "well.yaml").write_text(config_map("well"))
+    refused = [Problem(str(file), "no namespace shop")]
+    answers = [refused, refused, refused, [Problem(str(file), "shop is ending")], []]
+    asked: list[list[str]] = []
+    over, changed = asyncio.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def applied(files: list[Path], _access: Access) -> Outcome:
+        asked.append([one.name for one in files])
+        problems = answers.pop(0)
+        if not answers:
+            answers.append([])
+            loop.call_soon_threadsafe((changed if over.is_set() else over).set)
+        return Outcome(0 if problems else 1, problems)
+
+    monkeypatch.setattr(manifests, "applied", applied)
+    events = Events()
+    keeper = ManifestFolder(folder, Access("https://127.0.0.1:1"), cast(EventRecorder, events))
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(keeper.run())
+        await over.wait()
+        (folder / "well.yaml").write_text(config_map("well", more="x"))
+        await changed.wait()
+        running.cancel()
+    assert asked == [["shop.yaml", "well.yaml"], *[["shop.yaml"]] * 4, ["well.yaml"]]
+    assert [one[3] for one in events.noted] == ["no namespace shop", "shop is ending"]
+    assert caplog.text.count("not applied") == 2

@@ -187,6 +187,10 @@ class FakeEngine:
         }
         self._tell(name, f"health_status: {status}")
 
+    def restart_policy(self, name: str, policy: str) -> None:
+        self.containers[name]["HostConfig"]["RestartPolicy"]["Name"] = policy
+        self._tell(name, "update")
+
     def remove(self, name: str) -> None:
         found = self.containers.pop(name)
         self._tell_of(found, "destroy")
@@ -235,7 +239,7 @@ class World:
         self._informers = informers
         self._changed = asyncio.Event()
         for kind in (Pod, Node, Namespace, Event):
-            informers.of(kind).subscribe(self._note)
+            informers.of(kind).subscribe(self.note)
 
     def get(self, kind: type[T], name: str, namespace: str = "default") -> T:
         """Return the object; raises LookupError, which `until` takes for "not yet"."""
@@ -272,7 +276,7 @@ class World:
     async def until_not_ready(self, name: str, why: str, namespace: str = "default") -> None:
         await self.until(lambda: why in self.ready(name, namespace).removeprefix("True"))
 
-    def _note(self, old: Object | None, new: Object | None) -> None:
+    def note(self, old: Object | None, new: Object | None) -> None:
         self._changed.set()
 
 

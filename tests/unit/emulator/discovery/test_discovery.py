@@ -103,6 +103,8 @@ async def test_pause_takes_readiness_at_once_and_unpause_waits_for_health(cluste
         world.engine.pause("client-1")
         await world.until_not_ready("web-1", "is paused: docker unpause h2c-web-1")
         await world.until_not_ready("client", "is paused", "shop")
+        told = "container web is paused: docker unpause h2c-web-1"
+        await world.until(lambda: told in world.events("Paused"))
         world.engine.answers.set()
         world.engine.unpause("client-1")
         await world.until_ready("client", "shop")
@@ -160,6 +162,19 @@ async def test_health_decides_and_an_event_says_what_the_check_printed(cluster: 
         await world.until_ready("web-1")
 
 
+async def test_a_new_restart_policy_leaves_the_pod_alone(cluster: Start) -> None:
+    async with cluster(*NODES, "web-1") as world:
+        await world.until_ready("web-1")
+        uid = world.get(Pod, "web-1").metadata.uid
+        world.engine.restart_policy("web-1", "always")
+        world.engine.pause("web-1")
+        await world.until(lambda: world.events("Paused"))
+        world.engine.unpause("web-1")
+        world.engine.health("web-1", "healthy")
+        await world.until_ready("web-1")
+        assert world.get(Pod, "web-1").metadata.uid == uid
+
+
 async def test_the_older_of_two_keeps_the_name_until_it_goes(cluster: Start) -> None:
     async with cluster(*NODES, "client-1", "twin-1") as world:
         await world.until_ready("client", "shop")
@@ -203,6 +218,7 @@ async def test_the_pods_of_a_node_that_is_down_are_not_ready(cluster: Start) -> 
         world.engine.answers.clear()
         world.engine.kill("node-a-1", 9)
         await world.until_not_ready("web-1", "NodeNotReady: node node-a does not run")
+        await world.until(lambda: "Node is not ready" in world.events("NodeNotReady"))
         await world.until(
             lambda: (
                 [t.key for t in world.get(Node, "node-a").spec.taints]

@@ -42,6 +42,7 @@ def shown(container: Container) -> str:
         (RUNNING, happened("kill", signal="1"), "running ready"),
         (RUNNING, happened("kill", signal="10"), "running ready"),
         (replace(RUNNING, stop_signal=10), happened("kill", signal="10"), "running leaving"),
+        (replace(RUNNING, stop_signal=63), happened("kill", signal="SIGRTMAX-1"), "running leaving"),
         (RUNNING, happened("kill", signal="15", at=99.0), "running ready"),
         (RUNNING, happened("pause"), "paused"),
         (replace(RUNNING, status="paused"), happened("unpause"), "running ready"),
@@ -65,14 +66,6 @@ def shown(container: Container) -> str:
 )  # fmt: skip
 def test_what_an_event_changes(known: Container, event: Event, then: str) -> None:
     assert shown(facts.after(known, event)) == then
-
-
-@pytest.mark.parametrize(
-    ("text", "number"),
-    [("15", 15), ("SIGTERM", 15), ("quit", 3), ("RTMIN+3", 37), ("SIGRTMIN+3", 37), ("", 0), ("no", 0)],
-)  # fmt: skip
-def test_signals(text: str, number: int) -> None:
-    assert facts.signal_number(text) == number
 
 
 @pytest.mark.parametrize(

@@ -174,6 +174,7 @@ def test_the_manifest() -> None:
         ({"members": (Member("web", BOX, (Port(80),)),)}, True),
         ({"members": (Member("web", BOX), Member("side", BOX))}, True),
         ({"labels": {"app": "other"}}, False),
+        ({"members": (Member("web", replace(BOX, restart_policy="always")),)}, False),
     ],
 )
 def test_what_makes_it_another_pod(change: dict[str, Any], replaced: bool) -> None:  # noqa: FBT001
@@ -191,6 +192,40 @@ def test_what_somebody_changed_is_put_right() -> None:
     assert patch is not None
     assert patch["metadata"]["labels"] == {"more": None, "app": "web"}
     assert patch["spec"]["containers"][0]["image"] == "devbox:1"
+
+
+def test_a_new_restart_policy_is_no_correction_either() -> None:
+    present = convert(Pod, mirror.manifest(pod(BOX)))
+    assert mirror.correction(pod(replace(BOX, restart_policy="always")), present) is None
+
+
+@pytest.mark.parametrize(
+    ("view", "told"),
+    [
+        (pod(BOX), []),
+        (pod(replace(BOX, health="starting")), []),
+        (pod(replace(BOX, health="unhealthy", health_output="refused")), ["Unhealthy: Health check of container web failed: refused"]),
+        (pod(replace(BOX, health="unhealthy", health_output=None)), []),
+        (pod(replace(BOX, leaving=True)), []),
+        (pod(EXITED), []),
+        (pod(replace(BOX, status="paused")), ["Paused: container web is paused: docker unpause box"]),
+        (pod(BOX, node_up=False), ["NodeNotReady: Node is not ready"]),
+        (pod(EXITED, node_up=False), []),
+        (
+            pod(replace(BOX, status="paused"), replace(BOX, name="side", status="paused")),
+            ["Paused: container web is paused: docker unpause box",
+             "Paused: container side-1 is paused: docker unpause side"],
+        ),
+        (
+            replace(pod(BOX), members=(Member("app", BOX, cut_off=True),)),
+            ["NetworkLost: the network that container app shared is gone, since box was started"
+             " again or has ended: docker restart box"],
+        ),
+    ],
+)  # fmt: skip
+def test_what_an_event_tells(view: PodView, told: list[str]) -> None:
+    found = mirror.obstacles(view)
+    assert [f"{one.reason}: {one.text}" for one in found] == told
 
 
 NODE = NodeView(
