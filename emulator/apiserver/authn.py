@@ -4,12 +4,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from podwire.emulator.apiserver.request import User
-from podwire.emulator.apiserver.reviews import ANONYMOUS
+from podwire.emulator.apiserver.reviews import ANONYMOUS, DNS
 
 USER_HEADER = "X-Remote-User"
 NOBODY = User(ANONYMOUS, ("system:unauthenticated",))
 
 _AUTHENTICATED = "system:authenticated"
+
+DNS_SERVER = User(
+    DNS, ("system:serviceaccounts", "system:serviceaccounts:kube-system", _AUTHENTICATED)
+)
 
 
 def of_certificate(certificate: Mapping[str, Any] | None) -> User | None:

@@ -64,6 +64,11 @@ def by_connection(request: web.BaseRequest) -> User | None:
     return authn.of_certificate(certificate)
 
 
+def as_dns_server(_: web.BaseRequest) -> User:
+    """Return who asks on the socket that only the DNS server has, whatever it says."""
+    return authn.DNS_SERVER
+
+
 class Front:
     """Answers HTTP requests from *api* and *agent*; *who* tells the user of a connection."""
 

@@ -1,7 +1,8 @@
 """Pure: who may do what, and the reviews by which a client asks.
 
-There are two sorts of users: administrators (group system:masters) and the cluster's own
-components (names that begin with system:). Both may do everything; nobody else may do anything.
+There are administrators (group system:masters) and the cluster's own components (names that begin
+with system:). They may do everything, except for the DNS server, which all pods can talk to: it may
+read what it serves. Nobody else may do anything.
 """
 
 from typing import Any
@@ -13,11 +14,19 @@ from podwire.kube.clock import rfc3339
 Json = dict[str, Any]
 
 ANONYMOUS = "system:anonymous"
+DNS = "system:serviceaccount:kube-system:coredns"
+
+_READ = ("get", "list", "watch")
+# Group -> plurals: kubeadm's ClusterRole system:coredns.
+_READ_BY_DNS = {
+    "": ("endpoints", "services", "pods", "namespaces"),
+    "discovery.k8s.io": ("endpointslices",),
+}
 
 
 def allowed(user: User) -> bool:
     """Tell whether *user* may do everything."""
-    if user.name == ANONYMOUS:
+    if user.name in (ANONYMOUS, DNS):
         return False
     return "system:masters" in user.groups or user.name.startswith("system:")
 
@@ -26,7 +35,10 @@ def check(request: Request) -> None:
     """Raise Refused (403) unless the request's user may do what it asks."""
     resource = request.resource
     # Everybody may ask what they may do (system:basic-user in Kubernetes).
-    if allowed(request.user) or (not resource.stored and request.user.name != ANONYMOUS):
+    if not resource.stored and request.user.name != ANONYMOUS:
+        return
+    wanted = (request.verb, resource.group, resource.plural, request.subresource)
+    if _may(request.user, *wanted):
         return
     what = f"{resource.plural}/{request.subresource}" if request.subresource else resource.plural
     where = (
@@ -51,11 +63,17 @@ def review(request: Request) -> Plain:
     obj, warnings = bodies.as_object(request, bodies.read(request.body))
     if request.resource.kind == "SelfSubjectReview":
         obj["metadata"] = {"creationTimestamp": rfc3339(request.now)}
-    obj["status"] = _verdict(request.resource.kind, request.user)
+    obj["status"] = _verdict(request.resource.kind, request.user, obj)
     return Plain(obj, 201, warnings)
 
 
-def _verdict(kind: str, user: User) -> Json:
+def _may(user: User, verb: str, group: str, plural: str, subresource: str) -> bool:
+    if user.name == DNS:
+        return verb in _READ and not subresource and plural in _READ_BY_DNS.get(group, ())
+    return allowed(user)
+
+
+def _verdict(kind: str, user: User, asked: Json) -> Json:
     may = allowed(user)
     match kind:
         case "SelfSubjectReview":
@@ -64,13 +82,25 @@ def _verdict(kind: str, user: User) -> Json:
                 info["groups"] = list(user.groups)
             return {"userInfo": info}
         case "SelfSubjectAccessReview":
+            nothing: Json = {}
+            spec: Json = asked.get("spec") or nothing
+            about: Json = spec.get("resourceAttributes") or nothing
+            verb, group, plural, subresource = (
+                str(about.get(key) or "") for key in ("verb", "group", "resource", "subresource")
+            )
+            may = _may(user, verb, group, plural, subresource)
             reason = "" if may else f'User "{user.name}" is no administrator of this cluster'
             return {"allowed": may} | ({"reason": reason} if reason else {})
         case _:
             everything = {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}
             urls = {"verbs": ["*"], "nonResourceURLs": ["*"]}
+            read = [
+                {"verbs": list(_READ), "apiGroups": [group], "resources": list(plurals)}
+                for group, plurals in _READ_BY_DNS.items()
+                if user.name == DNS
+            ]
             return {
-                "resourceRules": [everything] if may else [],
+                "resourceRules": [everything] if may else read,
                 "nonResourceRules": [urls] if may else [],
                 "incomplete": False,
             }

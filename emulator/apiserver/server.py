@@ -50,19 +50,25 @@ class ApiServer:
         tls_sockets: Sequence[Listener] = (),
         unix_path: Path | None = None,
         *,
+        dns_path: Path | None = None,
         sweep_seconds: float = _SWEEP_SECONDS,
     ) -> AsyncGenerator[None]:
         """Answer requests until the block ends.
 
         Each of *tls_sockets* is bound already; its context asks for client certificates
         (`ssl.CERT_OPTIONAL`, so that health checks need none). On the Unix socket the header
-        X-Remote-User is believed: only the cluster's own processes may reach *unix_path*.
+        X-Remote-User is believed: only the cluster's own processes may reach *unix_path*. Who asks
+        at *dns_path* is the DNS server, whatever it says, and may do what that may (reviews.py).
         Events of more than an hour are looked for every *sweep_seconds*.
         """
         front = Front(self.api, self._agent, self._clock, who=self._who)
+        of_dns = Front(self.api, self._agent, self._clock, who=http.as_dns_server)
         self._sweep(sweep_seconds)
         try:
-            async with http.listening(front, tls_sockets, unix_path):
+            async with (
+                http.listening(front, tls_sockets, unix_path),
+                http.listening(of_dns, (), dns_path),
+            ):
                 yield
         finally:
             if self._sweeping is not None:

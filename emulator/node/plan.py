@@ -34,8 +34,12 @@ from podwire.errors import MachineError
 
 _ICMP = 1
 _DEFAULT_LOCAL = Rule(0, table=TABLE_LOCAL)
-_NOT_FROM_UNDERLAY, _NO_PING, _LOCAL, _KNOWN, _FENCE = 5, 6, 10, 100, 101
-_OUR_PRIORITIES = (_NOT_FROM_UNDERLAY, _NO_PING, _LOCAL, _KNOWN, _FENCE)
+_NOT_FROM_UNDERLAY, _NO_PING, _LOCAL, _PEER, _NOT_UNDERLAY, _KNOWN, _FENCE = (
+    *(5, 6, 10),
+    *(98, 99, 100, 101),
+)
+# Without _PEER: those stay until the API server says who the peers are.
+_OUR_PRIORITIES = (_NOT_FROM_UNDERLAY, _NO_PING, _LOCAL, _NOT_UNDERLAY, _KNOWN, _FENCE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,14 +123,20 @@ def rules(settings: NodeSettings, found: Interfaces) -> tuple[Rule, ...]:
     ClusterIPs are local addresses (AnyIP), so what must not reach them has to be caught before
     table local is asked, which the kernel does first of all: it is asked later here. And pods reach
     nothing but the networks that the node knows: a packet for elsewhere would leave by the default
-    route, with a source that nobody can answer.
+    route, with a source that nobody can answer. On the network of the nodes, pods reach the nodes
+    (`peer_changes`); others there, such as the engine's own machine and the API server's container,
+    know no way back to pods, but a datagram needs none. The same holds for what arrives by VXLAN:
+    any pod can forge that, as nodes take it from everybody.
     """
+    fenced = (found.pods, VXLAN)
+    underlay = found.address.network
     return (
         Rule(_NOT_FROM_UNDERLAY, "blackhole", arriving=found.underlay, to=settings.services),
         Rule(_NO_PING, "blackhole", to=settings.services, protocol=_ICMP),
         Rule(_LOCAL, table=TABLE_LOCAL),
-        Rule(_KNOWN, table=TABLE_MAIN, arriving=found.pods, suppress_prefix_length=0),
-        Rule(_FENCE, "unreachable", arriving=found.pods),
+        *(Rule(_NOT_UNDERLAY, "unreachable", arriving=name, to=underlay) for name in fenced),
+        *(_known(_KNOWN, name) for name in fenced),
+        *(Rule(_FENCE, "unreachable", arriving=name) for name in fenced),
     )
 
 
@@ -171,7 +181,12 @@ def peer_changes(
     backend: Backend,
     survey: Survey,
 ) -> tuple[Change, ...]:
-    """Return how the ways to other nodes become those to *peers*, and to no others."""
+    """Return how the ways to other nodes become those to *peers*, and to no others.
+
+    Pods reach the peers' own addresses as well, for NodePorts.
+    """
+    peers = tuple(peers)
+    open_to_pods = {_known(_PEER, found.pods, IPv4Network(peer.address)): None for peer in peers}
     routes: list[AddRoute] = []
     neighbours: list[AddNeighbour] = []
     forwarding: list[AddForwarding] = []
@@ -183,6 +198,12 @@ def peer_changes(
         neighbours.append(AddNeighbour(VXLAN, peer.vtep, peer.vtep_mac))
         forwarding.append(AddForwarding(VXLAN, peer.vtep_mac, peer.address))
     return (
+        *(AddRule(rule) for rule in open_to_pods if rule not in survey.rules),
+        *(
+            DeleteRule(rule)
+            for rule in survey.rules
+            if rule.priority == _PEER and rule not in open_to_pods
+        ),
         *_stale_routes({route.destination for route in routes}, settings, found, survey),
         *_stale_neighbours({each.address for each in neighbours}, survey),
         *_stale_forwarding({each.mac for each in forwarding}, survey),
@@ -191,6 +212,11 @@ def peer_changes(
         *forwarding,
         *routes,
     )
+
+
+def _known(priority: int, arriving: str, to: IPv4Network | None = None) -> Rule:
+    """Return the rule by which packets take any way of table main but the default route."""
+    return Rule(priority, table=TABLE_MAIN, arriving=arriving, to=to, suppress_prefix_length=0)
 
 
 def _router(underlay: Link, address: IPv4Interface, survey: Survey) -> IPv4Address:

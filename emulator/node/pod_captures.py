@@ -4,7 +4,10 @@
 
 It runs in the host's network namespace, where the other end of every pod's veth is, with
 CAP_NET_RAW and nothing else: nobody has to enter a pod. A borrower names a pod by its MAC address.
-What it borrows is a socket of the host; the file mode of the Unix socket says who may.
+What it borrows is a socket of the host, and can do more than hear that pod: it may be bound to any
+other interface there, and send. No lock of the kernel's prevents that (SO_LOCK_FILTER keeps the
+filter, not the binding), so the wall is who reaches the Unix socket: it lies on a volume that only
+`api` mounts, which holds the engine's socket and could do all of that anyway.
 """
 
 import asyncio
@@ -25,7 +28,7 @@ from podwire.errors import MachineError, PodwireError
 from podwire.lender import Lender
 from podwire.lending import LentDevice, Loan, Wanted
 
-SOCKET_PATH = "/run/podwire/captures.sock"
+SOCKET_PATH = "/run/podwire-captures/captures.sock"
 
 log = logging.getLogger(__name__)
 
@@ -58,8 +61,7 @@ async def _serve(path: Path) -> None:
             log.info("lending the interfaces of pods at %s", path)
     except* OSError as group:
         raise MachineError(
-            f"cannot lend at {path}: {group.exceptions[0]}\n"
-            "  mount the volume of the cluster's sockets there"
+            f"cannot lend at {path}: {group.exceptions[0]}\n  mount the volume `captures` there"
         ) from group
 
 

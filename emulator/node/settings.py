@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from typing import TypeVar, cast, get_args
 
-from podwire.emulator.config import SERVICE_SUBNET, Backend, is_label
+from podwire.emulator.config import SERVICE_SUBNET, Backend
 from podwire.errors import ConfigError
+from podwire.kube import syntax
 
 T = TypeVar("T")
 
@@ -71,8 +72,10 @@ def _read(
 
 
 def _name(text: str) -> str:
-    if not is_label(text):
-        raise ValueError("not a name of a node (a-z, 0-9 and '-', 63 at most)")
+    # As discovery reads podwire.dev/node: it is the node's host name, too, and so one label.
+    problems = syntax.label(text)
+    if problems:
+        raise ValueError("; ".join(problems))
     return text
 
 

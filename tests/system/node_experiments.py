@@ -12,13 +12,16 @@ from typing import Any
 
 from podwire import lending, linux
 from podwire.emulator.network import build
+from podwire.emulator.topology import VXLAN_PORT
 from podwire.errors import PodwireError
 from podwire.kube.names import Key
 from podwire.kube.objects import EndpointSlice, Node
 from tests.system.node_world import (
     API,
+    DATAGRAMS,
     ENDPOINTS,
     NETNS,
+    NODE_PORT,
     PATIENCE,
     SERVICE,
     Program,
@@ -26,6 +29,8 @@ from tests.system.node_world import (
     api_server,
     ask,
     engine,
+    forged,
+    heard,
     inside,
     mac,
     page,
@@ -64,15 +69,46 @@ async def traffic() -> dict[str, object]:
     return answers
 
 
+async def underlay() -> dict[str, object]:
+    """Return what pods reach on the network of the nodes: the nodes, and nothing else of it."""
+    answers: dict[str, object] = {
+        "NodePort of its node": await several("client-a", "10.201.0.11", NODE_PORT),
+        "NodePort of the other node": await several("client-a", "10.201.0.12", NODE_PORT),
+        "pings the other node": pings("client-a", "10.201.0.12"),
+    }
+    others = (("host", "10.201.0.1"), ("stranger", "10.201.0.200"))
+    # First, for all: a kernel refuses only so many packets of one sender.
+    for place, address in others:
+        async with server(place, address, 8080):
+            answers[f"connects to {place}"] = await ask("client-b", address, 8080)
+            answers[f"connects to {place}, from node-b"] = await ask("node-b", address, 8080)
+    for place, address in others:
+        answers[f"pings {place}"] = pings("client-b", address)
+        answers[f"heard by {place}"] = await datagrams(place, address)
+    return answers
+
+
+async def datagrams(place: str, address: str) -> list[str]:
+    return await heard(
+        place,
+        address,
+        ("client-a", b"of a pod", (address, DATAGRAMS)),
+        ("client-b", b"of another pod", (address, DATAGRAMS)),
+        ("client-a", forged(address), ("10.201.0.11", VXLAN_PORT)),
+        ("node-a", b"of the node", (address, DATAGRAMS)),
+    )
+
+
 async def without_rules() -> dict[str, object]:
     """Return what is to be had when the rules are away: that they are what keeps it."""
     inside("host", "ip", "route", "add", "10.96.0.0/12", "via", "10.201.0.11")
-    for number in ("5", "6", "100", "101"):
+    for number in ("5", "6", "98", "99", "99", "100", "100", "101", "101"):
         inside("node-a", "ip", "rule", "del", "pref", number)
     answers: dict[str, object] = {
         "underlay to a ClusterIP": await ask("host", SERVICE, 80),
         "pod pings a ClusterIP": pings("client-a", SERVICE),
         "pod to elsewhere": await ask("client-a", "198.51.100.1", 80, within=0.5),
+        "heard by stranger": await datagrams("stranger", "10.201.0.200"),
     }
     inside("host", "ip", "route", "del", "10.96.0.0/12")
     return answers
@@ -83,6 +119,7 @@ async def alive(report: dict[str, Any]) -> None:
         programs = {name: Program(name) for name in ("node-a", "node-b")}
         report["healthy"] = [await program.healthy() for program in programs.values()]
         report["traffic"] = await traffic()
+        report["underlay"] = await underlay()
         report["state"] = {name: state(name) for name in programs}
         nodes = (await client.list(Node)).items
         report["annotations"] = [n.metadata.annotations.get("podwire.dev/backend") for n in nodes]
@@ -140,15 +177,15 @@ async def alive(report: dict[str, Any]) -> None:
         report["API is back"] = await programs["node-b"].healthy()
         await client.patch(EndpointSlice, Key("default", "web-svc-1"), slice_of(ENDPOINTS["web-b"]))
         report["new objects are followed"] = await until(
-            lambda: several("client-a"), {"web-b sees 10.244.1.0"}
+            lambda: several("client-a", SERVICE, 80), ["web-b sees 10.244.1.0"]
         )
         report["ended"] = [program.stop() for program in programs.values()]
     report["logs"] = {name: program.said() for name, program in programs.items()}
     report["socket removed"] = not (API.parent / "nodes" / "node-a.sock").exists()
 
 
-async def several(place: str) -> set[str]:
-    return {await ask(place, SERVICE, 80) for _ in range(20)}
+async def several(place: str, address: str, port: int) -> list[str]:
+    return sorted({await ask(place, address, port) for _ in range(20)})
 
 
 def ways(node: str, prefix: str) -> tuple[int, int, list[str]]:

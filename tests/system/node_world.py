@@ -1,6 +1,6 @@
 """Two node programs in namespaces, wired as a container engine would, and an API server for them.
 
-host ==[bridge nodes 10.201.0.1/24]== node-a eth0, node-b eth1
+host ==[bridge nodes 10.201.0.1/24]== node-a eth0, node-b eth1, stranger
      ==[bridge pods-a, no address]== node-a eth1, web-a, client-a
      ==[bridge pods-b, no address]== node-b eth0, web-b, client-b
 """
@@ -19,6 +19,10 @@ from contextlib import asynccontextmanager
 from ipaddress import IPv4Address, ip_interface
 from pathlib import Path
 from typing import Any
+
+from scapy.layers.inet import IP, UDP
+from scapy.layers.l2 import Ether
+from scapy.layers.vxlan import VXLAN
 
 from podwire import linux
 from podwire.cni.changes import AddAddress, AddBridge, AddRoute, AddVeth, SetLink
@@ -41,7 +45,9 @@ from podwire.testing.agent import FakeAgent
 NETNS = Path("/run/netns")
 API = Path("/run/podwire/api.sock")
 SERVICE = "10.96.0.80"
+NODE_PORT = 30080
 ENDPOINTS = {"web-a": "10.244.1.10", "web-b": "10.244.2.10"}
+DATAGRAMS = 5353
 PATIENCE = 10.0
 
 
@@ -56,6 +62,8 @@ def engine() -> Topology:
         ("pods-a", "client-a", "eth0", "10.244.1.11/24"),
         ("pods-b", "web-b", "eth0", "10.244.2.10/24"),
         ("pods-b", "client-b", "eth0", "10.244.2.11/24"),
+        # Another container on the network of the nodes, as the API server's is one.
+        ("nodes", "stranger", "eth0", "10.201.0.200/24"),
     )
     bridges = ("nodes", "pods-a", "pods-b")
     host = Namespace(
@@ -82,6 +90,7 @@ def engine() -> Topology:
         # The engine may choose the pods' network for the default route of a node.
         "node-b": "10.244.2.1",
         "node-a": "10.201.0.1",
+        "stranger": "10.201.0.1",
     }
     places = [
         Namespace(
@@ -127,6 +136,35 @@ async def ask(place: str, address: str, port: int, *, within: float = 1.0) -> st
             return errno.errorcode[error.errno or 0]
 
 
+async def heard(
+    place: str, address: str, *senders: tuple[str, bytes, tuple[str, int]]
+) -> list[str]:
+    """Return what arrives in *place* at a UDP port of *address*, until the last has been heard.
+
+    Each of *senders* is a place, its datagram and where to. The last one must arrive.
+    """
+    loop = asyncio.get_running_loop()
+    found: list[str] = []
+    with linux.socket_in(NETNS / place, socket.AF_INET, socket.SOCK_DGRAM) as listener:
+        listener.setblocking(False)
+        listener.bind((address, DATAGRAMS))
+        for sender, datagram, to in senders:
+            with linux.socket_in(NETNS / sender, socket.AF_INET, socket.SOCK_DGRAM) as sock:
+                sock.sendto(datagram, to)
+        async with asyncio.timeout(PATIENCE):
+            while senders[-1][1].decode() not in found:
+                found.append((await loop.sock_recv(listener, 100)).decode())
+    return found
+
+
+def forged(address: str) -> bytes:
+    """Return a datagram in a frame in VXLAN, as node-b would send it to node-a, for *address*."""
+    frame = Ether(dst="0e:58:0a:f4:01:00", src="0e:58:0a:f4:02:00")
+    inside = IP(src="10.244.2.11", dst=address) / UDP(sport=1, dport=DATAGRAMS) / b"forged"
+    # Said, or scapy adds an extension that the kernel refuses.
+    return bytes(VXLAN(flags="Instance", vni=1) / frame / inside)
+
+
 @asynccontextmanager
 async def server(place: str, address: str, port: int) -> AsyncGenerator[None]:
     async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -148,7 +186,8 @@ async def api_server() -> AsyncGenerator[Client]:
     async with served.serve(unix_path=API), Client.unix(API, user="system:podwire") as client:
         await add_node(client, "node-a", "10.201.0.11", "10.244.1.0/24")
         await add_node(client, "node-b", "10.201.0.12", "10.244.2.0/24")
-        spec: dict[str, Any] = {"clusterIP": SERVICE, "ports": [{"port": 80, "targetPort": 8080}]}
+        port = {"port": 80, "targetPort": 8080, "nodePort": NODE_PORT}
+        spec: dict[str, Any] = {"clusterIP": SERVICE, "type": "NodePort", "ports": [port]}
         await client.create_raw(Service, "default", {"metadata": {"name": "web-svc"}, "spec": spec})
         await client.create_raw(EndpointSlice, "default", slice_of(*ENDPOINTS.values()))
         yield client

@@ -60,11 +60,28 @@ def test_traffic(found: dict[str, Any]) -> None:
     }
 
 
+def test_of_the_nodes_network_pods_reach_nodes_and_nothing_else(found: dict[str, Any]) -> None:
+    assert found["underlay"] == {
+        "NodePort of its node": ["web-a sees 10.244.1.1", "web-b sees 10.244.1.0"],
+        "NodePort of the other node": ["web-a sees 10.244.2.0", "web-b sees 10.244.2.1"],
+        "pings the other node": True,
+        "connects to host": "ENETUNREACH",
+        "connects to host, from node-b": "host sees 10.201.0.12",
+        "pings host": False,
+        "heard by host": ["of the node"],
+        "connects to stranger": "ENETUNREACH",
+        "connects to stranger, from node-b": "stranger sees 10.201.0.12",
+        "pings stranger": False,
+        "heard by stranger": ["of the node"],
+    }
+
+
 def test_the_rules_are_what_keeps_it(found: dict[str, Any]) -> None:
     assert found["without rules"] == {
         "underlay to a ClusterIP": "ECONNREFUSED",  # the proxy is not there, but the address is
         "pod pings a ClusterIP": True,
         "pod to elsewhere": "silence",  # it has left by the underlay
+        "heard by stranger": ["of a pod", "forged", "of the node"],  # node-b has its rules
     }
 
 

@@ -23,6 +23,7 @@ from podwire.kube.clock import SystemClock
 from podwire.testing.agent import FakeAgent
 
 SECONDS = 10
+DNS = "system:serviceaccount:kube-system:coredns"
 REVIEWS = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
 
 
@@ -141,6 +142,100 @@ async def test_certificates(
                 assert isinstance(found, dict)
                 info = document["status"]["userInfo"]
                 assert [info["username"], *info["groups"]] == user
+
+
+SECRET = "/api/v1/namespaces/default/secrets/s"
+POD = "/api/v1/namespaces/default/pods/p"
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "cannot"),
+    [
+        ("GET /api/v1/services", 200, ""),
+        ("GET /api/v1/namespaces", 200, ""),
+        ("GET /api/v1/pods", 200, ""),
+        ("GET /api/v1/namespaces/default/services/kubernetes", 200, ""),
+        ("GET /apis/discovery.k8s.io/v1/endpointslices", 200, ""),
+        ("GET /apis/discovery.k8s.io/v1/endpointslices?watch=1&timeoutSeconds=1", 200, ""),
+        ("GET /api/v1/secrets", 403, "list secrets"),
+        ("GET /api/v1/secrets?watch=1&timeoutSeconds=1", 403, "watch secrets"),
+        (f"GET {SECRET}", 403, "get secrets"),
+        ("GET /api/v1/configmaps", 403, "list configmaps"),
+        ("POST /api/v1/namespaces/default/services", 403, "create services"),
+        ("PATCH /api/v1/namespaces/default/services/kubernetes", 403, "patch services"),
+        ("DELETE /api/v1/namespaces/default/services/kubernetes", 403, "delete services"),
+        ("DELETE /api/v1/namespaces/default/pods", 403, "deletecollection pods"),
+        (f"GET {POD}/log", 403, "get pods/log"),
+        (f"GET {POD}/exec?command=id", 403, "get pods/exec"),
+        (f"POST {POD}/exec?command=id", 403, "create pods/exec"),
+        ("GET /apis/podwire.dev/v1/hosts", 403, "get hosts"),
+        ("GET /apis/podwire.dev/v1/hosts/node-a/exec?command=id", 403, "get hosts"),
+        ("GET /apis/podwire.dev/v1/capture", 403, "get hosts"),
+    ],
+)  # fmt: skip
+async def test_on_the_socket_of_the_dns_server_its_role_is_all_there_is(
+    tmp_path: Path, line: str, code: int, cannot: str
+) -> None:
+    method, _, path = line.partition(" ")
+    api, dns = tmp_path / "api.sock", tmp_path / "dns.sock"
+    # Whatever it says of itself.
+    headers = {"X-Remote-User": "system:podwire"}
+    async with new_server().serve(unix_path=api, dns_path=dns), asyncio.timeout(SECONDS):
+        found: dict[Path, tuple[int, str]] = {}
+        for socket_ in (dns, api):
+            connector = aiohttp.UnixConnector(str(socket_))
+            async with (
+                aiohttp.ClientSession("http://api", connector=connector, headers=headers) as client,
+                client.request(method, path, json={}) as answer,
+            ):
+                found[socket_] = (answer.status, await answer.text())
+    status, text = found[dns]
+    assert status == code, text
+    if cannot:
+        verb, what = cannot.split()
+        assert f'User \\"{DNS}\\" cannot {verb} resource \\"{what}\\"' in text
+        assert '"reason":"Forbidden"' in text
+        # The twin: others may, as far as there is something.
+        assert found[api][0] != 403
+
+
+@pytest.mark.parametrize(
+    ("verb", "group", "resource", "subresource", "may"),
+    [
+        ("list", "", "services", "", True),
+        ("watch", "discovery.k8s.io", "endpointslices", "", True),
+        ("get", "", "pods", "log", False),
+        ("list", "", "secrets", "", False),
+        ("create", "", "services", "", False),
+        ("*", "*", "*", "", False),
+    ],
+)
+async def test_what_the_dns_server_is_told_of_its_rights_is_so(
+    tmp_path: Path,
+    verb: str,
+    group: str,
+    resource: str,
+    subresource: str,
+    may: bool,  # noqa: FBT001
+) -> None:
+    attributes = {"verb": verb, "group": group, "resource": resource, "subresource": subresource}
+    body = {"spec": {"resourceAttributes": attributes}}
+    async with new_server().serve(dns_path=tmp_path / "dns.sock"):
+        connector = aiohttp.UnixConnector(str(tmp_path / "dns.sock"))
+        async with aiohttp.ClientSession("http://api", connector=connector) as client:
+            path = "/apis/authorization.k8s.io/v1/selfsubject"
+            async with client.post(f"{path}accessreviews", json=body) as answer:
+                assert (await answer.json())["status"]["allowed"] is may
+            async with client.post(
+                f"{path}rulesreviews", json={"spec": {"namespace": "default"}}
+            ) as answer:
+                status = (await answer.json())["status"]
+    assert status["nonResourceRules"] == []
+    assert {verb for rule in status["resourceRules"] for verb in rule["verbs"]} == {
+        "get",
+        "list",
+        "watch",
+    }
 
 
 async def test_the_end_of_the_server_ends_watches_in_good_order(tmp_path: Path) -> None:

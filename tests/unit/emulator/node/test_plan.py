@@ -141,8 +141,12 @@ WANTED_RULES = [
     "pref 5 to 10.96.0.0/12 iif eth0 blackhole",
     "pref 6 to 10.96.0.0/12 ipproto 1 blackhole",
     "pref 10 lookup 255",
+    "pref 99 to 10.201.0.0/24 iif eth1 unreachable",
+    "pref 99 to 10.201.0.0/24 iif flannel.1 unreachable",
     "pref 100 iif eth1 lookup 254 suppress_prefixlength 0",
+    "pref 100 iif flannel.1 lookup 254 suppress_prefixlength 0",
     "pref 101 iif eth1 unreachable",
+    "pref 101 iif flannel.1 unreachable",
 ]
 
 
@@ -166,6 +170,9 @@ def test_rules_of_before_and_of_others() -> None:
     others = Rule(50, table=7)
     changes = plan.rule_changes(wanted, (*wanted, before, others, *DEFAULT_RULES[1:]))
     assert changes == (DeleteRule(before),)
+    # The peers' are kept until the API server says who they are.
+    peers = Rule(98, table=254, arriving="eth1", to=IPv4Network("10.201.0.12/32"))
+    assert plan.rule_changes(wanted, (*wanted, peers, *DEFAULT_RULES[1:])) == ()
     lacking = plan.rule_changes(wanted, wanted[1:])
     assert lacking == (AddRule(wanted[0]),)
 
@@ -208,10 +215,17 @@ def test_nodes_are_wired_as_in_the_other_runtime() -> None:
         if isinstance(change, AddVxlan)
     ]
     assert device in node.links
-    (neighbour, forwarding, route) = plan.peer_changes([other], settings, FOUND, "vxlan", Survey())
+    (_, neighbour, forwarding, route) = plan.peer_changes(
+        [other], settings, FOUND, "vxlan", Survey()
+    )
     assert neighbour in node.neighbours
     assert forwarding in node.forwarding
     assert route in node.routes
+
+
+def peer_rule(peer: Peer) -> Rule:
+    to = IPv4Network(peer.address)
+    return Rule(98, table=254, arriving="eth1", to=to, suppress_prefix_length=0)
 
 
 def connected() -> Survey:
@@ -231,6 +245,7 @@ def connected() -> Survey:
             Neighbour(2, IPv4Address("10.201.0.12"), "02:00:00:00:00:12", True, False),
         ),
         forwarding=(Neighbour(9, NODE_B.address, NODE_B.vtep_mac, True, True),),
+        rules=(*plan.rules(SETTINGS, FOUND), peer_rule(NODE_B), *DEFAULT_RULES[1:]),
     )
 
 
@@ -239,11 +254,14 @@ ADD_B = [
     "add forwarding of 0e:58:0a:f4:02:00 to 10.201.0.12 dev flannel.1",
     "add route 10.244.2.0/24 via 10.244.2.0 dev flannel.1",
 ]
+MEET_B = "add rule pref 98 to 10.201.0.12/32 iif eth1 lookup 254 suppress_prefixlength 0"
 FORGET_B = [
+    MEET_B.replace("add", "delete"),
     "delete route 10.244.2.0/24 dev flannel.1",
     "delete neighbour 10.244.2.0 dev flannel.1",
     "delete forwarding of 0e:58:0a:f4:02:00 to 10.201.0.12 dev flannel.1",
 ]
+MEET_C = MEET_B.replace("0.12", "0.13")
 ADD_C = [
     "add neighbour 10.244.3.0 at 0e:58:0a:f4:03:00 dev flannel.1",
     "add forwarding of 0e:58:0a:f4:03:00 to 10.201.0.13 dev flannel.1",
@@ -255,16 +273,18 @@ ADD_C = [
     ("peers", "survey", "changes"),
     [
         ([], Survey(), []),
-        ([NODE_B], Survey(), ADD_B),
+        ([NODE_B], Survey(), [MEET_B, *ADD_B]),
         # The kernel replaces what is the same.
         ([NODE_B], connected(), ADD_B),
         ([], connected(), FORGET_B),
-        ([NODE_C], connected(), [*FORGET_B, *ADD_C]),
+        ([NODE_C], connected(), [MEET_C, *FORGET_B, *ADD_C]),
         # Moved: the entry of the same MAC is replaced, not taken away first.
         (
             [replace(NODE_B, address=IPv4Address("10.201.0.99"))],
             connected(),
             [
+                MEET_B.replace("0.12", "0.99"),
+                FORGET_B[0],
                 ADD_B[0],
                 "add forwarding of 0e:58:0a:f4:02:00 to 10.201.0.99 dev flannel.1",
                 ADD_B[2],
@@ -278,7 +298,7 @@ def test_peers_over_vxlan(peers: list[Peer], survey: Survey, changes: list[str])
 
 def test_peers_over_plain_routes() -> None:
     changes = plan.peer_changes([NODE_B], SETTINGS, FOUND, "host-gw", Survey())
-    assert words(changes) == ["add route 10.244.2.0/24 via 10.201.0.12 dev eth0"]
+    assert words(changes) == [MEET_B, "add route 10.244.2.0/24 via 10.201.0.12 dev eth0"]
     there = Survey(
         links=(link(2, "eth0"),),
         routes=(Route(NODE_B.pods, NODE_B.address, 2, 254, 1, False),),

@@ -51,7 +51,9 @@ def test_a_missing_one_is_named_with_an_example(variable: str) -> None:
 @pytest.mark.parametrize(
     ("variable", "value", "said"),
     [
-        ("PODWIRE_NODE", "Node A", "not a name of a node"),
+        ("PODWIRE_NODE", "Node A", "PODWIRE_NODE=Node A: a lowercase RFC 1123 label must"),
+        ("PODWIRE_NODE", "a.b", "PODWIRE_NODE=a.b: must not contain dots"),
+        ("PODWIRE_NODE", "a" * 64, "must be no more than 63"),
         ("PODWIRE_NODE_ADDRESS", "10.201.0.11/24", "PODWIRE_NODE_ADDRESS=10.201.0.11/24: "),
         ("PODWIRE_NODE_ADDRESS", "10.244.1.9", "overlaps PODWIRE_PODS_SUBNET"),
         ("PODWIRE_NODE_ADDRESS", "10.96.0.9", "is in PODWIRE_SERVICE_SUBNET=10.96.0.0/12"),
