@@ -3,7 +3,9 @@
 ARG BASE_IMAGE=python:3.12-slim
 
 FROM ${BASE_IMAGE} AS build
-# Without network: wheels in build/wheels, and PIP_NO_INDEX=1 PIP_FIND_LINKS=/src/wheels.
+# Where packages come from, if not from PyPI: a mirror; or, without network, PIP_NO_INDEX=1
+# PIP_FIND_LINKS=/src/wheels and wheels in build/wheels. pip ignores what is empty.
+ARG PIP_INDEX_URL=
 ARG PIP_NO_INDEX=
 ARG PIP_FIND_LINKS=
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore

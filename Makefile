@@ -2,10 +2,8 @@
 .DEFAULT_GOAL := help
 PYTEST := .venv/bin/pytest
 WORKERS ?= 2
-# More words for pytest, e.g. make system SYSTEM=--ignore=tests/system/docker
-SYSTEM ?=
 
-.PHONY: help demo test lint unit system bench clean
+.PHONY: help demo test lint unit system namespaces containers bench clean
 
 help: ## show this
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -29,11 +27,18 @@ unit: ## tests without namespaces
 	@scripts/system-packages
 	$(PYTEST) tests/unit tests/contract -q -n $(WORKERS)
 
-system: ## tests on real namespaces, with real clients
+system: namespaces containers ## tests with real packets and real clients
+
+namespaces: ## ... on namespaces
 	@scripts/virtual-environment --dev
 	@scripts/system-packages
-	$(PYTEST) tests/system -q -n $(WORKERS) --dist loadgroup $(SYSTEM)
+	$(PYTEST) tests/system --ignore tests/system/docker -q -n $(WORKERS)
 	$(PYTEST) -c examples/02-your-own-tests/pyproject.toml --rootdir examples/02-your-own-tests examples/02-your-own-tests -q
+
+containers: ## ... on a Docker Engine; one worker, for one engine is enough
+	@scripts/virtual-environment --dev
+	@scripts/system-packages
+	$(PYTEST) tests/system/docker -q
 
 bench: ## start-up, memory, pods, endpoint changes, relay, DNS and containers, against their peers
 	@scripts/virtual-environment --dev

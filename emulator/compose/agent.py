@@ -115,7 +115,14 @@ class ComposeAgent:
             async for piece in self._made.logs(namespace, pod, container, options):
                 yield piece
             return
-        found = self._running(Key(namespace, pod), container)
+        found = self._discovered.containers(Key(namespace, pod)).get(container)
+        if found is None:
+            raise AgentError(
+                400,
+                "BadRequest",
+                f'container "{container}" in pod "{pod}" has no logs: it has ended, and what it '
+                "wrote was not kept over a restart of the api container; or its node is not up",
+            )
         try:
             inspected = await self._engine.get(f"/containers/{found}/json")
             query = _log_query(options, inspected, self._clock.now())

@@ -18,7 +18,7 @@ from podwire.emulator.addons import descriptions
 from podwire.emulator.apiserver.request import Network
 from podwire.emulator.apiserver.server import ApiServer
 from podwire.emulator.apiserver.store import Store
-from podwire.emulator.compose import identity, out
+from podwire.emulator.compose import identity, leftovers, out
 from podwire.emulator.compose.agent import ComposeAgent
 from podwire.emulator.compose.kubelets import Kubelets
 from podwire.emulator.compose.manifests import ManifestFolder, applied_objects
@@ -28,11 +28,11 @@ from podwire.emulator.controllers import registry
 from podwire.emulator.controllers.context import Controller
 from podwire.emulator.controllers.kubernetes import ApiAddress
 from podwire.emulator.discovery.discovery import Discovery
-from podwire.emulator.discovery.labels import NODE, PREFIX, belongs
+from podwire.emulator.discovery.labels import NODE, POD_CIDR, PREFIX, belongs
 from podwire.emulator.engine.client import Engine
 from podwire.emulator.kubelet.agent import PodAgent
 from podwire.emulator.kubelet.recorder import CaptureAgent, as_child
-from podwire.emulator.runtimes.made import MadeContainers
+from podwire.emulator.runtimes.docker_requests import HONOURED
 from podwire.errors import EngineError, InternalError, MachineError, PodwireError
 from podwire.kube.client import Client
 from podwire.kube.clock import SystemClock
@@ -77,8 +77,9 @@ class Cluster:
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         settings = self._settings
-        settings.api_socket.parent.mkdir(parents=True, exist_ok=True)
-        settings.api_socket.unlink(missing_ok=True)  # of one that was killed
+        for path in (settings.api_socket, settings.dns_socket):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.unlink(missing_ok=True)  # of one that was killed
         listener = (_listener(settings.port), identity.tls(self._kept))
         async with (
             asyncio.TaskGroup() as tasks,
@@ -91,9 +92,11 @@ class Cluster:
             discovery = self._discovery(client, informers, kubelets)
             agent = self._agent(discovery, kubelets)
             server = self._server(agent)
-            async with server.serve([listener], settings.api_socket):
-                # For every program that has the volume: coredns is nobody in particular.
-                settings.api_socket.chmod(0o666)
+            async with server.serve([listener], settings.api_socket, dns_path=settings.dns_socket):
+                # What is said on it of oneself is believed: for us, and for nodes, which are root.
+                settings.api_socket.chmod(0o600)
+                # For coredns, which is nobody in particular.
+                settings.dns_socket.chmod(0o666)
                 document = self._kubeconfig()
                 events = EventRecorder(client, self._clock, "podwire")
                 folder = ManifestFolder(settings.manifests, from_document(document), events)
@@ -142,6 +145,7 @@ class Cluster:
             self._clock,
             random.SystemRandom(),
             network=Network(services=self._settings.services),
+            honoured=HONOURED,
         )
         server.fill(self._settings.port)
         return server
@@ -209,17 +213,23 @@ class Cluster:
 
     async def _nodes_run(self) -> bool:
         """Tell whether a node of ours runs: then only we are stopped, and the pods stay."""
-        wanted = {"label": [PREFIX + NODE], "status": ["running", "paused", "restarting"]}
+        # With a range of pods: a pod may say its node, too.
+        labels = [PREFIX + NODE, PREFIX + POD_CIDR]
+        wanted = {"label": labels, "status": ["running", "paused", "restarting"]}
         try:
             found = await self._engine.get("/containers/json", filters=wanted)
         except EngineError as error:
             log.warning("%s; the pods stay", error)
             return True
-        return any(belongs(one["Labels"], self._around.project) for one in found)
+        ours = [one["Names"][0] for one in found if belongs(one["Labels"], self._around.project)]
+        if ours:
+            log.info("the pods that kubectl made stay: %s runs", ours[0].removeprefix("/"))
+        return bool(ours)
 
     async def _remove_pods(self) -> None:
         try:
-            await MadeContainers(self._engine, self._around.project).remove_all()
+            files = self._settings.pod_files
+            await leftovers.remove(self._engine, self._around.project, files, known_uids=())
         except EngineError as error:
             log.warning("not all containers of pods could be removed: %s", error)
 

@@ -10,15 +10,12 @@ from podwire.emulator.kubelet.context import NodeContext
 from podwire.emulator.kubelet.kubelet import Kubelet
 from podwire.emulator.kubelet.resolver import parse as parse_resolver
 from podwire.emulator.runtimes.docker import DockerRuntime
-from podwire.emulator.runtimes.docker_requests import DockerNode, Project
+from podwire.emulator.runtimes.docker_requests import HONOURED, DockerNode, Project
 from podwire.emulator.runtimes.engine_images import EngineImages
 from podwire.kube.client import Client
 from podwire.kube.clock import Clock
 from podwire.kube.events import EventRecorder
 from podwire.kube.informers import Informers
-
-# Of a securityContext: docker_requests has a word for each.
-_HONOURED = ("runAsUser", "runAsGroup", "readOnlyRootFilesystem", "allowPrivilegeEscalation")
 
 
 class Kubelets:
@@ -92,5 +89,5 @@ class Kubelets:
             domain=settings.domain,
             images=EngineImages(self._engine, self._clock),
             runtime_version=f"docker://{self._engine.release}",
-            honoured=_HONOURED,
+            honoured=HONOURED,
         )

@@ -4,9 +4,7 @@ When a part of it fails it ends, and the restart policy of the container brings 
 has the objects, the engine has the pods.
 """
 
-import asyncio
 import logging
-import shutil
 import sys
 import time
 from collections.abc import Mapping
@@ -16,12 +14,11 @@ import uvloop
 from podwire import linux
 from podwire.emulator.apiserver import journal
 from podwire.emulator.apiserver.store import Store
-from podwire.emulator.compose import identity
+from podwire.emulator.compose import identity, leftovers
 from podwire.emulator.compose.cluster import Cluster, cause
 from podwire.emulator.compose.settings import Settings, from_environ
 from podwire.emulator.compose.surroundings import Surroundings, look_around
 from podwire.emulator.engine.client import Engine
-from podwire.emulator.runtimes.made import MadeContainers
 from podwire.errors import InternalError, PodwireError
 
 log = logging.getLogger(__name__)
@@ -64,10 +61,6 @@ async def _serve(settings: Settings, began: float) -> int:
 async def _sweep(engine: Engine, around: Surroundings, settings: Settings, store: Store) -> None:
     """Remove what is left of pods that the journal does not know."""
     known = {str(stored.object["metadata"]["uid"]) for stored in store.all("pods")}
-    gone = await MadeContainers(engine, around.project).leftovers(known)
+    gone = await leftovers.remove(engine, around.project, settings.pod_files, known)
     if gone:
         log.info("removed the containers of %d pods that nobody knows any more", len(gone))
-    settings.pod_files.mkdir(parents=True, exist_ok=True)
-    for directory in settings.pod_files.iterdir():
-        if directory.name not in known:
-            await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)

@@ -33,6 +33,10 @@ class Settings:
     engine: Path = Path("/var/run/docker.sock")
     # Shared with the nodes: the API server's socket, and theirs.
     run: Path = Path("/run/podwire")
+    # Shared with coredns: the API server's socket for who may only read, and not everything.
+    readers: Path = Path("/run/podwire-readers")
+    # Shared with the profile `capture`: who reaches its socket can capture all of the host.
+    captures: Path = Path("/run/podwire-captures")
     # Outlives a restart of the container, but not the container.
     state: Path = Path("/var/lib/podwire")
     # The files of pods that we make; the engine mounts them into containers.
@@ -55,13 +59,18 @@ class Settings:
 
     @property
     def api_socket(self) -> Path:
-        """Return where components reach the API server."""
+        """Return where components reach the API server: as whoever they say they are."""
         return self.run / "api.sock"
+
+    @property
+    def dns_socket(self) -> Path:
+        """Return where the DNS server reaches the API server, and is nobody else."""
+        return self.readers / "api.sock"
 
     @property
     def captures_socket(self) -> Path:
         """Return the lender of the pods' interfaces; the profile `capture` serves it."""
-        return self.run / "captures.sock"
+        return self.captures / "captures.sock"
 
     def node_socket(self, node: str) -> Path:
         """Return the lender of sockets of a node's network namespace."""
@@ -107,6 +116,8 @@ def from_environ(environ: Mapping[str, str]) -> Settings:
         domain=value("PODWIRE_DOMAIN", default.domain, _domain, "such as cluster.local"),
         engine=path("PODWIRE_DOCKER_SOCKET", default.engine),
         run=path("PODWIRE_RUN", default.run),
+        readers=path("PODWIRE_READERS", default.readers),
+        captures=path("PODWIRE_CAPTURES", default.captures),
         state=path("PODWIRE_STATE", default.state),
         pod_files=path("PODWIRE_POD_FILES", default.pod_files),
         manifests=path("PODWIRE_MANIFESTS", default.manifests),

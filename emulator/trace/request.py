@@ -1,5 +1,6 @@
 """Pure: what a traced client does: fetch a URL, connect to a port, or run a command."""
 
+import shlex
 from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import urlsplit
@@ -46,7 +47,7 @@ class Command:
     argv: tuple[str, ...]
 
     def __str__(self) -> str:
-        return f"$ {' '.join(self.argv)}"
+        return f"$ {shlex.join(self.argv)}"
 
 
 Request = Fetch | Connect | Command

@@ -1,6 +1,8 @@
-"""Fixtures: one engine and one image for the session, one compose project per module."""
+"""Fixtures: one engine, one image and one cluster for the session; more clusters where a test ends one."""
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -14,13 +16,15 @@ from tests.system.docker.project import Project
 HERE = Path(__file__).parent
 Make = Callable[..., Project]
 
+# Subnets and ports follow from a project's number.
+_NUMBERS = count()
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep these tests on one worker (with --dist loadgroup): one engine is enough."""
+    """Mark these tests, and no others."""
     for item in items:
         if item.path.is_relative_to(HERE):
             item.add_marker(pytest.mark.docker)
-            item.add_marker(pytest.mark.xdist_group("docker"))
 
 
 @pytest.fixture(scope="session")
@@ -37,32 +41,49 @@ def image(engine: Engine) -> str:
     return build(engine)
 
 
-@pytest.fixture(scope="module")
-def make(
-    engine: Engine,
-    image: str,
-    request: pytest.FixtureRequest,
-    tmp_path_factory: pytest.TempPathFactory,
+@contextmanager
+def _making(
+    engine: Engine, image: str, temporary: pytest.TempPathFactory
 ) -> Generator[Make, None, None]:
-    """Give a maker of projects that are not up yet; all of them are taken down at the end."""
-    module = request.path.stem.removeprefix("test_").replace("_", "-")
     made: list[Project] = []
 
     def one(**changes: str) -> Project:
-        number = len(made)
-        name = f"pw-{module}-{number}"
-        out = tmp_path_factory.mktemp(name)
-        made.append(Project(engine, name, number, image, out, **changes))
+        number = next(_NUMBERS)
+        out = temporary.mktemp(f"pw-{number}")
+        made.append(Project(engine, f"pw-{number}", number, image, out, **changes))
         return made[-1]
 
-    yield one
-    for project in made:
-        project.down()
+    try:
+        yield one
+    finally:
+        for project in made:
+            project.down()
 
 
-@pytest.fixture(scope="module")
-def project(make: Make) -> Project:
-    """Give a cluster that serves; a test that breaks it mends it."""
-    one = make()
-    one.up()
-    return one
+@pytest.fixture
+def make(
+    engine: Engine, image: str, tmp_path_factory: pytest.TempPathFactory
+) -> Generator[Make, None, None]:
+    """Give a maker of projects that are not up yet; they are taken down after the test."""
+    with _making(engine, image, tmp_path_factory) as one:
+        yield one
+
+
+@pytest.fixture(scope="session")
+def project(
+    engine: Engine, image: str, tmp_path_factory: pytest.TempPathFactory
+) -> Generator[Project, None, None]:
+    """Give the cluster that the tests share; a test that breaks it asks for `mended`."""
+    with _making(engine, image, tmp_path_factory) as make_one:
+        one = make_one()
+        one.own()
+        one.up()
+        yield one
+
+
+@pytest.fixture
+def mended(project: Project) -> Iterator[Project]:
+    """Give the cluster, and bring it back to what the file says."""
+    yield project
+    project.mend()
+    project.endpoints_become("web-svc", 2)

@@ -2,6 +2,7 @@
 
 import hashlib
 import subprocess
+import tempfile
 import tomllib
 from pathlib import Path
 
@@ -39,13 +40,11 @@ def build(engine: Engine) -> str:
 
 def derive(engine: Engine, image: str) -> None:
     """Make the images that the tests of both runtimes name, of *image*."""
-    for name, start in DERIVED.items():
-        done = subprocess.run(
-            ["docker", "build", "--quiet", "--tag", name, "-"],
-            input=f"FROM {image}\n{start}\n", text=True, env=engine.environ,
-            capture_output=True, check=False,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
+    # Not by standard input: buildx keeps what it reads there in /tmp.
+    with tempfile.TemporaryDirectory() as folder:
+        for name, start in DERIVED.items():
+            Path(folder, "Dockerfile").write_text(f"FROM {image}\n{start}\n", encoding="utf-8")
+            engine.docker("build", "--quiet", "--tag", name, folder)
 
 
 def download_wheels() -> None:

@@ -1,6 +1,7 @@
 """A compose project of this repository's docker-compose.yml, as its user sees it."""
 
 import json
+import os
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,6 +13,11 @@ from tests.system.docker.image import ROOT
 
 Json = dict[str, Any]
 T = TypeVar("T")
+
+# Who owns the project's folder on the host.
+SOMEBODY = 12345
+# Their health is looked at every 15 s only.
+SELDOM = ("client", "front")
 
 # Generous: a busy machine. A test that passes never waits so long.
 LIMIT = 20.0
@@ -26,6 +32,7 @@ class Project:
         self.engine = engine
         self.name = name
         self.out = out
+        self._size = 0
         self.profiles: tuple[str, ...] = ()
         self.files: tuple[Path, ...] = (ROOT / "docker-compose.yml",)
         self.nodes = f"10.{211 + number}.0"
@@ -46,13 +53,17 @@ class Project:
 
     def compose(self, *words: str, limit: float = 120.0) -> "CompletedProcess[str]":
         """Run `docker compose WORDS` on this project; returns how it ended."""
+        return self.engine.run(*self.command(*words), limit=limit)
+
+    def command(self, *words: str) -> tuple[str, ...]:
+        """Return the command `docker compose WORDS` on this project, for the engine's environ."""
         # `env`, not the engine's environ: the settings are what a user's .env file says.
         settings = [f"{key}={value}" for key, value in self.settings.items()]
         files = [word for file in self.files for word in ("-f", str(file))]
         profiles = [word for profile in self.profiles for word in ("--profile", profile)]
-        return self.engine.run(
+        return (
             "env", *settings, "docker", "compose", "--project-directory", str(ROOT), *files,
-            *profiles, *words, limit=limit,
+            *profiles, *words,
         )  # fmt: skip
 
     def must(self, *words: str, limit: float = 120.0) -> str:
@@ -68,19 +79,49 @@ class Project:
     def up(self, *words: str) -> None:
         """Bring the cluster to what the file says, and wait until it serves."""
         self.must("up", "--wait", "--wait-timeout", "60", "--quiet-pull", *words)
+        self._size = len(self.statuses())
+
+    def own(self) -> None:
+        """Give the folder of the project to a user that is neither root nor we, where that can be."""
+        if os.geteuid() == 0 and self.engine.is_own:
+            os.chown(self.out, SOMEBODY, SOMEBODY)
 
     def mend(self) -> None:
         """Bring the cluster back to what the file says, whatever a test has done to it."""
-        self.compose("unpause")
-        # What was paused is unhealthy until its next check, and `--wait` takes that for an end.
-        words = ("up", "--wait", "--wait-timeout", "60")
+        # Not by `compose unpause`, which fails on those that are not paused.
+        label = f"label=com.docker.compose.project={self.name}"
+        paused = self.engine.docker("ps", "-q", "--filter", label, "--filter", "status=paused")
+        if paused:
+            self.engine.docker("unpause", *paused.split())
+        found = self.statuses()
+        if len(found) != self._size or not all(status.startswith("Up") for _, status in found):
+            self.must("up", "-d")
+        self.settle()
+
+    def settle(self) -> None:
+        """Wait until all is healthy whose health is looked at often.
+
+        Not by `up --wait`, which gives up on what is unhealthy until its next check.
+        """
+
+        def is_fine(service: str, status: str) -> bool:
+            said = status.endswith(")") and service not in SELDOM
+            return status.startswith("Up") and (not said or status.endswith("(healthy)"))
+
         self.until(
-            lambda: self.compose(*words).returncode, lambda status: status == 0, "all is healthy"
+            self.statuses, lambda found: all(is_fine(*one) for one in found), "all is healthy"
         )
 
-    def down(self) -> None:
-        """End the cluster, with its volume."""
-        self.must("--profile", "*", "down", "--volumes", "--timeout", "5")
+    def statuses(self) -> list[tuple[str, str]]:
+        """Return service and status of each container, as `docker ps` shows it."""
+        label = f"label=com.docker.compose.project={self.name}"
+        form = '{{.Label "com.docker.compose.service"}}={{.Status}}'
+        shown = self.engine.docker("ps", "--all", "--filter", label, "--format", form)
+        return [(one.partition("=")[0], one.partition("=")[2]) for one in shown.splitlines()]
+
+    def down(self, *words: str) -> None:
+        """End the cluster; its volumes as well, unless other *words* are said."""
+        self.must("--profile", "*", "down", "--timeout", "5", *(words or ("--volumes",)))
 
     def logs(self) -> str:
         """Return the last lines of the cluster's own containers."""
@@ -134,6 +175,10 @@ class Project:
         found: Json = json.loads(self.kubectl_must("get", *words, "-o", "json"))
         return found
 
+    def cluster_ip(self, service: str) -> str:
+        """Return a Service's ClusterIP."""
+        return str(self.get("service", service)["spec"]["clusterIP"])
+
     def ready_addresses(self, service: str, namespace: str = "default") -> set[str]:
         """Return the ready addresses of a Service's EndpointSlices."""
         label = f"kubernetes.io/service-name={service}"
@@ -155,7 +200,8 @@ class Project:
                 raise AssertionError(
                     f"not within {LIMIT:g} s: {what}; it is {found}\n{self.logs()}"
                 )
-            time.sleep(0.05)
+            # Each look is a process or two; two cores have other things to do.
+            time.sleep(0.15)
 
     def endpoints_become(self, service: str, wanted: int, namespace: str = "default") -> set[str]:
         """Return the ready addresses of a Service when there are as many as wanted."""

@@ -1,5 +1,6 @@
 """What holds for pods that are namespaces holds for pods that are containers: the same tests."""
 
+import faulthandler
 import os
 import sys
 
@@ -16,6 +17,8 @@ def test_the_tests_of_both_runtimes_pass_on_containers(
     # What they assert of traces is about the pods' own interfaces.
     project.profiles = ("capture",)
     project.up()
+    # Its tests have a limit each, as all have; together they take longer than one may.
+    faulthandler.cancel_dump_traceback_later()
     # In a pytest of its own, because the cluster's API server is on the engine's host.
     pytest = [sys.executable, "-Pm", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist"]
     context = f"podwire-{project.settings['PODWIRE_CLUSTER']}"

@@ -113,7 +113,7 @@ async def agent(engine: FakeEngine, run: Path = Path("/nowhere")) -> AsyncGenera
         Found(),
         PodAgent([], clock),
         Recorder(),
-        Settings(run=run),
+        Settings(run=run, captures=run / "captures"),
         clock,
     )
     async with asyncio.TaskGroup() as tasks:
@@ -242,6 +242,14 @@ async def test_which_lines_of_a_log(state: Json, options: LogOptions, query: Jso
     assert ("since" in asked, "until" in asked) == ("since" in query, "until" in query)
 
 
+async def test_logs_that_were_not_kept() -> None:
+    async with agent(FakeEngine()) as made:
+        pieces = made.logs("default", "done", "main", LogOptions())
+        assert 'container "main" in pod "done" has no logs: it has ended' in await refusal(
+            anext(pieces)
+        )
+
+
 async def test_captures_are_at_nodes_and_with_the_profile_at_pods(tmp_path: Path) -> None:
     async with agent(FakeEngine(), tmp_path) as made:
         node = CapturePoint("node/node-a", "node", f"{tmp_path}/nodes/node-a.sock")
@@ -249,8 +257,9 @@ async def test_captures_are_at_nodes_and_with_the_profile_at_pods(tmp_path: Path
         assert "--profile capture" in await refusal(
             made.capture(["pod/default/client"], snaplen=96, filter_=())
         )
+        (tmp_path / "captures").mkdir()
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as lender:
-            lender.bind(f"{tmp_path}/captures.sock")
+            lender.bind(f"{tmp_path}/captures/captures.sock")
             lender.listen()
             points = made.capture_points()
         assert [point.where for point in points] == ["node/node-a", "pod/default/client"]

@@ -22,11 +22,14 @@ def test_addresses_follow_from_the_range_of_services() -> None:
     assert (str(settings.api_service), str(settings.dns_service)) == ("10.8.0.1", "10.8.0.10")
 
 
-def test_sockets_are_on_the_shared_volume() -> None:
-    settings = from_environ({"PODWIRE_RUN": "/r"})
+def test_each_socket_is_on_a_volume_of_those_that_may_use_it() -> None:
+    settings = from_environ(
+        {"PODWIRE_RUN": "/r", "PODWIRE_CAPTURES": "/c", "PODWIRE_READERS": "/d"}
+    )
     assert settings.node_socket("node-a") == Path("/r/nodes/node-a.sock")
     assert settings.api_socket == Path("/r/api.sock")
-    assert settings.captures_socket == Path("/r/captures.sock")
+    assert settings.captures_socket == Path("/c/captures.sock")
+    assert settings.dns_socket == Path("/d/api.sock")
 
 
 @pytest.mark.parametrize(

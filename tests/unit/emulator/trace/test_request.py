@@ -41,6 +41,11 @@ def test_requests(written: str, request_: Request, text: str, stem: str) -> None
     [
         (("/bin/wget", "-q", "http://web"), "$ /bin/wget -q http://web", "wget"),
         (("true",), "$ true", "true"),
+        (
+            ("sh", "-c", "for i in 1 2; do nc -z web 80; done"),
+            "$ sh -c 'for i in 1 2; do nc -z web 80; done'",
+            "sh",
+        ),
         (("http://web",), "$ http://web", "web"),
         (("/",), "$ /", "trace"),
     ],
