@@ -13,7 +13,8 @@ from tests.system.load import Kind, load
 from tests.system.until import LIMIT, items, pod_path, until, until_gone
 
 # The real web server where this machine has it. It does not drain: its listener closes at once.
-NGINX = WEB.replace("image: podwire/web", "image: nginx")
+NGINX = WEB.replace("image: podwire/web:test", "image: nginx")
+assert NGINX != WEB
 # What the documentation of Kubernetes tells owners of such servers to do.
 NGINX_THAT_WAITS = NGINX.replace(
     "image: nginx", "image: nginx\n        lifecycle: {preStop: {sleep: {seconds: 1}}}"

@@ -497,7 +497,7 @@ async def test_events_tell_the_story_of_a_pod(cluster: Cluster) -> None:
         (
             "Pulled",
             "kubelet",
-            'Container image "curlimages/curl" is this machine\'s sh and programs',
+            'Container image "podwire/shell:test" is this machine\'s sh and programs',
         ),
         ("Created", "kubelet", "Created container: curl"),
         ("Started", "kubelet", "Started container curl"),
