@@ -1,7 +1,9 @@
 """The errors that a user can meet: first line what is wrong, second line what to do next.
 
-The command line ends with the error's `exit_status` (docs/exit-codes.md). Imports nothing.
+The command line ends with the error's `exit_status` (docs/exit-codes.md). Imports nothing of podwire.
 """
+
+from typing import cast
 
 
 class PodwireError(Exception):
@@ -110,3 +112,10 @@ class Invalid(ApiError):
 
 class Forbidden(ApiError):
     """403: not allowed."""
+
+
+def cause(error: BaseException) -> BaseException:
+    """Return what lies at the bottom of a TaskGroup's error."""
+    while isinstance(error, BaseExceptionGroup):
+        error = cast("BaseExceptionGroup[BaseException]", error).exceptions[0]
+    return error

@@ -11,7 +11,7 @@ import signal
 import socket
 import time
 from collections.abc import Awaitable
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn
 
 from podwire.emulator import kubeconfig
 from podwire.emulator.addons import descriptions
@@ -33,7 +33,7 @@ from podwire.emulator.engine.client import Engine
 from podwire.emulator.kubelet.agent import PodAgent
 from podwire.emulator.kubelet.recorder import CaptureAgent, as_child
 from podwire.emulator.runtimes.docker_requests import HONOURED
-from podwire.errors import EngineError, InternalError, MachineError, PodwireError
+from podwire.errors import EngineError, InternalError, MachineError, PodwireError, cause
 from podwire.kube.client import Client
 from podwire.kube.clock import SystemClock
 from podwire.kube.config import from_document
@@ -258,13 +258,6 @@ def _listener(port: int) -> socket.socket:
             f"the API server cannot listen on port {port}: {os.strerror(error.errno or 0)}\n"
             "  choose another: PODWIRE_API_PORT=6444 docker compose up"
         ) from error
-
-
-def cause(error: BaseException) -> BaseException:
-    """Return what lies at the bottom of a TaskGroup's error."""
-    while isinstance(error, BaseExceptionGroup):
-        error = cast("BaseExceptionGroup[BaseException]", error).exceptions[0]
-    return error
 
 
 def _leave(status: int) -> NoReturn:

@@ -15,11 +15,11 @@ from podwire import linux
 from podwire.emulator.apiserver import journal
 from podwire.emulator.apiserver.store import Store
 from podwire.emulator.compose import identity, leftovers
-from podwire.emulator.compose.cluster import Cluster, cause
+from podwire.emulator.compose.cluster import Cluster
 from podwire.emulator.compose.settings import Settings, from_environ
 from podwire.emulator.compose.surroundings import Surroundings, look_around
 from podwire.emulator.engine.client import Engine
-from podwire.errors import InternalError, PodwireError
+from podwire.errors import InternalError, PodwireError, cause
 
 log = logging.getLogger(__name__)
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 from podwire.emulator.discovery import node_mirror
+from podwire.emulator.discovery.first_round import FirstRound
 from podwire.emulator.discovery.latest import Latest
 from podwire.emulator.discovery.world import NodeView
 from podwire.errors import NotFound
@@ -30,9 +31,7 @@ class NodeWriter:
         self._clock = clock
         self._runtime = runtime
         self._wanted = wanted
-        self._started = False
-        self._first: set[Key] = set()
-        self._done: Callable[[], None] = lambda: None
+        self._first = FirstRound()
         self._informer = informers.of(Node)
         self._nodes = Latest(self._informer, self._node_changed)
         self._loop = Reconciler(self.reconcile, name="nodes")
@@ -43,14 +42,10 @@ class NodeWriter:
 
     def start(self, done: Callable[[], None]) -> None:
         """Begin, now that all is known that should be; *done* is called when it is so."""
-        self._started, self._done = True, done
-        self._first = {Key("", name) for name in self._wanted()}
-        self._first |= {Key("", node.metadata.name) for node in self._informer.all()}
+        keys = {Key("", name) for name in self._wanted()}
+        keys |= {Key("", node.metadata.name) for node in self._informer.all()}
         self._nodes.follow()
-        for key in sorted(self._first):
-            self._loop.add(key)
-        if not self._first:
-            done()
+        self._first.begin(keys, self._loop.add, done)
 
     def look(self, name: str) -> None:
         """Have the node *name* looked at."""
@@ -58,15 +53,12 @@ class NodeWriter:
 
     async def reconcile(self, key: Key) -> float | None:
         """Make the Node of *key* what its container is."""
-        if not self._started:
+        if not self._first.begun:
             return None
         try:
             return await self._reconcile(key)
         finally:
-            if key in self._first:
-                self._first.discard(key)
-                if not self._first:
-                    self._done()
+            self._first.through(key)
 
     async def _reconcile(self, key: Key) -> float | None:
         view, present = self._wanted().get(key.name), self._nodes.get(key)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 from podwire.emulator.discovery import mirror
+from podwire.emulator.discovery.first_round import FirstRound
 from podwire.emulator.discovery.latest import Latest
 from podwire.emulator.discovery.world import PodView
 from podwire.errors import AlreadyExists, Invalid, NotFound
@@ -36,15 +37,13 @@ class PodWriter:
         self._clock = clock
         self._recorder = recorder
         self._wanted = wanted
-        self._started = False
-        self._first: set[Key] = set()
+        self._first = FirstRound()
         self._namespaces = informers.of(Namespace)
         self._informer = informers.of(Pod)
         self._pods = Latest(self._informer, self._pod_changed)
         # What was told of a pod, by container and reason.
         self._told: dict[Key, frozenset[tuple[str, str]]] = {}
         self._loop = Reconciler(self.reconcile, name="mirror pods", concurrency=8)
-        self._done: Callable[[], None] = lambda: None
         self.look = self._loop.add
 
     async def run(self) -> None:
@@ -53,16 +52,11 @@ class PodWriter:
 
     def start(self, done: Callable[[], None]) -> None:
         """Begin, now that all is known that should be; *done* is called when it is so."""
-        self._started, self._done = True, done
         # Also what is left from before we were started: nobody else would remove it.
         left = {key_of(pod) for pod in self._informer.all() if is_mirror(pod)}
-        self._first = self._wanted().keys() | left
         self._pods.follow()
         self._namespaces.subscribe(self._namespace_changed)
-        for key in sorted(self._first):
-            self._loop.add(key)
-        if not self._first:
-            done()
+        self._first.begin(self._wanted().keys() | left, self._loop.add, done)
 
     def present(self, key: Key) -> Pod | None:
         """Return the Pod object, None if there is none."""
@@ -70,15 +64,12 @@ class PodWriter:
 
     async def reconcile(self, key: Key) -> float | None:
         """Make the Pod of *key* what its containers are."""
-        if not self._started:
+        if not self._first.begun:
             return None
         try:
             return await self._reconcile(key)
         finally:
-            if key in self._first:
-                self._first.discard(key)
-                if not self._first:
-                    self._done()
+            self._first.through(key)
 
     async def _reconcile(self, key: Key) -> float | None:
         view, present = self._wanted().get(key), self._pods.get(key)

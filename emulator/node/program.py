@@ -12,7 +12,6 @@ import sys
 from collections.abc import Awaitable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import cast
 
 import uvloop
 
@@ -20,7 +19,7 @@ from podwire.emulator.node import arp
 from podwire.emulator.node.kernel import NodeNetwork, set_up
 from podwire.emulator.node.peers import Peers
 from podwire.emulator.node.settings import NodeSettings, parse
-from podwire.errors import InternalError, MachineError, PodwireError
+from podwire.errors import InternalError, MachineError, PodwireError, cause
 from podwire.kube.client import Client
 from podwire.kube.clock import SystemClock
 from podwire.kube.httpd import serving
@@ -51,7 +50,7 @@ def main(environ: Mapping[str, str]) -> int:
     try:
         uvloop.run(run(parse(environ)))
     except BaseExceptionGroup as group:
-        return _failed(_first(group))
+        return _failed(cause(group))
     except PodwireError as error:
         return _failed(error)
     return 0
@@ -176,13 +175,6 @@ class _Seldom(logging.Filter):
             return False
         self._last = record.created
         return True
-
-
-def _first(error: BaseException) -> BaseException:
-    if not isinstance(error, BaseExceptionGroup):
-        return error
-    group = cast(BaseExceptionGroup[BaseException], error)
-    return _first(group.exceptions[0])
 
 
 def _failed(error: BaseException) -> int:

@@ -1,14 +1,15 @@
 """The cluster's network in a user namespace of its own: built twice, complete, and it carries packets."""
 
 import json
-import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from podwire.testing import inside
+from tests.needs import lack, need
 
 pytestmark = pytest.mark.system
 
@@ -89,23 +90,11 @@ print(json.dumps(report))
 """
 
 
-def lacking() -> str:
-    path = f"{os.environ['PATH']}:/usr/sbin:/sbin"
-    programs = ("unshare", "nsenter", "ip", "nft", "busybox")
-    missing = [program for program in programs if not shutil.which(program, path=path)]
-    if missing:
-        return f"this machine lacks {', '.join(missing)}"
-    probe = subprocess.run(["unshare", "-Urn", "true"], capture_output=True, check=False)
-    return "" if probe.returncode == 0 else f"no user namespaces: {probe.stderr.decode()}"
-
-
 @pytest.mark.parametrize("backend", ["vxlan", "host-gw"])
 def test_network(backend: str, tmp_path: Path) -> None:
-    reason = lacking()
-    if reason:
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
+    need("unshare", "nsenter", "ip", "nft", "busybox")
+    if reason := inside.lacking():
+        lack(reason)
     script = tmp_path / "build.py"
     script.write_text(SCRIPT)
     done = subprocess.run(
