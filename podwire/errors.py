@@ -1,6 +1,7 @@
 """The errors that a user can meet: first line what is wrong, second line what to do next.
 
-The command line ends with the error's `exit_status` (docs/exit-codes.md). Imports nothing of podwire.
+The command line ends with the error's `exit_status` (docs/exit-codes.md). This file imports
+nothing of podwire.
 """
 
 from typing import cast
