@@ -5,14 +5,17 @@ from typing import Any, cast
 import msgspec
 
 from podwire.emulator.apiserver import protobuf, statuses, versions
+from podwire.emulator.apiserver.kinds import Kinds
 from podwire.emulator.apiserver.normalise import TypeMismatch, normalise
 from podwire.emulator.apiserver.protobuf import ProtobufError
 from podwire.emulator.apiserver.request import Body, Request
-from podwire.emulator.apiserver.resources import Resource, of_kind
+from podwire.emulator.apiserver.resources import Resource
 from podwire.errors import ConfigError
 from podwire.kube import documents
 
 Json = dict[str, Any]
+
+_BUILTIN = Kinds()
 
 PROTOBUF = "application/vnd.kubernetes.protobuf"
 _YAML = ("application/yaml", "application/x-yaml", "text/yaml")
@@ -117,7 +120,7 @@ def _check_kind(resource: Resource, value: Json) -> None:
         return
     group, _, short = str(version).rpartition("/")
     prefix = f'{kind} in version "{short}" cannot be handled as a {resource.kind}: '
-    if of_kind(group, short, str(kind)) is None:
+    if _BUILTIN.of_kind(group, short, str(kind)) is None:
         raise statuses.bad_request(
             f'{prefix}no kind "{kind}" is registered for version "{version}" in this server'
         )

@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from podwire.emulator.apiserver import handlers, resources
+from podwire.emulator.apiserver import handlers
 from podwire.emulator.apiserver.request import Api, Body, Request, User
 from podwire.kube.names import Key
 
@@ -37,7 +37,7 @@ def fill(api: Api, *, now: float, port: int) -> None:
 
 
 def _create(api: Api, plural: str, key: Key, obj: Json, now: float) -> None:
-    resource = resources.find("", "v1", plural)
+    resource = api.kinds.find("", "v1", plural)
     assert resource is not None
     if api.store.get(resource.collection, key) is None:
         body = Body("application/json", msgspec.json.encode(obj))

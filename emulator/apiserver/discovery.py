@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from podwire.emulator.apiserver import resources
+from podwire.emulator.apiserver.kinds import Kinds
 from podwire.emulator.apiserver.negotiate import entries
 from podwire.emulator.apiserver.resources import Resource, Subresource
 
@@ -31,17 +31,17 @@ def content_type(version: Aggregated) -> str:
     return f"application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList"
 
 
-def aggregated(version: Aggregated, *, core: bool) -> Json:
+def aggregated(kinds: Kinds, version: Aggregated, *, core: bool) -> Json:
     """Return the document of `/api` (*core*) or of `/apis`."""
     items: list[Json] = []
-    for group, versions in resources.groups().items():
+    for group, versions in kinds.groups().items():
         if (group == "") is not core:
             continue
         meta: Json = {"creationTimestamp": None}
         items.append(
             {
                 "metadata": {"name": group, **meta} if group else meta,
-                "versions": [_aggregated_version(group, name) for name in versions],
+                "versions": [_aggregated_version(kinds, group, name) for name in versions],
             }
         )
     return {
@@ -61,26 +61,26 @@ def core_versions(address: str) -> Json:
     }
 
 
-def group_list() -> Json:
+def group_list(kinds: Kinds) -> Json:
     """Return the legacy document of `/apis`."""
-    named = [group for group in resources.groups() if group]
+    named = [group for group in kinds.groups() if group]
     return {
         "kind": "APIGroupList",
         "apiVersion": "v1",
-        "groups": [_group(name) for name in named],
+        "groups": [_group(kinds, name) for name in named],
     }
 
 
-def group(name: str) -> Json | None:
+def group(kinds: Kinds, name: str) -> Json | None:
     """Return the legacy document of one group, or None if it is not served."""
-    if not name or name not in resources.groups():
+    if not name or name not in kinds.groups():
         return None
-    return {"kind": "APIGroup", "apiVersion": "v1", **_group(name)}
+    return {"kind": "APIGroup", "apiVersion": "v1", **_group(kinds, name)}
 
 
-def resource_list(group_: str, version: str) -> Json | None:
+def resource_list(kinds: Kinds, group_: str, version: str) -> Json | None:
     """Return the legacy document of one version, or None if it is not served."""
-    served = resources.in_version(group_, version)
+    served = kinds.in_version(group_, version)
     if not served:
         return None
     listed: list[Json] = []
@@ -95,18 +95,18 @@ def resource_list(group_: str, version: str) -> Json | None:
     }
 
 
-def _group(name: str) -> Json:
+def _group(kinds: Kinds, name: str) -> Json:
     versions = [
         {"groupVersion": f"{name}/{version}", "version": version}
-        for version in resources.groups()[name]
+        for version in kinds.groups()[name]
     ]
     return {"name": name, "versions": versions, "preferredVersion": versions[0]}
 
 
-def _aggregated_version(group_: str, version: str) -> Json:
+def _aggregated_version(kinds: Kinds, group_: str, version: str) -> Json:
     return {
         "version": version,
-        "resources": [_aggregated_resource(r) for r in resources.in_version(group_, version)],
+        "resources": [_aggregated_resource(r) for r in kinds.in_version(group_, version)],
         "freshness": "Current",
     }
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import msgspec
 
-from podwire.emulator.apiserver import discovery, openapi, resources
+from podwire.emulator.apiserver import discovery, openapi
+from podwire.emulator.apiserver.kinds import Kinds
 
 Json = dict[str, Any]
 
@@ -40,35 +41,35 @@ class Fixed:
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
-def document(path: str, headers: Mapping[str, str]) -> Fixed | None:
+def document(kinds: Kinds, path: str, headers: Mapping[str, str]) -> Fixed | None:
     """Return the document at *path*, or None if objects live there or below."""
     steps = path.strip("/").split("/")
     match steps:
         case [""]:
-            return _json({"paths": _paths()})
+            return _json({"paths": _paths(kinds)})
         case ["version"]:
             return _json(VERSION)
         case ["healthz" | "livez" | "readyz", *_]:
             return Fixed(b"ok", "text/plain; charset=utf-8")
         case ["api"]:
-            return _aggregated(headers, core=True)
+            return _aggregated(kinds, headers, core=True)
         case ["apis"]:
-            return _aggregated(headers, core=False)
+            return _aggregated(kinds, headers, core=False)
         case ["api", version]:
-            return _found(discovery.resource_list("", version))
+            return _found(discovery.resource_list(kinds, "", version))
         case ["apis", group]:
-            found = discovery.group(group)
+            found = discovery.group(kinds, group)
             return _json(found) if found else not_here()
         case ["apis", group, version]:
-            if group not in resources.groups():
+            if group not in kinds.groups():
                 return not_here()
-            return _found(discovery.resource_list(group, version))
+            return _found(discovery.resource_list(kinds, group, version))
         case ["openapi", "v2"]:
             return _swagger(headers)
         case ["openapi", "v3"]:
-            return _json(openapi.index())
+            return _json(openapi.index(kinds))
         case ["openapi", "v3", *rest]:
-            return _openapi("/".join(rest))
+            return _openapi(kinds, "/".join(rest))
         case _:
             return None
 
@@ -87,14 +88,13 @@ def _found(value: Json | None) -> Fixed | None:
     return None if value is None else _json(value)
 
 
-def _aggregated(headers: Mapping[str, str], *, core: bool) -> Fixed:
+def _aggregated(kinds: Kinds, headers: Mapping[str, str], *, core: bool) -> Fixed:
     version = discovery.aggregated_version(headers.get("Accept", ""))
     if version is None:
-        legacy = (
-            discovery.core_versions(headers.get("Host", "")) if core else discovery.group_list()
-        )
+        host = headers.get("Host", "")
+        legacy = discovery.core_versions(host) if core else discovery.group_list(kinds)
         return Fixed(msgspec.json.encode(legacy), headers={"Vary": "Accept"})
-    body = msgspec.json.encode(discovery.aggregated(version, core=core))
+    body = msgspec.json.encode(discovery.aggregated(kinds, version, core=core))
     tag = f'"{sha512(body).hexdigest().upper()}"'
     more = {"ETag": tag, "Vary": "Accept", "Cache-Control": "public"}
     if headers.get("If-None-Match") == tag:
@@ -120,19 +120,17 @@ def _swagger(headers: Mapping[str, str]) -> Fixed:
     return _json(_SWAGGER)
 
 
-def _openapi(name: str) -> Fixed:
-    body = openapi.document(name)
+def _openapi(kinds: Kinds, name: str) -> Fixed:
+    body = openapi.document(kinds, name)
     if body is None:
         return not_here()
-    tag = f'"{openapi.document_hash(name)}"'
+    tag = f'"{openapi.document_hash(kinds, name)}"'
     return Fixed(body, headers={"ETag": tag, "Cache-Control": "public, immutable"})
 
 
-def _paths() -> list[str]:
-    groups = [group for group in resources.groups() if group]
-    versions = [
-        f"/apis/{group}/{version}" for group in groups for version in resources.groups()[group]
-    ]
+def _paths(kinds: Kinds) -> list[str]:
+    groups = [group for group in kinds.groups() if group]
+    versions = [f"/apis/{group}/{version}" for group in groups for version in kinds.groups()[group]]
     named = [f"/apis/{group}" for group in groups]
     rest = ["/api", "/api/v1", "/apis", "/openapi/v2", "/openapi/v3", *OPEN_TO_ALL]
     return sorted([*rest, *named, *versions])

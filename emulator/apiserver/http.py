@@ -28,6 +28,7 @@ from podwire.emulator.apiserver import (
 )
 from podwire.emulator.apiserver.agent import AgentError, NodeAgent
 from podwire.emulator.apiserver.feed import Feed
+from podwire.emulator.apiserver.kinds import Kinds
 from podwire.emulator.apiserver.negotiate import Form
 from podwire.emulator.apiserver.request import Api, Body, Request, User
 from podwire.emulator.apiserver.resources import Resource
@@ -116,9 +117,9 @@ class Front:
         now = self._clock.now()
         if path.startswith(_OWN):
             return await self._own(http, Request("get", _OWN_KIND, user, now, query=query))
-        target = paths.parse(http.method, path, watch=_is_watch(http))
+        target = paths.parse(self._api.kinds, http.method, path, watch=_is_watch(http))
         if target is None:
-            return _document(http)
+            return _document(self._api.kinds, http)
         request = Request(
             target.verb,
             target.resource,
@@ -284,8 +285,8 @@ def _is_watch(http: web.BaseRequest) -> bool:
     return http.query.get("watch", "").lower() in ("true", "1")
 
 
-def _document(http: web.BaseRequest) -> web.Response:
-    found = fixed.document(http.rel_url.raw_path, http.headers)
+def _document(kinds: Kinds, http: web.BaseRequest) -> web.Response:
+    found = fixed.document(kinds, http.rel_url.raw_path, http.headers)
     if found is None:
         known = http.rel_url.raw_path.startswith(("/api/", "/apis/"))
         if known:

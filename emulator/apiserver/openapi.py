@@ -11,7 +11,8 @@ from typing import Any
 
 import msgspec
 
-from podwire.emulator.apiserver import resources, schema
+from podwire.emulator.apiserver import schema
+from podwire.emulator.apiserver.kinds import Kinds
 from podwire.emulator.apiserver.resources import Resource
 from podwire.emulator.apiserver.schema import Description, Field, Kind, Type
 
@@ -40,23 +41,23 @@ _SPECIAL: dict[str, tuple[str, Json]] = {
 }
 
 
-def index() -> Json:
+def index(kinds: Kinds) -> Json:
     """Return the document of `/openapi/v3`: the groups and where their documents are."""
     return {
         "paths": {
-            name: {"serverRelativeURL": f"/openapi/v3/{name}?hash={document_hash(name)}"}
-            for name in _names()
+            name: {"serverRelativeURL": f"/openapi/v3/{name}?hash={document_hash(kinds, name)}"}
+            for name in _names(kinds)
         }
     }
 
 
 @cache
-def document(name: str) -> bytes | None:
+def document(kinds: Kinds, name: str) -> bytes | None:
     """Return the document of `api/v1` or `apis/GROUP/VERSION`, None if it is not served."""
-    if name not in _names():
+    if name not in _names(kinds):
         return None
     group, version = _group_of(name)
-    served = resources.in_version(group, version)
+    served = kinds.in_version(group, version)
     return msgspec.json.encode(
         {
             "openapi": "3.0.0",
@@ -68,15 +69,15 @@ def document(name: str) -> bytes | None:
 
 
 @cache
-def document_hash(name: str) -> str:
+def document_hash(kinds: Kinds, name: str) -> str:
     """Return the hash that makes the document's address change with its content."""
-    return sha512(document(name) or b"").hexdigest().upper()
+    return sha512(document(kinds, name) or b"").hexdigest().upper()
 
 
-def _names() -> tuple[str, ...]:
+def _names(kinds: Kinds) -> tuple[str, ...]:
     return tuple(
         f"apis/{group}/{version}" if group else f"api/{version}"
-        for group, versions in resources.groups().items()
+        for group, versions in kinds.groups().items()
         for version in versions
     )
 

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import unquote
 
-from podwire.emulator.apiserver import resources, statuses
+from podwire.emulator.apiserver import statuses
+from podwire.emulator.apiserver.kinds import Kinds
 from podwire.emulator.apiserver.resources import Resource
 
 _WRITES = {"PUT": "update", "PATCH": "patch", "DELETE": "delete"}
@@ -21,7 +22,7 @@ class Target:
     subresource: str = ""
 
 
-def parse(method: str, path: str, *, watch: bool) -> Target | None:
+def parse(kinds: Kinds, method: str, path: str, *, watch: bool) -> Target | None:
     """Return what *path* (as sent, still quoted) means; None for what is not below /api or /apis.
 
     *watch* is the query parameter. Raises Refused: 404 for what is not served, 405 for a method
@@ -37,16 +38,16 @@ def parse(method: str, path: str, *, watch: bool) -> Target | None:
             return None
     if rest[0] == "watch" and len(rest) > 1:  # the old form: /api/v1/watch/pods
         rest, watch = rest[1:], True
-    return _in_version(method, group, version, rest, watch=watch)
+    return _in_version(kinds, method, group, version, rest, watch=watch)
 
 
 def _in_version(
-    method: str, group: str, version: str, steps: Sequence[str], *, watch: bool
+    kinds: Kinds, method: str, group: str, version: str, steps: Sequence[str], *, watch: bool
 ) -> Target:
     namespace = ""
     if len(steps) > 2 and steps[0] == "namespaces" and steps[2] not in ("status", "finalize"):
         namespace, steps = steps[1], steps[2:]
-    resource = resources.find(group, version, steps[0])
+    resource = kinds.find(group, version, steps[0])
     if resource is None or len(steps) > 3 or "" in steps:
         raise statuses.no_such_path()
     if namespace and not resource.namespaced:
@@ -76,5 +77,5 @@ def _verb(method: str, resource: Resource, name: str, subresource: str, *, watch
     else:
         verb = {"POST": "create", "DELETE": "deletecollection"}.get(method, "")
     if verb not in resource.verbs:
-        raise statuses.wrong_method()
+        raise statuses.wrong_method(resource.refusal)
     return verb

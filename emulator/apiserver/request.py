@@ -6,6 +6,7 @@ from ipaddress import IPv4Network
 from typing import Any, Protocol
 
 from podwire.emulator.apiserver import statuses
+from podwire.emulator.apiserver.kinds import Kinds
 from podwire.emulator.apiserver.resources import Resource
 from podwire.emulator.apiserver.store import Store, Stored
 from podwire.kube.names import Key
@@ -58,6 +59,7 @@ class Api:
     network: Network = Network()
     honoured: frozenset[str] = frozenset()
     """Fields of a securityContext that the runtime does as they say; others get a warning."""
+    kinds: Kinds = field(default_factory=Kinds)
 
 
 @dataclass(frozen=True, slots=True)

@@ -177,9 +177,10 @@ def no_such_path() -> Refused:
     return refused(404, "NotFound", message, details={})
 
 
-def wrong_method() -> Refused:
-    """405 for a verb that the path does not have."""
+def wrong_method(why: str = "") -> Refused:
+    """405 for a verb that the path does not have; *why* says what to do instead."""
     message = "the server does not allow this method on the requested resource"
+    message += f": {why}" if why else ""
     return refused(405, "MethodNotAllowed", message, details={})
 
 

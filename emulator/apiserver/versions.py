@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from podwire.emulator.apiserver.normalise import normalise
-from podwire.emulator.apiserver.resources import Resource, storage_of
+from podwire.emulator.apiserver.resources import Resource
 from podwire.emulator.apiserver.store import Stored
 
 Json = dict[str, Any]
@@ -28,7 +28,7 @@ def to_stored(obj: Json, resource: Resource) -> Json:
     if resource.stored_as is None:
         return obj
     renamed = {_OLD_NAMES.get(name, name): value for name, value in obj.items()}
-    stored = storage_of(resource)
+    stored = resource.storage
     # Once more through the types: what v1 writes and the other version omits (source: {}).
     return normalise(
         {**renamed, "apiVersion": stored.api_version}, stored.api_version, stored.kind

@@ -10,7 +10,7 @@ from podwire.emulator.apiserver import allocate, bodies, objects, statuses, unsu
 from podwire.emulator.apiserver.admit import FieldError, default, validate
 from podwire.emulator.apiserver.fields import many, struct
 from podwire.emulator.apiserver.request import Api, One, Request
-from podwire.emulator.apiserver.resources import Resource, storage_of
+from podwire.emulator.apiserver.resources import Resource
 from podwire.emulator.apiserver.store import Stored
 from podwire.kube.names import Key, random_suffix
 
@@ -131,7 +131,7 @@ def dry_run(request: Request) -> bool:
 
 def _admitted(api: Api, request: Request, obj: Json, old: Stored | None) -> Json:
     """Default, allocate, validate: in this order, which the real server has too."""
-    resource = storage_of(request.resource)
+    resource = request.resource.storage
     before = None if old is None else old.object
     service = resource.collection == "services" and request.subresource == ""
     if service and before is not None:

@@ -96,6 +96,8 @@ class ServiceAccount(Object, frozen=True):
 
     RESOURCE = Resource(group="", version="v1", plural="serviceaccounts", kind="ServiceAccount")
 
+    automount_service_account_token: bool | None = None
+
 
 class EventSource(View, frozen=True):
     """Who saw it."""

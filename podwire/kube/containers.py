@@ -75,6 +75,7 @@ class VolumeMount(View, frozen=True):
     name: str
     mount_path: str
     sub_path: str = ""
+    sub_path_expr: str = ""
     read_only: bool = False
 
 
@@ -169,5 +170,13 @@ class Container(View, frozen=True):
     stdin: bool = False
     stdin_once: bool = False
     tty: bool = False
+    termination_message_path: str = ""
+    termination_message_policy: str = "File"
     # Not honoured: see podwire.emulator.kubelet.unsupported.
     security_context: dict[str, Any] = {}
+
+
+class EphemeralContainer(Container, frozen=True):
+    """A container that was added to a running pod, to look at it."""
+
+    target_container_name: str = ""

@@ -4,7 +4,12 @@ from typing import Any
 
 import msgspec
 
-from podwire.kube.containers import Container, ObjectFieldSelector, ResourceFieldSelector
+from podwire.kube.containers import (
+    Container,
+    EphemeralContainer,
+    ObjectFieldSelector,
+    ResourceFieldSelector,
+)
 from podwire.kube.meta import Condition, LabelSelectorRequirement, Object, Resource, View
 
 
@@ -50,6 +55,38 @@ class DownwardAPIVolumeSource(View, frozen=True):
     default_mode: int = 0o644
 
 
+class SecretProjection(View, frozen=True):
+    """A Secret among the sources of a projected volume."""
+
+    name: str = ""
+    items: tuple[KeyToPath, ...] = ()
+    optional: bool | None = None
+
+
+class ServiceAccountTokenProjection(View, frozen=True):
+    """A token of the pod's ServiceAccount; without an audience it is for the API server."""
+
+    path: str = ""
+    audience: str = ""
+    expiration_seconds: int = 3600
+
+
+class VolumeProjection(View, frozen=True):
+    """One source of a projected volume; a ConfigMap's has no mode of its own."""
+
+    config_map: ConfigMapVolumeSource | None = None
+    secret: SecretProjection | None = None
+    downward_api: DownwardAPIVolumeSource | None = msgspec.field(default=None, name="downwardAPI")
+    service_account_token: ServiceAccountTokenProjection | None = None
+
+
+class ProjectedVolumeSource(View, frozen=True):
+    """Several sources in one directory."""
+
+    sources: tuple[VolumeProjection, ...] = ()
+    default_mode: int = 0o644
+
+
 class HostPathVolumeSource(View, frozen=True):
     """A path of the node."""
 
@@ -66,7 +103,7 @@ class Volume(View, frozen=True):
     secret: SecretVolumeSource | None = None
     downward_api: DownwardAPIVolumeSource | None = msgspec.field(default=None, name="downwardAPI")
     host_path: HostPathVolumeSource | None = None
-    projected: dict[str, Any] | None = None
+    projected: ProjectedVolumeSource | None = None
 
 
 class PodDNSConfigOption(View, frozen=True):
@@ -141,6 +178,7 @@ class PodSpec(View, frozen=True):
 
     containers: tuple[Container, ...] = ()
     init_containers: tuple[Container, ...] = ()
+    ephemeral_containers: tuple[EphemeralContainer, ...] = ()
     volumes: tuple[Volume, ...] = ()
     node_name: str = ""
     node_selector: dict[str, str] = {}
@@ -148,6 +186,8 @@ class PodSpec(View, frozen=True):
     tolerations: tuple[Toleration, ...] = ()
     restart_policy: str = "Always"
     termination_grace_period_seconds: int = 30
+    active_deadline_seconds: int | None = None
+    share_process_namespace: bool = False
     host_network: bool = False
     hostname: str = ""
     subdomain: str = ""
@@ -155,6 +195,7 @@ class PodSpec(View, frozen=True):
     dns_config: PodDNSConfig | None = None
     host_aliases: tuple[HostAlias, ...] = ()
     service_account_name: str = ""
+    automount_service_account_token: bool | None = None
     scheduler_name: str = "default-scheduler"
     readiness_gates: tuple[PodReadinessGate, ...] = ()
     scheduling_gates: tuple[dict[str, str], ...] = ()
@@ -231,6 +272,7 @@ class PodStatus(View, frozen=True):
     start_time: str | None = None
     container_statuses: tuple[ContainerStatus, ...] = ()
     init_container_statuses: tuple[ContainerStatus, ...] = ()
+    ephemeral_container_statuses: tuple[ContainerStatus, ...] = ()
 
 
 class Pod(Object, frozen=True):

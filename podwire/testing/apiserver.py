@@ -75,7 +75,7 @@ class SilentServer:
         parts = urlsplit(url)
         query = parse_qs(parts.query, keep_blank_values=True)
         watch = query.get("watch", [""])[0] in ("1", "true")
-        target = paths.parse(verb, parts.path, watch=watch)
+        target = paths.parse(self.api.kinds, verb, parts.path, watch=watch)
         assert target is not None, line
         content = b"" if body is None else msgspec.json.encode(body)
         return Request(

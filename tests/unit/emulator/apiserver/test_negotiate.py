@@ -1,6 +1,7 @@
 import pytest
 
 from podwire.emulator.apiserver import discovery, negotiate
+from podwire.emulator.apiserver.kinds import Kinds
 from podwire.emulator.apiserver.statuses import Refused
 
 TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io"
@@ -55,8 +56,10 @@ def test_discovery_version(accept: str, version: str | None) -> None:
 
 
 def test_discovery_lists_subresources_in_both_forms() -> None:
-    aggregated = discovery.aggregated("v2", core=True)["items"][0]["versions"][0]["resources"]
-    legacy = discovery.resource_list("", "v1")
+    aggregated = discovery.aggregated(Kinds(), "v2", core=True)["items"][0]["versions"][0][
+        "resources"
+    ]
+    legacy = discovery.resource_list(Kinds(), "", "v1")
     assert legacy is not None
     one = {
         f"{r['resource']}/{s['subresource']}" for r in aggregated for s in r.get("subresources", ())
@@ -66,6 +69,6 @@ def test_discovery_lists_subresources_in_both_forms() -> None:
 
 
 def test_what_has_no_controller_is_not_offered() -> None:
-    names = {group["name"] for group in discovery.group_list()["groups"]}
+    names = {group["name"] for group in discovery.group_list(Kinds())["groups"]}
     assert "batch" not in names
-    assert discovery.group("batch") is None
+    assert discovery.group(Kinds(), "storage.k8s.io") is None

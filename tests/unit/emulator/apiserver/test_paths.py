@@ -1,6 +1,7 @@
 import pytest
 
 from podwire.emulator.apiserver import paths
+from podwire.emulator.apiserver.kinds import Kinds
 from podwire.emulator.apiserver.statuses import Refused
 
 
@@ -49,7 +50,9 @@ def test_paths(line: str, expected: str) -> None:
 def meaning(line: str) -> str:
     method, _, url = line.partition(" ")
     try:
-        target = paths.parse(method, url.removesuffix("?watch"), watch=url.endswith("?watch"))
+        target = paths.parse(
+            Kinds(), method, url.removesuffix("?watch"), watch=url.endswith("?watch")
+        )
     except Refused as refusal:
         return str(refusal.code)
     if target is None:
