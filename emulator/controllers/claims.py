@@ -7,10 +7,13 @@ from podwire.kube.codec import key_of
 from podwire.kube.objects import Object, T
 
 
-async def settle(client: Client, owner: Object, claim: Claim[T]) -> tuple[T, ...]:
+async def settle(
+    client: Client, owner: Object, claim: Claim[T], *, finalizer: str = ""
+) -> tuple[T, ...]:
     """Adopt and release as *claim* says; return what *owner* has then.
 
-    Raises Conflict when the owner or one of the objects changed meanwhile.
+    What is adopted gets *finalizer* too, if one is given. Raises Conflict when the owner or one of
+    the objects changed meanwhile.
     """
     if claim.adopt:
         # The copy may be old: an owner that is being deleted must not adopt (kubernetes #42639).
@@ -20,7 +23,8 @@ async def settle(client: Client, owner: Object, claim: Claim[T]) -> tuple[T, ...
     owned = list(claim.owned)
     for orphan in claim.adopt:
         try:
-            owned.append(await client.patch(type(orphan), key_of(orphan), adoption(owner, orphan)))
+            patch = adoption(owner, orphan, finalizer=finalizer)
+            owned.append(await client.patch(type(orphan), key_of(orphan), patch))
         except NotFound:
             continue
     for obj in claim.release:

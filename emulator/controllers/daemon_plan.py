@@ -13,11 +13,7 @@ from podwire.emulator.controllers.placement import (
     tolerates,
     untolerated,
 )
-from podwire.emulator.controllers.pod_templates import (
-    CONTROLLER_REVISION_HASH,
-    Template,
-    template_hash,
-)
+from podwire.emulator.controllers.pod_templates import CONTROLLER_REVISION_HASH, Template
 from podwire.emulator.controllers.podstate import (
     is_available,
     is_finished,
@@ -95,9 +91,17 @@ def by_node(pods: Iterable[Pod]) -> dict[str, list[Pod]]:
 
 
 def plan_daemons(
-    daemon_set: DaemonSet, nodes: Sequence[Node], pods: Sequence[Pod], *, now: float
+    daemon_set: DaemonSet,
+    nodes: Sequence[Node],
+    pods: Sequence[Pod],
+    *,
+    revision: str,
+    now: float,
 ) -> DaemonPlan:
-    """Return the next step of *daemon_set*, which owns *pods*."""
+    """Return the next step of *daemon_set*, which owns *pods*.
+
+    *revision* is the hash by which pods of the present template are known.
+    """
     spec = spec_of(daemon_set.spec.template)
     present = by_node(pods)
     create: list[str] = []
@@ -124,16 +128,20 @@ def plan_daemons(
             delete += [p for p in here if not p.spec.node_name and not is_terminating(p)]
     if not create and not delete and daemon_set.spec.update_strategy.type == "RollingUpdate":
         wanted = [node.metadata.name for node in nodes if should_run(spec, node)]
-        return _rolling(daemon_set, wanted, present, surge, now)
+        return _rolling(daemon_set, wanted, present, revision, surge, now)
     return DaemonPlan(tuple(create), tuple(delete), tuple(failed))
 
 
 def daemon_set_status(
-    daemon_set: DaemonSet, nodes: Sequence[Node], pods: Sequence[Pod], *, now: float
+    daemon_set: DaemonSet,
+    nodes: Sequence[Node],
+    pods: Sequence[Pod],
+    *,
+    revision: str,
+    now: float,
 ) -> DaemonSetStatus:
-    """Return the counts over all nodes."""
+    """Return the counts over all nodes; *revision* is the hash of the present template."""
     spec = spec_of(daemon_set.spec.template)
-    revision = template_hash(daemon_set.spec.template)
     present = by_node(pod for pod in pods)
     desired = scheduled = misscheduled = ready = available = updated = 0
     for node in nodes:
@@ -158,13 +166,18 @@ def daemon_set_status(
         updated_number_scheduled=updated,
         number_available=available,
         number_unavailable=desired - available,
+        collision_count=daemon_set.status.collision_count,
     )
 
 
 def _rolling(
-    daemon_set: DaemonSet, nodes: Sequence[str], present: PodsByNode, surge: int, now: float
+    daemon_set: DaemonSet,
+    nodes: Sequence[str],
+    present: PodsByNode,
+    revision: str,
+    surge: int,
+    now: float,
 ) -> DaemonPlan:
-    revision = template_hash(daemon_set.spec.template)
     seconds = daemon_set.spec.min_ready_seconds
     if surge:
         return _surging(nodes, present, revision, surge, seconds, now)

@@ -1,4 +1,4 @@
-"""DaemonSets -> one pod per node that fits; carries out what daemon_plan decides."""
+"""DaemonSets -> one pod per node that fits; carries out what daemon_plan and history decide."""
 
 from typing import Any
 
@@ -15,21 +15,22 @@ from podwire.emulator.controllers.daemon_plan import (
     tolerations_of,
 )
 from podwire.emulator.controllers.expectations import Expectations
+from podwire.emulator.controllers.history import newest
 from podwire.emulator.controllers.ownership import claim, controller_of, controller_uid
 from podwire.emulator.controllers.patches import status_patch
 from podwire.emulator.controllers.pod_templates import (
     CONTROLLER_REVISION_HASH,
     generated_name,
     pod_of,
-    template_hash,
     with_label,
 )
 from podwire.emulator.controllers.podstate import available_in
+from podwire.emulator.controllers.revisions import Revisions
 from podwire.errors import ApiError, NotFound
 from podwire.kube.codec import key_of
 from podwire.kube.index import Index
 from podwire.kube.names import Key
-from podwire.kube.objects import DaemonSet, Node, Pod
+from podwire.kube.objects import ControllerRevision, DaemonSet, Node, Pod
 from podwire.kube.reconcile import Reconciler
 from podwire.kube.selectors import from_selector
 
@@ -52,6 +53,7 @@ class DaemonSets:
         self._events = context.recorder("daemonset-controller")
         self._expectations = Expectations(context.clock)
         self._loop = Reconciler(self.reconcile, name="daemonset")
+        self._revisions = Revisions(context.client, context.informers.of(ControllerRevision))
         pods = context.informers.of(Pod)
         self._pods = Index(pods, lambda p: [(p.metadata.namespace, controller_uid(p))])
         self._by_namespace = Index(self._sets, lambda d: [d.metadata.namespace])
@@ -72,21 +74,44 @@ class DaemonSets:
         candidates += self._pods.get((key.namespace, ""))
         claims = claim(daemon_set, from_selector(daemon_set.spec.selector), candidates)
         pods = await settle(self._client, daemon_set, claims)
+        if not self._context.accepts_objects(key.namespace):
+            return None
+        revisions = await self._revisions.claimed(daemon_set, daemon_set.spec.selector)
+        collisions = daemon_set.status.collision_count or 0
+        found = newest(
+            daemon_set,
+            daemon_set.spec.template,
+            revisions,
+            collisions=collisions,
+            hash_label=CONTROLLER_REVISION_HASH,
+        )
+        current = await self._revisions.keep(daemon_set, found, collisions)
+        revision = current.metadata.labels[CONTROLLER_REVISION_HASH]
         nodes = sorted(self._nodes.all(), key=lambda node: node.metadata.name)
         now = self._context.clock.now()
         errors: tuple[ApiError, ...] = ()
         waiting = self._expectations.missing(key)
-        if waiting is None and self._context.accepts_objects(key.namespace):
-            errors = await self._carry_out(
-                daemon_set, plan_daemons(daemon_set, nodes, pods, now=now)
-            )
-        status = daemon_set_status(daemon_set, nodes, pods, now=now)
+        if waiting is None:
+            step = plan_daemons(daemon_set, nodes, pods, revision=revision, now=now)
+            errors = await self._carry_out(daemon_set, step, revision)
+        status = daemon_set_status(daemon_set, nodes, pods, revision=revision, now=now)
         if status != daemon_set.status:
             patch = status_patch(status, always=_ALWAYS)
             try:
                 await self._client.patch(DaemonSet, key, patch, subresource="status")
             except NotFound:
                 return None
+        live = {p.metadata.labels.get(CONTROLLER_REVISION_HASH) for p in pods}
+        await self._revisions.trim(
+            revisions,
+            {
+                r.metadata.name
+                for r in revisions
+                if r.metadata.labels.get(CONTROLLER_REVISION_HASH) in live
+            }
+            | {current.metadata.name},
+            daemon_set.spec.revision_history_limit,
+        )
         if errors:
             raise errors[0]
         waits = [available_in(pod, daemon_set.spec.min_ready_seconds, now=now) for pod in pods]
@@ -113,7 +138,9 @@ class DaemonSets:
                 if from_selector(daemon_set.spec.selector).matches(new.metadata.labels):
                     self._loop.add(key_of(daemon_set))
 
-    async def _carry_out(self, daemon_set: DaemonSet, step: DaemonPlan) -> tuple[ApiError, ...]:
+    async def _carry_out(
+        self, daemon_set: DaemonSet, step: DaemonPlan, revision: str
+    ) -> tuple[ApiError, ...]:
         owner = key_of(daemon_set)
         for pod in step.failed:
             self._events.event(
@@ -127,15 +154,16 @@ class DaemonSets:
             self._expectations.delete(owner, pod.metadata.uid)
         errors = await together(step.delete, lambda pod: self._delete(daemon_set, pod))
         return errors + await in_batches(
-            step.create_on, lambda node: self._create(daemon_set, node)
+            step.create_on, lambda node: self._create(daemon_set, node, revision)
         )
 
-    async def _create(self, daemon_set: DaemonSet, node: str) -> None:
+    async def _create(self, daemon_set: DaemonSet, node: str, revision: str) -> None:
         namespace = daemon_set.metadata.namespace
         name = Key(namespace, generated_name(daemon_set.metadata.name, self._context.rng))
         self._expectations.create(key_of(daemon_set), name)
         try:
-            await self._client.create_raw(Pod, namespace, daemon_pod(daemon_set, name.name, node))
+            pod = daemon_pod(daemon_set, name.name, node, revision)
+            await self._client.create_raw(Pod, namespace, pod)
         except BaseException as error:
             self._expectations.forget(name)
             if isinstance(error, ApiError):
@@ -159,7 +187,7 @@ class DaemonSets:
         )
 
 
-def daemon_pod(daemon_set: DaemonSet, name: str, node: str) -> dict[str, Any]:
+def daemon_pod(daemon_set: DaemonSet, name: str, node: str, revision: str) -> dict[str, Any]:
     """Return the pod for *node*, as JSON values: bound by an affinity to the node's name.
 
     The scheduler places it, as in Kubernetes since 1.12; so its filters and events hold here too.
@@ -167,7 +195,7 @@ def daemon_pod(daemon_set: DaemonSet, name: str, node: str) -> dict[str, Any]:
     template = daemon_set.spec.template
     pod = pod_of(
         daemon_set,
-        with_label(template, CONTROLLER_REVISION_HASH, template_hash(template)),
+        with_label(template, CONTROLLER_REVISION_HASH, revision),
         name,
     )
     spec = dict(pod["spec"])

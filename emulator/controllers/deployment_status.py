@@ -6,8 +6,8 @@ import msgspec
 
 from podwire.emulator.controllers.replicaset_status import REPLICA_FAILURE
 from podwire.emulator.controllers.rollout import max_unavailable
-from podwire.kube.clock import parse_rfc3339, rfc3339
 from podwire.kube.objects import Condition, Deployment, DeploymentStatus, ReplicaSet
+from podwire.kube.times import parse_rfc3339, rfc3339
 
 AVAILABLE = "Available"
 PROGRESSING = "Progressing"

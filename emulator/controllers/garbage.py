@@ -1,13 +1,14 @@
 """The garbage collector: deletes what lost its owners, and ends foreground and orphan deletions.
 
-What to do with one object is decided in owners.py; this module knows who owns whom.
+What to do with one object is decided in owners.py; this module knows who owns whom, among objects
+of all kinds that the API server serves.
 """
 
 import asyncio
-from dataclasses import dataclass
 from typing import Any
 
 from podwire.emulator.controllers.context import ControllerContext
+from podwire.emulator.controllers.followed import FollowedKinds
 from podwire.emulator.controllers.owners import (
     FOREGROUND,
     ORPHAN,
@@ -22,7 +23,6 @@ from podwire.emulator.controllers.owners import (
 from podwire.emulator.controllers.ownership import references_patch
 from podwire.errors import NotFound
 from podwire.kube.codec import key_of
-from podwire.kube.informer import Informer
 from podwire.kube.names import Key
 from podwire.kube.objects import KINDS, Event, Object, OwnerReference
 from podwire.kube.reconcile import Reconciler
@@ -32,8 +32,6 @@ COLLECTED: tuple[type[Object], ...] = tuple(kind for kind in KINDS if kind is no
 
 # Uids of owners that are known to be gone; beyond this many the oldest are asked for again.
 _REMEMBERED = 10_000
-
-_BY_KIND = {(kind.RESOURCE.group, kind.RESOURCE.kind): kind for kind in KINDS}
 
 
 class GarbageCollector:
@@ -45,12 +43,17 @@ class GarbageCollector:
         self._objects: dict[str, Object] = {}
         self._dependents: dict[str, dict[str, Object]] = {}
         self._gone: dict[str, None] = {}
-        self._kinds = [_Kind(self, kind, context.informers.of(kind)) for kind in COLLECTED]
-        self._by_kind = {kind.kind: kind for kind in self._kinds}
+        # Owned by a kind that is not known, as far as we know: judged when there are other kinds.
+        self._unjudged: set[str] = set()
+        # One loop for all kinds: its keys are uids.
+        self._loop = Reconciler(self._reconcile, name="garbage", concurrency=16)
+        self._others = FollowedKinds(context, self.changed, self._judge_again)
+        for kind in COLLECTED:
+            context.informers.of(kind).subscribe(self.changed)
 
     async def run(self) -> None:
         """Work until cancelled."""
-        await self._context.serve(*(kind.loop.run for kind in self._kinds))
+        await self._context.serve(self._loop.run, self._others.run)
 
     async def collect(self, obj: Object) -> None:
         """Bring one object to where its deletion or its owners want it."""
@@ -99,6 +102,7 @@ class GarbageCollector:
     def _left(self, obj: Object) -> None:
         uid = obj.metadata.uid
         self._objects.pop(uid, None)
+        self._unjudged.discard(uid)
         self._gone[uid] = None
         if len(self._gone) > _REMEMBERED:
             self._gone.pop(next(iter(self._gone)))
@@ -126,7 +130,18 @@ class GarbageCollector:
 
     def _look_at(self, *objects: Object) -> None:
         for obj in objects:
-            self._by_kind[type(obj)].loop.add(key_of(obj))
+            self._loop.add(Key("", obj.metadata.uid))
+
+    def _judge_again(self) -> None:
+        unjudged, self._unjudged = self._unjudged, set()
+        for uid in unjudged:
+            self._loop.add(Key("", uid))
+
+    async def _reconcile(self, key: Key) -> float | None:
+        obj = self._objects.get(key.name)
+        if obj is not None:
+            await self.collect(obj)
+        return None
 
     async def _state(self, obj: Object, reference: OwnerReference) -> OwnerState:
         if reference.uid in self._gone:
@@ -135,8 +150,9 @@ class GarbageCollector:
         namespace = obj.metadata.namespace
         if owner is None:
             # Its informer may be behind: only the API server knows.
-            kind = _BY_KIND.get((_group(reference.api_version), reference.kind))
+            kind = self._others.kinds.get((_group(reference.api_version), reference.kind))
             if kind is None:
+                self._unjudged.add(obj.metadata.uid)
                 return "solid"  # a kind that nobody here knows: not ours to judge
             key = Key(namespace if kind.RESOURCE.namespaced else "", reference.name)
             try:
@@ -186,27 +202,6 @@ class GarbageCollector:
             )
         except NotFound:
             return
-
-
-@dataclass
-class _Kind:
-    """The loop for one kind: its keys do not say of which kind they are."""
-
-    collector: GarbageCollector
-    kind: type[Object]
-    informer: Informer[Any]
-
-    def __post_init__(self) -> None:
-        self.loop = Reconciler(
-            self._reconcile, name=f"garbage {self.kind.RESOURCE.plural}", concurrency=8
-        )
-        self.informer.subscribe(self.collector.changed)
-
-    async def _reconcile(self, key: Key) -> float | None:
-        obj: Object | None = self.informer.get(key)
-        if obj is not None:
-            await self.collector.collect(obj)
-        return None
 
 
 def _group(api_version: str) -> str:

@@ -1,13 +1,16 @@
 """Namespaces: what each one gets at its birth, and what must be gone before its end."""
 
-from dataclasses import dataclass
-
 import msgspec
 
-from podwire.emulator.controllers.contents import count, namespaced_resources, remaining_message
+from podwire.emulator.controllers.contents import (
+    Contents,
+    count,
+    finalizers_message,
+    namespaced_resources,
+    remaining_message,
+)
 from podwire.emulator.controllers.context import ControllerContext
 from podwire.errors import AlreadyExists, NotFound
-from podwire.kube.clock import rfc3339
 from podwire.kube.codec import key_of
 from podwire.kube.names import Key
 from podwire.kube.objects import (
@@ -17,10 +20,10 @@ from podwire.kube.objects import (
     Object,
     ObjectMeta,
     Pod,
-    Resource,
     ServiceAccount,
 )
 from podwire.kube.reconcile import Reconciler
+from podwire.kube.times import rfc3339
 
 ROOT_CA = "kube-root-ca.crt"
 _DESCRIPTION = (
@@ -31,6 +34,10 @@ _DESCRIPTION = (
 
 # How soon a terminating namespace is looked at again while something is left in it, in seconds.
 _AGAIN = 0.2
+
+# So long a terminating namespace can be seen at least, in seconds: Kubernetes takes some 5. Who
+# deletes one and asks for it then (kubectl's --wait does) is not to find that it never was.
+_VISIBLE = 0.4
 
 
 class NamespaceDefaults:
@@ -92,6 +99,7 @@ class NamespaceEnds:
         self._client = context.client
         self._namespaces = context.informers.of(Namespace)
         self._loop = Reconciler(self.reconcile, name="namespace")
+        self._first_seen: dict[str, float] = {}
         self._namespaces.subscribe(self._namespace_changed)
         context.informers.of(Pod).subscribe(self._pod_changed)
 
@@ -106,10 +114,15 @@ class NamespaceEnds:
             return None
         if "kubernetes" not in namespace.spec.finalizers:
             return None
+        now = self._context.clock.monotonic()
+        visible = now - self._first_seen.setdefault(namespace.metadata.uid, now)
         left = await self._empty(key.name)
+        await self._say(namespace, left)
         if left:
-            await self._say(namespace, remaining_message([(c.resource, c.number) for c in left]))
             return _AGAIN
+        if visible < _VISIBLE:
+            return _VISIBLE - visible
+        self._first_seen.pop(namespace.metadata.uid, None)
         try:
             fresh = await self._client.get(Namespace, key)
             finalizers = tuple(f for f in fresh.spec.finalizers if f != "kubernetes")
@@ -121,36 +134,41 @@ class NamespaceEnds:
             return None
         return None
 
-    async def _empty(self, namespace: str) -> "list[_Left]":
+    async def _empty(self, namespace: str) -> list[Contents]:
         """Delete all there is, and return what is still there: pods take their grace period."""
-        left: list[_Left] = []
+        left: list[Contents] = []
         for resource in await namespaced_resources(self._client):
-            number = await count(self._client, resource, namespace)
-            if not number:
-                continue
-            await self._client.delete_all(resource, namespace)
-            number = await count(self._client, resource, namespace)
-            if number:
-                left.append(_Left(resource, number))
-            if resource.plural == "pods" and number:
+            try:
+                present = await count(self._client, resource, namespace)
+                if not present.number:
+                    continue
+                await self._client.delete_all(resource, namespace)
+                present = await count(self._client, resource, namespace)
+            except NotFound:
+                continue  # the kind itself went meanwhile
+            if present.number:
+                left.append(present)
+            if resource.plural == "pods" and present.number:
                 # Pods first (KEP-5080): while they run, what protects them must stay.
                 break
         return left
 
-    async def _say(self, namespace: Namespace, message: str) -> None:
-        condition = Condition(
-            type="NamespaceContentRemaining",
-            status="True",
-            reason="SomeResourcesRemain",
-            message=message,
-            last_transition_time=rfc3339(self._context.clock.now()),
-        )
-        present = namespace.status.conditions
-        if any((c.type, c.message) == (condition.type, message) for c in present):
+    async def _say(self, namespace: Namespace, left: list[Contents]) -> None:
+        present = {c.type: c for c in namespace.status.conditions}
+        wanted = [c for c in _conditions(left) if _news(present.get(c.type), c)]
+        if not wanted:
             return
-        conditions = [*(c for c in present if c.type != condition.type), condition]
-        patch = {"status": {"conditions": [msgspec.to_builtins(c) for c in conditions]}}
-        await self._client.patch(Namespace, key_of(namespace), patch, subresource="status")
+        moment = rfc3339(self._context.clock.now())
+        for condition in wanted:
+            present[condition.type] = msgspec.structs.replace(
+                condition, last_transition_time=moment
+            )
+        written = [msgspec.to_builtins(c) for c in present.values()]
+        patch = {"status": {"conditions": written}}
+        try:
+            await self._client.patch(Namespace, key_of(namespace), patch, subresource="status")
+        except NotFound:
+            return
 
     def _namespace_changed(self, old: Namespace | None, new: Namespace | None) -> None:
         if new is not None and new.metadata.deletion_timestamp is not None:
@@ -163,12 +181,6 @@ class NamespaceEnds:
                 self._namespace_changed(None, namespace)
 
 
-@dataclass(frozen=True, slots=True)
-class _Left:
-    resource: Resource
-    number: int
-
-
 def root_ca_config_map(namespace: str, certificate: str) -> ConfigMap:
     """Return the ConfigMap by which pods know the API server's certificate authority."""
     return ConfigMap(
@@ -179,3 +191,45 @@ def root_ca_config_map(namespace: str, certificate: str) -> ConfigMap:
         ),
         data={"ca.crt": certificate},
     )
+
+
+def _conditions(left: list[Contents]) -> list[Condition]:
+    """Return how far the end of a namespace is, in Kubernetes' words."""
+    held = finalizers_message(left)
+    return [
+        _condition(
+            "NamespaceDeletionDiscoveryFailure",
+            "ResourcesDiscovered",
+            "All resources successfully discovered",
+        ),
+        _condition(
+            "NamespaceDeletionGroupVersionParsingFailure",
+            "ParsedGroupVersions",
+            "All legacy kube types successfully parsed",
+        ),
+        _condition(
+            "NamespaceDeletionContentFailure",
+            "ContentDeleted",
+            "All content successfully deleted, may be waiting on finalization",
+        ),
+        _condition(
+            "NamespaceContentRemaining",
+            "SomeResourcesRemain" if left else "ContentRemoved",
+            remaining_message(left) if left else "All content successfully removed",
+            holds=bool(left),
+        ),
+        _condition(
+            "NamespaceFinalizersRemaining",
+            "SomeFinalizersRemain" if held else "ContentHasNoFinalizers",
+            held or "All content-preserving finalizers finished",
+            holds=bool(held),
+        ),
+    ]
+
+
+def _condition(type_: str, reason: str, message: str, *, holds: bool = False) -> Condition:
+    return Condition(type=type_, status=str(holds), reason=reason, message=message)
+
+
+def _news(present: Condition | None, wanted: Condition) -> bool:
+    return present is None or (present.status, present.message) != (wanted.status, wanted.message)

@@ -8,7 +8,6 @@ Mirror pods are left to who shows them, and sees the same sooner.
 from podwire.emulator.controllers.context import ControllerContext
 from podwire.emulator.controllers.podstate import is_ready
 from podwire.errors import Conflict, NotFound
-from podwire.kube.clock import rfc3339
 from podwire.kube.codec import key_of
 from podwire.kube.index import Index
 from podwire.kube.mirror_pods import is_mirror
@@ -17,6 +16,7 @@ from podwire.kube.node_ready import NODE_NOT_READY, NODE_NOT_READY_EVENT, held_b
 from podwire.kube.objects import Node, Pod
 from podwire.kube.podstatus import condition
 from podwire.kube.reconcile import Reconciler
+from podwire.kube.times import rfc3339
 
 
 class NodeLifecycle:

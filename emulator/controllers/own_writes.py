@@ -73,6 +73,13 @@ class OwnWrites(Generic[T]):
             del self._written[group]
 
 
+def newer(seen: T, written: T | None) -> T:
+    """Return *written*, our own last write, if it is of the same object and after *seen*."""
+    if written is None or written.metadata.uid != seen.metadata.uid:
+        return seen
+    return written if _revision(written) > _revision(seen) else seen
+
+
 def _revision(obj: Object) -> int:
     # Kubernetes promises since 1.35 that revisions of one kind can be compared (KEP-5504).
     return int(obj.metadata.resource_version or "0")

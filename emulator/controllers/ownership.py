@@ -57,9 +57,16 @@ def claim(owner: Object, selector: LabelSelector, candidates: Iterable[T]) -> Cl
     return Claim(tuple(owned), tuple(adopt), tuple(release))
 
 
-def adoption(owner: Object, orphan: Object) -> dict[str, Any]:
-    """Return the merge patch that makes *owner* the controller of *orphan*."""
-    return references_patch(orphan, (*orphan.metadata.owner_references, owned_by(owner)))
+def adoption(owner: Object, orphan: Object, *, finalizer: str = "") -> dict[str, Any]:
+    """Return the merge patch that makes *owner* the controller of *orphan*.
+
+    With *finalizer* the object must be let go before it can vanish.
+    """
+    patch = references_patch(orphan, (*orphan.metadata.owner_references, owned_by(owner)))
+    present = orphan.metadata.finalizers
+    if finalizer and finalizer not in present:
+        patch["metadata"]["finalizers"] = [*present, finalizer]
+    return patch
 
 
 def release(owner: Object, obj: Object) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Pure: what a pod's status says, in the words that controllers use: active, ready, available."""
 
-from podwire.kube.clock import parse_rfc3339
 from podwire.kube.objects import Condition, Pod
+from podwire.kube.times import parse_rfc3339
 
 
 def is_finished(pod: Pod) -> bool:

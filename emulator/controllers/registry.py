@@ -1,4 +1,7 @@
-"""Every controller of the cluster, in one list, on shared informers."""
+"""Every controller of the cluster, in one list, on shared informers.
+
+Those of kinds that most clusters never have are loaded with the first such object.
+"""
 
 import asyncio
 import random
@@ -7,6 +10,7 @@ from collections.abc import Sequence
 from podwire.emulator.controllers.context import Controller, ControllerContext
 from podwire.emulator.controllers.daemonsets import DaemonSets
 from podwire.emulator.controllers.deployments import Deployments
+from podwire.emulator.controllers.dormant import Dormant
 from podwire.emulator.controllers.endpoints import EndpointsObjects
 from podwire.emulator.controllers.endpointslices import EndpointSlices
 from podwire.emulator.controllers.garbage import GarbageCollector
@@ -20,6 +24,7 @@ from podwire.emulator.controllers.scheduler import Scheduler
 from podwire.kube.client import Client
 from podwire.kube.clock import Clock
 from podwire.kube.informers import Informers
+from podwire.kube.objects import CronJob, Job, PodDisruptionBudget, StatefulSet
 
 
 def controllers(
@@ -44,6 +49,10 @@ def controllers(
         ReplicaSets(context),
         Deployments(context),
         DaemonSets(context),
+        Dormant(context, (StatefulSet,), _stateful_sets),
+        Dormant(context, (Job,), _jobs),
+        Dormant(context, (CronJob,), _cron_jobs),
+        Dormant(context, (PodDisruptionBudget,), _budgets),
         EndpointsObjects(context),
         EndpointSliceMirroring(context),
         NamespaceDefaults(context, root_ca=root_ca),
@@ -59,3 +68,31 @@ async def run(started: Sequence[Controller]) -> None:
     async with asyncio.TaskGroup() as tasks:
         for controller in started:
             tasks.create_task(controller.run(), name=type(controller).__name__)
+
+
+def _stateful_sets(context: ControllerContext) -> Controller:
+    from podwire.emulator.controllers.statefulsets import (  # noqa: PLC0415 - see the docstring
+        StatefulSets,
+    )
+
+    return StatefulSets(context)
+
+
+def _jobs(context: ControllerContext) -> Controller:
+    from podwire.emulator.controllers.jobs import Jobs  # noqa: PLC0415 - see the docstring
+
+    return Jobs(context)
+
+
+def _cron_jobs(context: ControllerContext) -> Controller:
+    from podwire.emulator.controllers.cronjobs import CronJobs  # noqa: PLC0415 - see the docstring
+
+    return CronJobs(context)
+
+
+def _budgets(context: ControllerContext) -> Controller:
+    from podwire.emulator.controllers.budgets import (  # noqa: PLC0415 - see the docstring
+        PodDisruptionBudgets,
+    )
+
+    return PodDisruptionBudgets(context)

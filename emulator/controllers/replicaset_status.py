@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from podwire.emulator.controllers.pod_templates import labels_of
 from podwire.emulator.controllers.podstate import is_available, is_ready
-from podwire.kube.clock import rfc3339
 from podwire.kube.objects import Condition, Pod, ReplicaSet, ReplicaSetStatus
+from podwire.kube.times import rfc3339
 
 REPLICA_FAILURE = "ReplicaFailure"
 

@@ -12,11 +12,11 @@ from podwire.emulator.controllers.scheduling import (
     wants_scheduling,
 )
 from podwire.errors import Conflict, NotFound
-from podwire.kube.clock import rfc3339
 from podwire.kube.codec import key_of
 from podwire.kube.names import Key
 from podwire.kube.objects import Condition, Node, Pod
 from podwire.kube.reconcile import Reconciler
+from podwire.kube.times import rfc3339
 
 
 class Scheduler:

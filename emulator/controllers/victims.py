@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from functools import cmp_to_key
 
 from podwire.emulator.controllers.podstate import is_active, is_ready, ready_since, restarts
-from podwire.kube.clock import parse_rfc3339
 from podwire.kube.objects import Pod
+from podwire.kube.times import parse_rfc3339
 
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 

@@ -12,9 +12,11 @@ import msgspec
 
 from podwire.errors import UnreachableError
 from podwire.kube.answers import Event, Listing, error_of, event, lines, listing
+from podwire.kube.cluster_objects import BoundToken
 from podwire.kube.codec import decode, encode
+from podwire.kube.meta import View
 from podwire.kube.names import Key
-from podwire.kube.objects import Pod, Resource, T
+from podwire.kube.objects import Pod, Resource, ServiceAccount, T
 
 _JSON = {"Content-Type": "application/json"}
 
@@ -197,6 +199,32 @@ class Client:
         body = msgspec.json.encode(binding)
         await self._call("POST", path_of(Pod.RESOURCE, pod) + "/binding", body)
 
+    async def request_token(
+        self, account: Key, *, pod: tuple[str, str], audience: str = "", seconds: int
+    ) -> BoundToken:
+        """Ask for a token of a ServiceAccount that ends with *pod* (name and uid).
+
+        Without an *audience* it is for the API server. It lives for *seconds*, or what the server
+        makes of them.
+        """
+        request = {
+            "apiVersion": "authentication.k8s.io/v1",
+            "kind": "TokenRequest",
+            "spec": {
+                "audiences": [audience] if audience else [],
+                "expirationSeconds": seconds,
+                "boundObjectRef": {
+                    "apiVersion": "v1",
+                    "kind": "Pod",
+                    "name": pod[0],
+                    "uid": pod[1],
+                },
+            },
+        }
+        path = path_of(ServiceAccount.RESOURCE, account) + "/token"
+        answer = await self._call("POST", path, msgspec.json.encode(request))
+        return msgspec.json.decode(answer, type=_TokenRequest).status
+
     async def get_path(self, path: str) -> bytes:
         """GET a path that is not an object, such as /healthz."""
         return await self._call("GET", path)
@@ -220,6 +248,10 @@ class Client:
             if response.status >= 400:
                 raise error_of(response.status, answer)
             return answer
+
+
+class _TokenRequest(View, frozen=True):
+    status: BoundToken
 
 
 def collection(resource: Resource, namespace: str) -> str:

@@ -99,6 +99,13 @@ class ServiceAccount(Object, frozen=True):
     automount_service_account_token: bool | None = None
 
 
+class BoundToken(View, frozen=True):
+    """A token of a ServiceAccount (the status of a TokenRequest), and when it ends: RFC 3339."""
+
+    token: str
+    expiration_timestamp: str
+
+
 class EventSource(View, frozen=True):
     """Who saw it."""
 

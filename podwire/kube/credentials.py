@@ -1,5 +1,7 @@
 """Pure: certificates and keys as PEM, what an API server and its administrator show each other."""
 
+import hmac
+
 import msgspec
 
 
@@ -16,6 +18,15 @@ class ClusterCertificates(msgspec.Struct, frozen=True):
     authority: bytes
     server: Credential
     admin: Credential
+
+
+def token_key(certificates: ClusterCertificates) -> bytes:
+    """Return the key that signs the tokens of a cluster's ServiceAccounts.
+
+    Made from what only the API server has and a restart leaves: tokens live as long as the
+    kubeconfig of the cluster does.
+    """
+    return hmac.digest(certificates.server.key, b"podwire: tokens of ServiceAccounts", "sha256")
 
 
 def encode(certificates: ClusterCertificates) -> bytes:

@@ -4,6 +4,11 @@ Names are those of the Kubernetes API. A view that is written back with PUT must
 its kind that matters; components that hold less write patches.
 """
 
+from podwire.kube.budgets import (
+    PodDisruptionBudget,
+    PodDisruptionBudgetSpec,
+    PodDisruptionBudgetStatus,
+)
 from podwire.kube.cluster_objects import (
     ConfigMap,
     Event,
@@ -41,6 +46,19 @@ from podwire.kube.containers import (
     ResourceRequirements,
     TCPSocketAction,
     VolumeMount,
+)
+from podwire.kube.jobs import (
+    CronJob,
+    CronJobSpec,
+    CronJobStatus,
+    Job,
+    JobCondition,
+    JobSpec,
+    JobStatus,
+    PodFailurePolicy,
+    PodFailurePolicyRule,
+    SuccessPolicy,
+    UncountedTerminatedPods,
 )
 from podwire.kube.meta import (
     Condition,
@@ -106,6 +124,12 @@ from podwire.kube.services import (
     ServiceStatus,
     SessionAffinityConfig,
 )
+from podwire.kube.stateful import (
+    ControllerRevision,
+    StatefulSet,
+    StatefulSetSpec,
+    StatefulSetStatus,
+)
 from podwire.kube.workloads import (
     DaemonSet,
     DaemonSetSpec,
@@ -135,6 +159,11 @@ KINDS: tuple[type[Object], ...] = (
     ServiceAccount,
     Event,
     Lease,
+    ControllerRevision,
+    StatefulSet,
+    Job,
+    CronJob,
+    PodDisruptionBudget,
 )
 
 __all__ = [
@@ -151,6 +180,10 @@ __all__ = [
     "ContainerStateTerminated",
     "ContainerStateWaiting",
     "ContainerStatus",
+    "ControllerRevision",
+    "CronJob",
+    "CronJobSpec",
+    "CronJobStatus",
     "DaemonSet",
     "DaemonSetSpec",
     "DaemonSetStatus",
@@ -181,6 +214,10 @@ __all__ = [
     "HostAlias",
     "HostPathVolumeSource",
     "IntOrString",
+    "Job",
+    "JobCondition",
+    "JobSpec",
+    "JobStatus",
     "KeySelector",
     "KeyToPath",
     "LabelSelectorRequirement",
@@ -210,6 +247,11 @@ __all__ = [
     "Pod",
     "PodDNSConfig",
     "PodDNSConfigOption",
+    "PodDisruptionBudget",
+    "PodDisruptionBudgetSpec",
+    "PodDisruptionBudgetStatus",
+    "PodFailurePolicy",
+    "PodFailurePolicyRule",
     "PodIP",
     "PodReadinessGate",
     "PodSpec",
@@ -233,10 +275,15 @@ __all__ = [
     "ServiceSpec",
     "ServiceStatus",
     "SessionAffinityConfig",
+    "StatefulSet",
+    "StatefulSetSpec",
+    "StatefulSetStatus",
+    "SuccessPolicy",
     "T",
     "TCPSocketAction",
     "Taint",
     "Toleration",
+    "UncountedTerminatedPods",
     "UpdateStrategy",
     "View",
     "Volume",

@@ -33,6 +33,8 @@ class ContainerRecord:
     paused: bool = False
     # An init container with restartPolicy Always: it runs beside the others (KEP-753).
     sidecar: bool = False
+    # Added to a running pod, which does without it: it has no readiness (KEP-277).
+    ephemeral: bool = False
     last: dict[str, Any] = field(default_factory=dict[str, Any])
 
     @property
@@ -63,10 +65,10 @@ class ContainerRecord:
         self.started = started
         self.ready = started and ready
 
-    def end(self, status: int, finished_at: str, *, done: bool) -> None:
+    def end(self, status: int, finished_at: str, *, done: bool, message: str = "") -> None:
         """Note its exit status; *done*: an init container that has done its work is ready."""
         self.state, self.exit_code, self.finished_at = "terminated", status, finished_at
-        self.reason, self.message = ("Completed" if status == 0 else "Error"), ""
+        self.reason, self.message = ("Completed" if status == 0 else "Error"), message
         self.started, self.ready, self.paused = False, done, False
 
     def status(self) -> dict[str, Any]:
@@ -75,12 +77,13 @@ class ContainerRecord:
             "name": self.name,
             "image": self.image,
             "imageID": (self.image_id or self.image) if self.container_id else "",
-            "ready": self.answers,
-            "started": self.started,
+            "ready": self.answers and not self.ephemeral,
             "restartCount": self.restarts,
             "state": self.state_written(),
             "lastState": {"terminated": self.last} if self.last else {},
         }
+        if not self.ephemeral:
+            written["started"] = self.started
         if self.container_id:
             written["containerID"] = self.container_id
         return written
@@ -158,9 +161,15 @@ def status_of(
     start_time: str,
     now: str,
     ended: bool = False,
+    ephemeral: Sequence[ContainerRecord] = (),
+    failed: tuple[str, str] | None = None,
 ) -> dict[str, Any]:
-    """Return the PodStatus as a merge patch; *ended*: the pod is deleted and all has stopped."""
+    """Return the PodStatus as a merge patch; *ended*: the pod is deleted and all has stopped.
+
+    *failed* are the reason and the message of a pod that its node has ended.
+    """
     phase = phase_of(init, containers, pod.spec.restart_policy, ended=ended)
+    phase = phase if failed is None else "Failed"
     status: dict[str, Any] = {
         "phase": phase,
         "hostIP": host_ip,
@@ -171,6 +180,10 @@ def status_of(
         "initContainerStatuses": [c.status() for c in init] or None,
         "qosClass": quality_of_service(pod),
     }
+    if ephemeral:
+        status["ephemeralContainerStatuses"] = [c.status() for c in ephemeral]
+    if failed is not None:
+        status["reason"], status["message"] = failed
     if pod_ip:
         status["podIP"] = pod_ip
         status["podIPs"] = [{"ip": pod_ip}]

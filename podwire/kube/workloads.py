@@ -110,6 +110,7 @@ class DaemonSetStatus(View, frozen=True):
     updated_number_scheduled: int = 0
     number_available: int = 0
     number_unavailable: int = 0
+    collision_count: int | None = None
 
 
 class DaemonSet(Object, frozen=True):

@@ -67,7 +67,7 @@ def pods(text: str) -> list[Pod]:
 
 def step(daemon_set: DaemonSet, on: list[Node], present: list[Pod]) -> tuple[str, str]:
     """Return (numbers of nodes that get a pod, numbers of nodes that lose one)."""
-    plan = plan_daemons(daemon_set, on, present, now=NOW)
+    plan = plan_daemons(daemon_set, on, present, revision=NEW, now=NOW)
     return (
         " ".join(name.removeprefix("node-") for name in plan.create_on),
         " ".join(pod.spec.node_name.removeprefix("node-") for pod in plan.delete),
@@ -152,7 +152,7 @@ def test_which_nodes_a_daemon_wants(
 
 
 def test_the_scheduler_puts_a_daemon_where_it_was_made_for() -> None:
-    made = daemon_pod(proxy(), "proxy-x", "node-2")
+    made = daemon_pod(proxy(), "proxy-x", "node-2", NEW)
     pod = convert(Pod, made)
     assert choose(pod, nodes(3), Placements()) == "node-2"
     assert pod.metadata.labels["controller-revision-hash"] == NEW
@@ -170,7 +170,7 @@ def test_the_scheduler_puts_a_daemon_where_it_was_made_for() -> None:
 def test_status(
     present: str, desired: int, current: int, ready: int, updated: int, unavailable: int
 ) -> None:
-    status = daemon_set_status(proxy(), nodes(3), pods(present), now=NOW)
+    status = daemon_set_status(proxy(), nodes(3), pods(present), revision=NEW, now=NOW)
     assert status.desired_number_scheduled == desired
     assert status.current_number_scheduled == current
     assert status.number_ready == ready
@@ -180,5 +180,5 @@ def test_status(
 
 def test_pods_where_they_should_not_be_are_counted() -> None:
     daemon_set = proxy(nodeSelector={"disk": "ssd"})
-    status = daemon_set_status(daemon_set, nodes(2), pods("1"), now=NOW)
+    status = daemon_set_status(daemon_set, nodes(2), pods("1"), revision=NEW, now=NOW)
     assert (status.desired_number_scheduled, status.number_misscheduled) == (0, 1)

@@ -2,7 +2,11 @@ from typing import Any
 
 import pytest
 
-from podwire.emulator.controllers.contents import remaining_message
+from podwire.emulator.controllers.contents import (
+    Contents,
+    finalizers_message,
+    remaining_message,
+)
 from podwire.emulator.controllers.mirroring import is_mirrored, mirrored
 from podwire.emulator.controllers.patches import status_patch
 from podwire.emulator.controllers.pod_templates import (
@@ -132,10 +136,16 @@ def test_zeros_are_left_out_of_a_status_as_kubernetes_does() -> None:
 
 def test_what_remains_in_a_namespace() -> None:
     pods, sets = Resource("", "v1", "pods", "Pod"), Resource("apps", "v1", "replicasets", "R")
-    assert remaining_message([(sets, 1), (pods, 2)]) == (
+    left = [Contents(sets, 1, {}), Contents(pods, 2, {"b/y": 1, "a/x": 2})]
+    assert remaining_message(left) == (
         "Some resources are remaining: pods. has 2 resource instances, "
         "replicasets.apps has 1 resource instances"
     )
+    assert finalizers_message(left) == (
+        "Some content in the namespace has finalizers remaining: a/x in 2 resource instances, "
+        "b/y in 1 resource instances"
+    )
+    assert finalizers_message(left[:1]) == ""
 
 
 @pytest.mark.parametrize(
