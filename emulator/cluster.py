@@ -36,6 +36,7 @@ from podwire.emulator.kubelet.recorder import CaptureAgent, forked
 from podwire.emulator.kubelet.resolver import parse as parse_resolver
 from podwire.emulator.publish import publish
 from podwire.emulator.runtimes.netns import NetnsRuntime, NodePlace
+from podwire.emulator.runtimes.process_table import ProcessTable
 from podwire.emulator.sandbox import paths
 from podwire.emulator.sandbox.forks import Forks
 from podwire.emulator.sandbox.processes import Place, Program, StartError
@@ -89,13 +90,14 @@ async def _run(config: ClusterConfig, forks: Forks, doors: Doors, progress: Prog
         ]
         hosts = Hosts(forks, _hosts(config, known))
         recorders = CaptureAgent(forked(forks), paths.CAPTURE_SOCKET)
-        agent = ClusterAgent(kubelets, hosts, recorders, clock)
+        agent = ClusterAgent(kubelets, hosts, recorders, clock, ProcessTable())
         server = ApiServer(
             Store(),
             agent,
             clock,
             random.SystemRandom(),
             network=Network(services=config.service_subnet),
+            token_key=credentials.token_key(kept),
         )
         server.fill(API_PORT)
         async with _serving(server, kept, doors.api, known.control_plane.ip):
@@ -113,6 +115,7 @@ async def _run(config: ClusterConfig, forks: Forks, doors: Doors, progress: Prog
             for kubelet in kubelets:
                 tasks.create_task(kubelet.run(), name=f"kubelet {kubelet.context.name}")
             tasks.create_task(_external(forks), name="external")
+            tasks.create_task(agent.run(), name="usage")
             tasks.create_task(
                 publish(doors.published, lambda node: known.node(node).underlay.ip, _outside),
                 name="published ports",

@@ -1,7 +1,9 @@
 """What the API server asks of the nodes, where pods are containers (its Protocol NodeAgent)."""
 
 import asyncio
+import errno
 import logging
+import os
 import socket
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Protocol
@@ -13,14 +15,21 @@ from podwire.emulator.apiserver.agent import (
     HostName,
     Instruction,
     LogOptions,
+    PodPlace,
     Session,
+    Tcp,
+    Usages,
 )
 from podwire.emulator.compose.commands import Commands, failed
 from podwire.emulator.compose.settings import Settings
-from podwire.emulator.discovery.discovery import DiscoveredNode, Interface
+from podwire.emulator.discovery.discovery import DiscoveredNode, Interface, RunningMember
 from podwire.emulator.engine.client import Engine, EngineError
 from podwire.emulator.engine.streams import demultiplexed
 from podwire.emulator.kubelet.agent import PodAgent
+from podwire.emulator.kubelet.dial import connected, words
+from podwire.emulator.kubelet.usage import Running, Usage
+from podwire.emulator.kubelet.usage_report import Where, report
+from podwire.emulator.runtimes.engine_stats import EngineStats
 from podwire.kube.clock import Clock, parse_rfc3339
 from podwire.kube.names import Key
 
@@ -40,6 +49,10 @@ class Discovered(Protocol):
 
     def nodes(self) -> Sequence[DiscoveredNode]:
         """Return the nodes."""
+        ...
+
+    def running(self) -> Sequence[RunningMember]:
+        """Return the pods' containers that run."""
         ...
 
     def interfaces(self) -> Mapping[Key, Interface]:
@@ -77,10 +90,34 @@ class ComposeAgent:
         self._settings = settings
         self._clock = clock
         self._commands = Commands(engine)
+        self._usage = Usage(self._containers, EngineStats(engine), clock)
 
     async def run(self) -> None:
-        """Do what sessions leave behind, until cancelled."""
-        await self._commands.run()
+        """Do what sessions leave behind, and look at what is used, until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._commands.run())
+            tasks.create_task(self._usage.run())
+
+    async def usage(self) -> Usages:
+        """Return what pods and nodes use now."""
+        at, figures = await self._usage.figures()
+        running = [key for key in figures if isinstance(key, Where)]
+        return report(at, figures, running, list(self._nodes()))
+
+    def _containers(self) -> list[Running]:
+        """Return the containers that run: the kubelets', those that were found, and the nodes."""
+        found = [
+            Running(Where(one.node, one.pod, one.name, one.container_id), one.container_id, 0.0)
+            for one in self._discovered.running()
+        ]
+        known = {one.process for one in found}
+        nodes = [
+            Running(Where(name, None, "", identity), identity, 0.0)
+            for name, identity in self._nodes().items()
+            # As a rule it is a pod as well: kube-proxy's.
+            if identity not in known
+        ]
+        return [*self._made.containers(), *found, *nodes]
 
     async def exec(
         self,
@@ -131,6 +168,29 @@ class ComposeAgent:
                 yield part
         except EngineError as error:
             raise failed("reading the log", error) from error
+
+    async def connect(self, pod: PodPlace, port: int) -> Tcp:
+        """Connect to a pod's port from its node.
+
+        Not to its localhost: nobody here may enter the network of a container.
+        """
+        try:
+            return await self.reach(pod.node, pod.address, port, tls=False)
+        except OSError as error:
+            raise AgentError(
+                500,
+                "InternalError",
+                f"dial tcp {pod.address}:{port}: connect: {words(error)} (from node {pod.node}: a "
+                "server that listens on 127.0.0.1 only cannot be reached in a container)",
+            ) from error
+
+    async def reach(self, node: str, address: str, port: int, *, tls: bool) -> Tcp:
+        """Connect to an address of the cluster's network from *node*; any, if it is unknown."""
+        nodes = self._nodes()
+        if not nodes:
+            raise OSError(errno.EHOSTUNREACH, os.strerror(errno.EHOSTUNREACH))
+        place = node if node in nodes else next(iter(nodes))
+        return await connected(self._settings.node_socket(place), address, port, tls=tls)
 
     async def exec_host(
         self, name: str, command: Sequence[str], *, stdin: bool, tty: bool

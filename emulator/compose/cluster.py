@@ -34,6 +34,7 @@ from podwire.emulator.kubelet.agent import PodAgent
 from podwire.emulator.kubelet.recorder import CaptureAgent, as_child
 from podwire.emulator.runtimes.docker_requests import HONOURED
 from podwire.errors import EngineError, InternalError, MachineError, PodwireError, cause
+from podwire.kube import credentials
 from podwire.kube.client import Client
 from podwire.kube.clock import SystemClock
 from podwire.kube.config import from_document
@@ -146,6 +147,7 @@ class Cluster:
             random.SystemRandom(),
             network=Network(services=self._settings.services),
             honoured=HONOURED,
+            token_key=credentials.token_key(self._kept),
         )
         server.fill(self._settings.port)
         return server

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 
@@ -42,6 +42,16 @@ class Interface:
 
     mac: str
     address: IPv4Address
+
+
+@dataclass(frozen=True, slots=True)
+class RunningMember:
+    """A container of a mirror pod that runs, by the name that it has in the pod."""
+
+    node: str
+    pod: Key
+    name: str
+    container_id: str
 
 
 NodeChanged = Callable[[DiscoveredNode | None, DiscoveredNode | None], None]
@@ -94,6 +104,15 @@ class Discovery:
         """Return the ids of a mirror pod's containers by their names; empty for other pods."""
         view = self._world.pods.get(pod)
         return {member.name: member.container.id for member in view.members} if view else {}
+
+    def running(self) -> Sequence[RunningMember]:
+        """Return the containers of mirror pods that run."""
+        return [
+            RunningMember(view.node, key, member.name, member.container.id)
+            for key, view in sorted(self._world.pods.items())
+            for member in view.members
+            if member.container.up
+        ]
 
     def interfaces(self) -> Mapping[Key, Interface]:
         """Return the interfaces of the mirror pods that have one of their own."""

@@ -1,12 +1,9 @@
 """What the API server asks of the nodes: exec, attach, logs, captures (its Protocol NodeAgent)."""
 
 import asyncio
-import fcntl
+import errno
 import os
-import signal
-import struct
-import termios
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 
 from podwire.emulator.apiserver.agent import (
     AgentError,
@@ -14,75 +11,33 @@ from podwire.emulator.apiserver.agent import (
     HostName,
     Instruction,
     LogOptions,
+    PodPlace,
+    Tcp,
+    Usages,
 )
 from podwire.emulator.kubelet.container import ContainerRun
+from podwire.emulator.kubelet.dial import connected, connected_inside
 from podwire.emulator.kubelet.hosts import Hosts
 from podwire.emulator.kubelet.kubelet import Kubelet
-from podwire.emulator.kubelet.logview import entries, last_lines, selected
+from podwire.emulator.kubelet.logview import last_lines, pieces, text_of
 from podwire.emulator.kubelet.pod import PodLife
 from podwire.emulator.kubelet.recorder import CaptureAgent
-from podwire.emulator.runtimes.runtime import RunningProcess, RuntimeFailure, Streams
+from podwire.emulator.kubelet.sessions import (
+    AttachedSession,
+    ProcessSession,
+    joined,
+    with_pipes,
+    with_terminal,
+)
+from podwire.emulator.kubelet.usage import Running, Usage
+from podwire.emulator.kubelet.usage_report import Where, report
+from podwire.emulator.runtimes.meter import Meter
 from podwire.kube.clock import Clock
+from podwire.kube.codec import key_of
 from podwire.kube.names import Key
 
-# Bytes that wait for a client that attached and does not read; then it is let go.
-_MOST_UNREAD = 16 << 20
-
-
-class ProcessSession:
-    """A process started for a client. The API server owns the descriptors."""
-
-    def __init__(
-        self, process: RunningProcess, stdin: int | None, stdout: int, stderr: int | None
-    ) -> None:
-        self._process = process
-        self.stdin = stdin
-        self.stdout = stdout
-        self.stderr = stderr
-
-    async def wait(self) -> int:
-        """Return the exit code, 128+n for signal n, when the process has ended."""
-        return await self._process.wait()
-
-    def resize(self, columns: int, rows: int) -> None:
-        """Change the size of the tty; without one nothing happens."""
-        if self.stdin == self.stdout:
-            resize(self.stdout, columns, rows)
-            self._process.resize(columns, rows)
-
-    def close(self) -> None:
-        """Kill the process if it still runs."""
-        self._process.send_signal(signal.SIGKILL)
-        self._process.close()
-
-
-class AttachedSession:
-    """A container's first process as somebody looks at it; closing does not end it."""
-
-    def __init__(
-        self, run: ContainerRun, stdin: int | None, stdout: int, leave: Callable[[], None]
-    ) -> None:
-        self._run = run
-        self._leave = leave
-        self.stdin = stdin
-        self.stdout = stdout
-        self.stderr: int | None = None
-
-    async def wait(self) -> int:
-        """Return the exit code when the container has ended."""
-        process = self._run.process
-        return await process.wait() if process is not None else self._run.record.exit_code
-
-    def resize(self, columns: int, rows: int) -> None:
-        """Change the size of the container's terminal; without one nothing happens."""
-        if self._run.container.tty and self._run.stdin >= 0:
-            resize(self._run.stdin, columns, rows)
-            if self._run.process is not None:
-                self._run.process.resize(columns, rows)
-
-    def close(self) -> None:
-        """Leave the container alone."""
-        self._leave()
+# Bytes of a log that are read at once.
+_PIECE = 64 << 10
 
 
 class PodAgent:
@@ -115,21 +70,14 @@ class PodAgent:
     async def attach(
         self, namespace: str, pod: str, container: str, *, stdin: bool, tty: bool
     ) -> AttachedSession:
-        """Join a container's first process: what it prints from now on, and its input."""
-        run = self.running(namespace, pod, container)
-        read, write = os.pipe2(os.O_CLOEXEC)
-        transport, _protocol = await asyncio.get_running_loop().connect_write_pipe(
-            asyncio.BaseProtocol, os.fdopen(write, "wb")
-        )
+        """Join a container's first process: what it prints from now on, and its input.
 
-        def heard(chunk: bytes) -> None:
-            if chunk and transport.get_write_buffer_size() < _MOST_UNREAD:
-                transport.write(chunk)
-            else:
-                transport.close()
-
-        leave = run.log.listen(heard)
-        return AttachedSession(run, run.input() if stdin else None, read, leave)
+        Of one that has only just started, also what it has printed, even if it has ended.
+        """
+        run = self._container(self._life(namespace, pod), container)
+        if run.record.state == "waiting" or not run.log.is_untold():
+            run = self.running(namespace, pod, container)
+        return await joined(run, stdin=stdin, tty=tty)
 
     async def logs(
         self, namespace: str, pod: str, container: str, options: LogOptions
@@ -152,25 +100,39 @@ class PodAgent:
         since = options.since_time
         if options.since_seconds is not None:
             since = self._clock.now() - options.since_seconds
-        text = b"".join(path.read_bytes() for path in run.log.paths(previous=options.previous))
+        log = b"".join(path.read_bytes() for path in run.log.paths(previous=options.previous))
         if options.tail_lines is not None:
-            kept = last_lines(text, options.tail_lines)
-            skip = len(text) - len(kept)
+            kept = last_lines(log, options.tail_lines)
+            skip = len(log) - len(kept)
         else:
-            kept, skip = text, 0
+            kept, skip = log, 0
         if not options.follow or options.previous:
-            for line in entries(kept):
-                if selected(line, since):
-                    yield line.shown(timestamps=options.timestamps)
+            for piece in pieces(kept, _PIECE):
+                yield text_of(piece, since=since, timestamps=options.timestamps)
+                await asyncio.sleep(0)  # it is much, and others wait
             return
         rest = b""
         async for chunk in run.log.follow():
             chunk, skip = chunk[skip:], max(0, skip - len(chunk))
             rest += chunk
             whole, newline, rest = rest.rpartition(b"\n")
-            for line in entries(whole + newline):
-                if selected(line, since):
-                    yield line.shown(timestamps=options.timestamps)
+            if text := text_of(whole + newline, since=since, timestamps=options.timestamps):
+                yield text
+
+    async def connect(self, pod: PodPlace, port: int) -> Tcp:
+        """Connect to *port* inside of a pod: of its localhost, as the kubelet does."""
+        life = self._life(pod.namespace, pod.name)
+        if life.sandbox is None:
+            raise AgentError(500, "InternalError", f"the sandbox of pod {pod.name} is not running")
+        return await connected_inside(life.sandbox.netns, port)
+
+    async def reach(self, node: str, address: str, port: int, *, tls: bool) -> Tcp:
+        """Connect to an address of the cluster's network from *node*; any, if it is unknown."""
+        known = {kubelet.context.name: kubelet.context for kubelet in self._kubelets}
+        if not known:
+            raise OSError(errno.EHOSTUNREACH, os.strerror(errno.EHOSTUNREACH))
+        place = known.get(node) or next(iter(known.values()))
+        return await connected(place.netns, address, port, tls=tls)
 
     def capture_points(self) -> Sequence[CapturePoint]:
         """Return where packets of pods can be captured."""
@@ -184,6 +146,25 @@ class PodAgent:
             for kubelet in self._kubelets
             for life in kubelet.lives()
             if life.sandbox is not None and not life.sandbox.request.host_network
+        ]
+
+    def containers(self) -> list[Running]:
+        """Return the containers that run, by where they are."""
+        return [
+            Running(
+                Where(
+                    kubelet.context.name,
+                    key_of(life.pod),
+                    run.container.name,
+                    run.record.container_id.partition("://")[2],
+                ),
+                process,
+                run.began,
+            )
+            for kubelet in self._kubelets
+            for life in kubelet.lives()
+            for run in life.runs()
+            if (process := run.process) is not None and run.record.container_id
         ]
 
     def life(self, namespace: str, pod: str) -> PodLife | None:
@@ -228,10 +209,22 @@ class ClusterAgent(PodAgent):
         hosts: Hosts,
         recorder: CaptureAgent,
         clock: Clock,
+        meter: Meter,
     ) -> None:
         super().__init__(kubelets, clock)
+        self._usage = Usage(self.containers, meter, clock)
         self._hosts = hosts
         self._recorder = recorder
+
+    async def run(self) -> None:
+        """Look at what containers use, now and then, until cancelled."""
+        await self._usage.run()
+
+    async def usage(self) -> Usages:
+        """Return what pods and nodes use now."""
+        at, figures = await self._usage.figures()
+        running = [key for key in figures if isinstance(key, Where)]
+        return report(at, figures, running, [k.context.name for k in self._kubelets])
 
     async def exec_host(
         self, name: str, command: Sequence[str], *, stdin: bool, tty: bool
@@ -271,46 +264,3 @@ class ClusterAgent(PodAgent):
             )
         chosen = [known[point] for point in points] if points else list(known.values())
         return await self._recorder.capture(chosen, snaplen, filter_)
-
-
-Start = Callable[[Streams], Awaitable[RunningProcess]]
-StartTerminal = Callable[[int], Awaitable[RunningProcess]]
-
-
-async def with_pipes(start: Start, *, stdin: bool, stderr: bool) -> ProcessSession:
-    """Start a process with pipes as its streams; raises AgentError."""
-    in_read, in_write = os.pipe2(os.O_CLOEXEC) if stdin else (-1, -1)
-    out_read, out_write = os.pipe2(os.O_CLOEXEC)
-    err_read, err_write = os.pipe2(os.O_CLOEXEC) if stderr else (-1, -1)
-    try:
-        process = await start(Streams(in_read, out_write, err_write))
-    except RuntimeFailure as error:
-        for fd in (in_write, out_read, err_read):
-            if fd >= 0:
-                os.close(fd)
-        raise AgentError(500, "InternalError", f"error executing command: {error}") from error
-    finally:
-        for fd in (in_read, out_write, err_write):
-            if fd >= 0:
-                os.close(fd)
-    return ProcessSession(
-        process, in_write if stdin else None, out_read, err_read if stderr else None
-    )
-
-
-async def with_terminal(start: StartTerminal) -> ProcessSession:
-    """Start a process on a new pty; raises AgentError."""
-    master, slave = os.openpty()
-    try:
-        process = await start(slave)
-    except RuntimeFailure as error:
-        os.close(master)
-        raise AgentError(500, "InternalError", f"error executing command: {error}") from error
-    finally:
-        os.close(slave)
-    return ProcessSession(process, master, master, None)
-
-
-def resize(terminal: int, columns: int, rows: int) -> None:
-    """Set the size of a pty, in characters."""
-    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))

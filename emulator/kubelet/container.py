@@ -5,6 +5,7 @@ import os
 import signal
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Literal
 
 from podwire.emulator.images.catalogue import Image, ImageError
 from podwire.emulator.kubelet import backoff
@@ -13,12 +14,13 @@ from podwire.emulator.kubelet.context import NodeContext
 from podwire.emulator.kubelet.environment import MissingSourceError
 from podwire.emulator.kubelet.files import PodFiles
 from podwire.emulator.kubelet.grace import Grace
+from podwire.emulator.kubelet.last_words import message_of
 from podwire.emulator.kubelet.launch import request_of
 from podwire.emulator.kubelet.lifecycle import end, run_hook
 from podwire.emulator.kubelet.logs import ContainerLog
 from podwire.emulator.kubelet.probes import Outcome, ask
 from podwire.emulator.kubelet.probing import Probed, watch_over
-from podwire.emulator.kubelet.volumes import VolumeError
+from podwire.emulator.kubelet.volume_files import VolumeError
 from podwire.emulator.runtimes.runtime import (
     ContainerRequest,
     PodSandbox,
@@ -26,9 +28,11 @@ from podwire.emulator.runtimes.runtime import (
     RuntimeFailure,
     Streams,
 )
-from podwire.kube.clock import rfc3339
 from podwire.kube.objects import Container, LifecycleHandler, Pod, Probe
 from podwire.kube.podstatus import ContainerRecord
+from podwire.kube.times import rfc3339
+
+Kind = Literal["initContainers", "containers", "ephemeralContainers"]
 
 # Seconds for a container's last words to come through after its end.
 _LAST_WORDS = 1.0
@@ -45,27 +49,41 @@ class ContainerRun:
         changed: Callable[[], None],
         restart_policy: str,
         *,
-        init: bool = False,
+        kind: Kind = "containers",
+        beside: Callable[[], RunningProcess | None] = lambda: None,
     ) -> None:
+        """*kind* is the field of the pod's spec that it stands in.
+
+        *beside* returns the process whose processes it is to see, None for nobody's; it raises
+        MissingSourceError.
+        """
         self._node = node
         self.container = container
         self._pod = pod
         self._changed = changed
         self._restart_policy = restart_policy
-        self._init = init
+        self._kind: Kind = kind
+        self._shares = beside
         uid = pod().metadata.uid
         self.log = ContainerLog(node.directory_of(uid) / "logs" / container.name, node.now_nano)
         status = pod().status
-        known = (*status.init_container_statuses, *status.container_statuses)
+        known = (
+            *status.init_container_statuses,
+            *status.container_statuses,
+            *status.ephemeral_container_statuses,
+        )
         self.record = ContainerRecord(
             container.name,
             container.image,
-            sidecar=init and container.restart_policy == "Always",
+            sidecar=kind == "initContainers" and container.restart_policy == "Always",
+            ephemeral=kind == "ephemeralContainers",
             # A kubelet that starts anew goes on counting.
             restarts=next((s.restart_count for s in known if s.name == container.name), 0),
         )
         self.commands = Commands(node.runtime, container.name)
         self.process: RunningProcess | None = None
+        # Since when that runs, in seconds since 1970.
+        self.began = 0.0
         # Where to write for its standard input; with a tty, the terminal's master.
         self.stdin = -1
         # Set when it has been up once: started, and its startup probe has succeeded.
@@ -78,6 +96,7 @@ class ContainerRun:
         self._news = False
         self._woken = asyncio.Event()
         self._image: Image | None = None
+        self._files: PodFiles | None = None
         self._sandbox: PodSandbox | None = None
         # When a container that is joined has ended, in seconds since 1970; 0: it has not yet.
         self._found_ended = 0.0
@@ -92,7 +111,7 @@ class ContainerRun:
 
     async def run(self, sandbox: PodSandbox, files: PodFiles) -> None:
         """Start the container, again and again as its restart policy says."""
-        self._sandbox = sandbox
+        self._sandbox, self._files = sandbox, files
         try:
             await self._run(sandbox, files)
         finally:
@@ -180,8 +199,16 @@ class ContainerRun:
                 "IfNotPresent" if joins else container.image_pull_policy,
                 lambda reason, message: None if joins else self._event("Normal", reason, message),
             )
+            await self._node.informed()
             request = request_of(
-                self._node, pod, container, image=image, sandbox=sandbox, files=files
+                self._node,
+                pod,
+                container,
+                image=image,
+                sandbox=sandbox,
+                files=files,
+                beside=None if joins else self._shares(),
+                joins=joins,
             )
         except ImageError as error:
             pulled = error.reason == "ErrImagePull"
@@ -208,7 +235,8 @@ class ContainerRun:
         self.record.image_id = image.identity
         self.record.container_id = self._node.runtime.container_id(process)
         began, self._found_ended = self._node.runtime.times(process)
-        self.record.started_at = rfc3339(began or self._node.clock.now())
+        self.began = began or self._node.clock.now()
+        self.record.started_at = rfc3339(self.began)
         process.when_paused(self._paused)
         if not joins:
             self._event("Normal", "Started", f"Started container {self.record.name}")
@@ -328,8 +356,7 @@ class ContainerRun:
             self.stdin = -1
 
     def _event(self, type_: str, reason: str, message: str) -> None:
-        kind = "initContainers" if self._init else "containers"
-        path = f"spec.{kind}{{{self.record.name}}}"
+        path = f"spec.{self._kind}{{{self.record.name}}}"
         self._node.event(self._pod(), type_, reason, message, field_path=path)
 
     def _cannot_start(self, reason: str, message: str, text: str) -> None:
@@ -354,9 +381,13 @@ class ContainerRun:
         self._changed()
 
     def _ended(self, status: int) -> None:
-        done = self._init and not self.record.sidecar and status == 0
+        once = self._kind == "initContainers" and not self.record.sidecar
         ended = self._found_ended or self._node.clock.now()
-        self.record.end(status, rfc3339(ended), done=done)
+        message = ""
+        if self._files is not None:
+            log = self.log.paths(previous=False)
+            message = message_of(self.container, status, self._files.messages, log)
+        self.record.end(status, rfc3339(ended), done=once and status == 0, message=message)
         self._changed()
 
     def _paused(self, paused: bool) -> None:  # noqa: FBT001 - a callback's only argument

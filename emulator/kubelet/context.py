@@ -1,7 +1,7 @@
 """What everything on one node shares: the runtime, copies of objects, the clock, the images."""
 
 import base64
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from ipaddress import IPv4Address
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from podwire.kube.events import EventRecorder
 from podwire.kube.informers import Informers
 from podwire.kube.names import Key
 from podwire.kube.node_ready import is_down
-from podwire.kube.objects import ConfigMap, Node, Pod, Secret, Service
+from podwire.kube.objects import ConfigMap, Node, Pod, Secret, Service, ServiceAccount
 
 
 class NodeContext:
@@ -67,11 +67,23 @@ class NodeContext:
         self._services = informers.of(Service)
         self._config_maps = informers.of(ConfigMap)
         self._secrets = informers.of(Secret)
+        self._accounts = informers.of(ServiceAccount)
 
     @property
     def is_down(self) -> bool:
         """Tell whether the node's object says that it does not run, though we do."""
         return is_down(self._nodes.get(Key("", self.name)))
+
+    @property
+    def allocatable(self) -> Mapping[str, str]:
+        """Return what the node has for pods, by resource."""
+        node = self._nodes.get(Key("", self.name))
+        return node.status.allocatable if node is not None else {}
+
+    async def informed(self) -> None:
+        """Wait until what containers are made from is known: at our own start it may not be."""
+        for informer in (self._services, self._config_maps, self._secrets, self._accounts):
+            await informer.synced.wait()
 
     def directory_of(self, uid: str) -> Path:
         """Return where the files of a pod are."""
@@ -109,6 +121,10 @@ class NodeContext:
     def secret(self, namespace: str, name: str) -> Secret | None:
         """Return a Secret, or None."""
         return self._secrets.get(Key(namespace, name))
+
+    def service_account(self, namespace: str, name: str) -> ServiceAccount | None:
+        """Return a ServiceAccount, or None."""
+        return self._accounts.get(Key(namespace, name))
 
     def secret_values(self, namespace: str, name: str) -> dict[str, str] | None:
         """Return a Secret's decoded values, or None."""

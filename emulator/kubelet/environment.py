@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 from podwire.emulator.apiserver import quantity
 from podwire.kube.objects import (
@@ -34,6 +35,11 @@ def expand(text: str, variables: Mapping[str, str]) -> str:
         return variables.get(match[1], match[0])
 
     return _REFERENCE.sub(value, text)
+
+
+def expand_strictly(text: str, variables: Mapping[str, str]) -> str:
+    """Replace $(NAME) by its value; raises KeyError with a name that is not known."""
+    return _REFERENCE.sub(lambda match: "$" if match[0] == "$$" else variables[match[1]], text)
 
 
 def command_line(
@@ -95,10 +101,12 @@ def environment(
     base: Mapping[str, str],
     config_map: Callable[[str], ConfigMap | None],
     secret: Callable[[str], Mapping[str, str] | None],
+    allocatable: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, str]:
     """Return the variables of *container*: *base*, envFrom, then env in order.
 
-    *secret* returns decoded values. Raises MissingSourceError for a missing, not optional source.
+    *secret* returns decoded values, *allocatable* is what the node has. Raises MissingSourceError
+    for a missing, not optional source.
     """
     variables = dict(base)
     for source in container.env_from:
@@ -114,7 +122,13 @@ def environment(
             raise MissingSourceError(f'{kind} "{reference.name}" not found')
         variables.update({source.prefix + k: v for k, v in (values or {}).items()})
     for variable in container.env:
-        value = _value(pod, container, variable, variables, config_map, secret)
+        resource = variable.value_from and variable.value_from.resource_field_ref
+        value: str | None
+        if resource:
+            named = _named(pod, container, resource.container_name)
+            value = resource_of(named, resource, allocatable)
+        else:
+            value = _value(pod, variable, variables, config_map, secret)
         if value is not None:
             variables[variable.name] = value
     return variables
@@ -124,9 +138,18 @@ def _data(found: ConfigMap | None) -> Mapping[str, str] | None:
     return None if found is None else found.data
 
 
+def _named(pod: Pod, container: Container, name: str) -> Container:
+    """Return the container of *pod* that is called *name*; *container* itself without a name."""
+    if not name or name == container.name:
+        return container
+    for other in (*pod.spec.containers, *pod.spec.init_containers):
+        if other.name == name:
+            return other
+    raise MissingSourceError(f"container {name} not found")
+
+
 def _value(
     pod: Pod,
-    container: Container,
     variable: EnvVar,
     variables: Mapping[str, str],
     config_map: Callable[[str], ConfigMap | None],
@@ -137,8 +160,6 @@ def _value(
         return expand(variable.value, variables)
     if source.field_ref is not None:
         return field_of(pod, source.field_ref)
-    if source.resource_field_ref is not None:
-        return resource_of(container, source.resource_field_ref)
     if source.config_map_key_ref is not None:
         selector = source.config_map_key_ref
         return _key(_data(config_map(selector.name)), selector, "ConfigMap", pod)
@@ -188,14 +209,17 @@ def field_of(pod: Pod, selector: ObjectFieldSelector) -> str:
     raise MissingSourceError(f"unsupported fieldPath: {path}")
 
 
-def resource_of(container: Container, selector: ResourceFieldSelector) -> str:
+def resource_of(
+    container: Container, selector: ResourceFieldSelector, allocatable: Mapping[str, str]
+) -> str:
     """Return a resource of *container* as the downward API writes it, rounded up.
 
-    In units of the divisor: whole cores, bytes. What is not limited counts as 0 here (the kubelet
-    gives the node's whole capacity). Raises MissingSourceError.
+    In units of the divisor: whole cores, bytes. What is not limited may take all that is
+    *allocatable*. Raises MissingSourceError.
     """
     kind, _, name = selector.resource.partition(".")
-    tables = {"limits": container.resources.limits, "requests": container.resources.requests}
+    limits = {**allocatable, **container.resources.limits}
+    tables = {"limits": limits, "requests": container.resources.requests}
     if kind not in tables or not name:
         raise MissingSourceError(f"unsupported container resource: {selector.resource}")
     try:

@@ -4,9 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from podwire.emulator.kubelet.access import PLACE, NotYetError, PodTokens
 from podwire.emulator.kubelet.context import NodeContext
 from podwire.emulator.kubelet.resolver import hosts, resolver_of
-from podwire.emulator.kubelet.volumes import files_of, write
+from podwire.emulator.kubelet.volume_files import Sources, VolumeError, files_of
+from podwire.emulator.kubelet.volumes import write
 from podwire.emulator.runtimes.mounts import Bind
 from podwire.kube.objects import Pod
 
@@ -18,32 +20,50 @@ class PodFiles:
     common: Sequence[Bind]
     volumes: Path
     images: Path
+    messages: Path
+    # What containers get that do not mount something of their own in its place.
+    access: Bind | None = None
 
 
-def make_files(node: NodeContext, pod: Pod, address: str) -> PodFiles:
+def make_files(node: NodeContext, pod: Pod, tokens: PodTokens, address: str) -> PodFiles:
     """Write the files of *pod*, which has *address*; raises VolumeError or OSError."""
-    write_volumes(node, pod)
+    write_volumes(node, pod, tokens)
     directory = node.directory_of(pod.metadata.uid)
-    return PodFiles(_write_etc(node, pod, address), directory / "volumes", directory / "images")
+    volumes = directory / "volumes"
+    access = tokens.access()
+    return PodFiles(
+        _write_etc(node, pod, address),
+        volumes,
+        directory / "images",
+        directory / "messages",
+        None
+        if access is None
+        else Bind(PLACE, str(volumes / access.name), is_directory=True, read_only=True),
+    )
 
 
-def write_volumes(node: NodeContext, pod: Pod) -> None:
+def write_volumes(node: NodeContext, pod: Pod, tokens: PodTokens) -> None:
     """Write what the API server has for the volumes of *pod*; raises VolumeError or OSError."""
     namespace = pod.metadata.namespace
-    for volume in pod.spec.volumes:
+    sources = Sources(
+        lambda name: node.config_map(namespace, name),
+        lambda name: node.secret(namespace, name),
+        tokens.held,
+        node.allocatable,
+    )
+    for volume in tokens.volumes():
         if volume.host_path is not None:
             continue
-        files = files_of(
-            volume,
-            pod,
-            lambda name: node.config_map(namespace, name),
-            lambda name: node.secret(namespace, name),
-        )
+        try:
+            files = files_of(volume, pod, sources)
+        except VolumeError as error:
+            kind = VolumeError if volume in pod.spec.volumes else NotYetError
+            raise kind(f'for volume "{volume.name}" : {error}') from error
         place = node.directory_of(pod.metadata.uid) / "volumes" / volume.name
-        place.mkdir(parents=True, exist_ok=True)
         if files is not None:
             write(place, files)
         else:
+            place.mkdir(parents=True, exist_ok=True)
             # As the kubelet's emptyDir: images run as all sorts of users.
             place.chmod(0o777)
 

@@ -10,15 +10,18 @@ from podwire.emulator.kubelet.context import NodeContext
 from podwire.emulator.kubelet.lease import heartbeat
 from podwire.emulator.kubelet.pod import PodLife
 from podwire.errors import AlreadyExists
+from podwire.kube.codec import key_of
 from podwire.kube.informers import Informers
 from podwire.kube.mirror_pods import is_mirror
 from podwire.kube.names import Key
 from podwire.kube.node_object import node_object
 from podwire.kube.node_ready import is_down
-from podwire.kube.objects import ConfigMap, Node, Pod, Secret
+from podwire.kube.objects import ConfigMap, Node, Pod, Secret, ServiceAccount
 
 log = logging.getLogger(__name__)
 
+# Seconds between looks at the tokens' ages; the shortest-lived lasts 600.
+_TOKENS_EVERY = 60.0
 _NONE: Mapping[str, str] = MappingProxyType({})
 
 
@@ -39,6 +42,8 @@ class Kubelet:
         self._labels = dict(labels)
         self._lives: dict[str, PodLife] = {}
         self._by_key: dict[Key, PodLife] = {}
+        # Pods whose lives are over, and whose objects are still there.
+        self._over: set[str] = set()
         self._tasks: asyncio.TaskGroup | None = None
 
     def life(self, key: Key) -> PodLife | None:
@@ -57,9 +62,11 @@ class Kubelet:
             self._tasks = tasks
             tasks.create_task(self.context.record_events())
             tasks.create_task(heartbeat(self.context), name=f"lease of {self.context.name}")
+            tasks.create_task(self._renew_tokens(), name=f"tokens of {self.context.name}")
             self.context.pods.subscribe(self._pod_changed)
             self._informers.of(ConfigMap).subscribe(self._source_changed)
             self._informers.of(Secret).subscribe(self._source_changed)
+            self._informers.of(ServiceAccount).subscribe(self._source_changed)
             self._informers.of(Node).subscribe(self._node_changed)
             await asyncio.Event().wait()
 
@@ -68,6 +75,7 @@ class Kubelet:
             life = self._lives.get(old.metadata.uid)
             if life is not None:
                 life.forget()
+            self._over.discard(old.metadata.uid)
         if new is None or new.spec.node_name != self.context.name or is_mirror(new):
             return
         life = self._lives.get(new.metadata.uid)
@@ -76,6 +84,8 @@ class Kubelet:
             if old is not None and _described(old) != _described(new):
                 life.refresh_volumes()
             return
+        if new.metadata.uid in self._over:
+            return  # a finalizer keeps its object
         if new.status.phase in ("Succeeded", "Failed") and new.metadata.deletion_timestamp is None:
             return
         life = PodLife(self.context, new)
@@ -95,12 +105,22 @@ class Kubelet:
             log.exception("pod %s/%s", meta.namespace, meta.name)
         finally:
             self._lives.pop(meta.uid, None)
+            if self.context.pods.get(key_of(life.pod)) is not None:
+                self._over.add(meta.uid)
             key = Key(meta.namespace, meta.name)
             if self._by_key.get(key) is life:
                 del self._by_key[key]
 
+    async def _renew_tokens(self) -> None:
+        while True:
+            await asyncio.sleep(_TOKENS_EVERY)
+            for life in self.lives():
+                await life.renew_tokens()
+
     def _source_changed(
-        self, old: ConfigMap | Secret | None, new: ConfigMap | Secret | None
+        self,
+        old: ConfigMap | Secret | ServiceAccount | None,
+        new: ConfigMap | Secret | ServiceAccount | None,
     ) -> None:
         if new is None:
             return

@@ -4,13 +4,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from podwire.emulator.images.catalogue import PATH, Image
+from podwire.emulator.kubelet.access import has_own
 from podwire.emulator.kubelet.context import NodeContext
 from podwire.emulator.kubelet.environment import MissingSourceError, command_line, environment
 from podwire.emulator.kubelet.files import PodFiles
+from podwire.emulator.kubelet.last_words import message_file
 from podwire.emulator.kubelet.volumes import binds_of
 from podwire.emulator.runtimes.capabilities import asked, kept
 from podwire.emulator.runtimes.mounts import Bind
-from podwire.emulator.runtimes.runtime import ContainerRequest, PodSandbox
+from podwire.emulator.runtimes.runtime import ContainerRequest, PodSandbox, RunningProcess
 from podwire.kube.objects import Container, Pod
 from podwire.kube.podstatus import with_addresses
 
@@ -23,9 +25,12 @@ def request_of(
     image: Image,
     sandbox: PodSandbox,
     files: PodFiles,
+    beside: RunningProcess | None = None,
+    joins: bool = False,
 ) -> ContainerRequest:
-    """Return what to start, with the image's files written.
+    """Return what to start, with the image's files written; or *joins* what runs already.
 
+    *beside* is the process whose processes it sees.
     Raises MissingSourceError, VolumeError, or OSError when a file cannot be written.
     """
     # The downward API tells the addresses at once, not when the status has been written.
@@ -40,13 +45,22 @@ def request_of(
         base={**base, **image.environ, **node.service_variables(pod)},
         config_map=lambda name: node.config_map(namespace, name),
         secret=lambda name: node.secret_values(namespace, name),
+        allocatable=node.allocatable,
     )
     argv = command_line(container, image.entrypoint, image.command, environ)
     if not argv:
         raise MissingSourceError("no command specified")
     named: dict[str, list[str]] = container.security_context.get("capabilities") or {}
     pinned = node.runtime.pins_paths
-    own = (*files.common, *binds_of(container, pod, files.volumes, pins_paths=pinned))
+    own = [
+        *files.common,
+        *binds_of(container, pod, files.volumes, environ, pins_paths=pinned),
+    ]
+    if files.access is not None and not has_own(container):
+        own.append(files.access)
+    message = message_file(container, files.messages, fresh=not joins)
+    if message is not None:
+        own.append(message)
     directory = container.working_dir or image.directory
     return ContainerRequest(
         container.name,
@@ -62,6 +76,7 @@ def request_of(
         image=image.name,
         user=user_of(pod, container, image),
         read_only=bool(container.security_context.get("readOnlyRootFilesystem")),
+        beside=beside,
     )
 
 

@@ -5,9 +5,9 @@ import logging
 
 from podwire.emulator.kubelet.context import NodeContext
 from podwire.errors import AlreadyExists, ApiError, NotFound, UnreachableError
-from podwire.kube.clock import rfc3339_micro
 from podwire.kube.names import Key
 from podwire.kube.objects import Lease, LeaseSpec, ObjectMeta
+from podwire.kube.times import rfc3339_micro
 
 NAMESPACE = "kube-node-lease"
 DURATION = 40

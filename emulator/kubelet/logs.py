@@ -11,6 +11,11 @@ from pathlib import Path
 # The kubelet's containerLogMaxSize is 10Mi; one rotated file is kept beside the current one.
 LARGEST = 10 << 20
 LONGEST_LINE = 16 << 10
+# So long, in seconds, the first who attaches hears all that was said before. Kubernetes' kubelet
+# looks at its containers once a second: what ends sooner has never run for kubectl, which then
+# shows the log. Here `kubectl run -i` would attach to it, just too late to see anything.
+_YOUTH = 1.0
+_MOST_TO_RETELL = 64 << 10
 
 
 class ContainerLog:
@@ -78,17 +83,24 @@ class ContainerLog:
         finally:
             file.close()
 
-    def listen(self, heard: Callable[[bytes], None]) -> Callable[[], None]:
-        """Call *heard* with what the current run writes from now on, as it comes.
+    def listen(self, heard: Callable[[str, bytes], None]) -> Callable[[], None]:
+        """Call *heard* with the stream and what the current run writes to it, as it comes.
 
-        Nothing (b"") means that no more will come. Returns what ends it.
+        The first one hears what a young run has written already, too. Nothing (b"") means that no
+        more will come. Returns what ends it.
         """
         run = self._run
+        if run is not None:
+            run.retell(heard)
         if run is None or not run.open_streams:
-            heard(b"")
+            heard("", b"")
             return lambda: None
         run.listeners.append(heard)
         return lambda: run.listeners.remove(heard) if heard in run.listeners else None
+
+    def is_untold(self) -> bool:
+        """Tell whether the current run is young, and nobody has listened to it yet."""
+        return self._run is not None and self._run.is_untold()
 
     def close(self) -> None:
         """Stop writing; readers come to an end."""
@@ -114,13 +126,16 @@ class _RunLog:
     def __init__(self, path: Path, now: Callable[[], str], largest: int, *, stamped: bool) -> None:
         self.path = path
         self.news = asyncio.Event()
-        self.listeners: list[Callable[[bytes], None]] = []
+        self.listeners: list[Callable[[str, bytes], None]] = []
         self._now = now
         self._largest = largest
         self._stamped = stamped
         self._readers: set[int] = set()
         self._size = 0
         self._file = _opened(path)
+        self._born = asyncio.get_running_loop().time()
+        # What a young run has written; None when it is not to be told again.
+        self._first: list[tuple[str, bytes]] | None = None if stamped else []
 
     @property
     def open_streams(self) -> int:
@@ -156,7 +171,7 @@ class _RunLog:
                 self._take(stream, rest)
                 return
             if chunk:
-                self._hear(chunk)
+                self._hear(stream, chunk)
                 rest.extend(chunk)
                 self._split(stream, rest)
                 return
@@ -180,7 +195,7 @@ class _RunLog:
         if not self._readers:
             self._close_file()
             while self.listeners:
-                self.listeners.pop()(b"")
+                self.listeners.pop()("", b"")
         self._tell()
 
     def _close_file(self) -> None:
@@ -188,16 +203,34 @@ class _RunLog:
             os.close(self._file)
             self._file = -1
 
-    def _hear(self, chunk: bytes) -> None:
+    def is_untold(self) -> bool:
+        """Tell whether `retell` has something to tell, as far as something was written."""
+        young = asyncio.get_running_loop().time() - self._born < _YOUTH
+        if not young:
+            self._first = None
+        return self._first is not None
+
+    def retell(self, heard: Callable[[str, bytes], None]) -> None:
+        """Tell *heard* what a young run has written; nobody else will be told."""
+        if self.is_untold():
+            for stream, chunk in self._first or ():
+                heard(stream, chunk)
+            self._first = None
+
+    def _hear(self, stream: str, chunk: bytes) -> None:
+        if self._first is not None and self.is_untold():
+            self._first.append((stream, chunk))
+            if sum(len(said) for _, said in self._first) > _MOST_TO_RETELL:
+                self._first = None
         for heard in tuple(self.listeners):
-            heard(chunk)
+            heard(stream, chunk)
 
     def _take(self, stream: str, rest: bytearray) -> None:
         *lines, last = bytes(rest).split(b"\n")
         for line in lines:
             time, _, tagged = line.partition(b" ")
             tag, _, text = tagged.partition(b" ")
-            self._hear(text + (b"\n" if tag == b"F" else b""))
+            self._hear(stream, text + (b"\n" if tag == b"F" else b""))
             self._write(stream, tag, text, time)
         rest[:] = last
 

@@ -5,23 +5,36 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
+from podwire.emulator.kubelet.access import NotYetError, PodTokens
 from podwire.emulator.kubelet.container import ContainerRun
 from podwire.emulator.kubelet.context import NodeContext
+from podwire.emulator.kubelet.environment import MissingSourceError
+from podwire.emulator.kubelet.ephemeral import EphemeralRuns
 from podwire.emulator.kubelet.files import PodFiles, make_files, write_volumes
 from podwire.emulator.kubelet.grace import Grace
 from podwire.emulator.kubelet.unsupported import unsupported
-from podwire.emulator.kubelet.volumes import VolumeError, remove
-from podwire.emulator.runtimes.runtime import PodRequest, PodSandbox, RuntimeFailure
+from podwire.emulator.kubelet.volume_files import VolumeError
+from podwire.emulator.kubelet.volumes import remove
+from podwire.emulator.runtimes.runtime import (
+    PodRequest,
+    PodSandbox,
+    RunningProcess,
+    RuntimeFailure,
+)
 from podwire.errors import ApiError, Conflict, NotFound, UnreachableError
 from podwire.kube.codec import key_of
 from podwire.kube.node_ready import held_back
-from podwire.kube.objects import Pod
+from podwire.kube.objects import EphemeralContainer, Pod
 from podwire.kube.podstatus import status_of
+from podwire.kube.times import parse_rfc3339
 
 log = logging.getLogger(__name__)
 
 FIRST_RETRY = 0.1
 LAST_RETRY = 5.0
+# So long a pod waits in silence for what each namespace gets at its birth. Seconds.
+_BIRTH = 2.0
+_OVERDUE = "Pod was active on the node longer than the specified deadline"
 
 T = TypeVar("T")
 
@@ -36,10 +49,17 @@ class PodLife:
         # Set when the pod is to end; and whether the API server has forgotten it already.
         self._ending = asyncio.Event()
         self._forgotten = False
+        # Set when it is to end, or has been active for too long.
+        self._interrupted = asyncio.Event()
+        self._deadline: asyncio.TimerHandle | None = None
+        self._failed: tuple[str, str] | None = None
         self._grace: Grace | None = None
         self._dirty = asyncio.Event()
         self._news = asyncio.Event()
-        self._start_time = node.now()
+        self._began = node.clock.monotonic()
+        # A kubelet that starts anew finds pods that have begun.
+        self._start_time = pod.status.start_time or node.now()
+        self._tokens = PodTokens(node, self._current)
         self._written: dict[str, Any] = {}
         policy = pod.spec.restart_policy
         self._init = [
@@ -49,7 +69,7 @@ class PodLife:
                 self._current,
                 self._dirty.set,
                 _init_policy(container.restart_policy, policy),
-                init=True,
+                kind="initContainers",
             )
             for container in pod.spec.init_containers
         ]
@@ -59,6 +79,9 @@ class PodLife:
         ]
         for run in (*self._init, *self._containers):
             run.record.reason = "PodInitializing" if self._init else "ContainerCreating"
+        self._ephemerals = EphemeralRuns(self._ephemeral)
+        self._ephemerals.update(pod)
+        self._set_deadline()
 
     def update(self, pod: Pod) -> None:
         """Take note of a newer version of the pod."""
@@ -66,7 +89,12 @@ class PodLife:
         if pod.metadata.deletion_timestamp is not None:
             seconds = pod.metadata.deletion_grace_period_seconds
             self._end_in(30.0 if seconds is None else float(seconds))
-        elif pod.spec.readiness_gates or self._contradicted():
+            return
+        self._set_deadline()
+        if len(self._ephemerals.runs) != len(self.pod.spec.ephemeral_containers):
+            self._ephemerals.update(self.pod)
+            self._dirty.set()
+        if pod.spec.readiness_gates or self._contradicted():
             self._dirty.set()
 
     def forget(self) -> None:
@@ -77,7 +105,7 @@ class PodLife:
     def look_again(self) -> None:
         """Try now what waits for a ConfigMap, a Secret or an image."""
         self._news.set()
-        for run in (*self._init, *self._containers):
+        for run in self.runs():
             run.look_again()
 
     def report(self) -> None:
@@ -86,8 +114,23 @@ class PodLife:
 
     def container(self, name: str) -> ContainerRun | None:
         """Return a container by name; an empty name is the first one."""
-        runs = (*self._containers, *self._init)
+        runs = (*self._containers, *self._init, *self._ephemerals.runs)
         return next((run for run in runs if not name or run.container.name == name), None)
+
+    def runs(self) -> tuple[ContainerRun, ...]:
+        """Return all containers, of all three kinds."""
+        return (*self._init, *self._containers, *self._ephemerals.runs)
+
+    async def renew_tokens(self) -> None:
+        """Replace the tokens that will not last much longer."""
+        if self.sandbox is None or self._ending.is_set():
+            return
+        try:
+            if await self._tokens.renew():
+                self.refresh_volumes()
+        except VolumeError as error:
+            # It still has some of its life; the next round asks again.
+            log.info("tokens of %s: %s", key_of(self.pod), error)
 
     async def run(self) -> None:
         """Live until the pod is deleted; then clean up and tell the API server."""
@@ -97,6 +140,9 @@ class PodLife:
             async with asyncio.TaskGroup() as tasks:
                 reporter = tasks.create_task(self._report())
                 living = tasks.create_task(self._live())
+                await self._interrupted.wait()
+                if not self._ending.is_set() and not living.done():
+                    await self._exceed(living)
                 await self._ending.wait()
                 await self._stop()
                 living.cancel()
@@ -104,7 +150,9 @@ class PodLife:
                 await self._release()
                 reporter.cancel()
         finally:
-            for run in (*self._init, *self._containers):
+            if self._deadline is not None:
+                self._deadline.cancel()
+            for run in self.runs():
                 run.log.close()
             remove(self._node.directory_of(self.pod.metadata.uid))
         if not self._forgotten:
@@ -114,12 +162,54 @@ class PodLife:
     def _current(self) -> Pod:
         return self.pod
 
+    def _ephemeral(self, container: EphemeralContainer) -> ContainerRun:
+        def target() -> RunningProcess | None:
+            name = container.target_container_name
+            found = self.container(name) if name else None
+            if name and (found is None or found.process is None):
+                raise MissingSourceError(f"unable to find target container {name}")
+            return found.process if found is not None else None
+
+        return ContainerRun(
+            self._node,
+            container,
+            self._current,
+            self._dirty.set,
+            "Never",
+            kind="ephemeralContainers",
+            beside=target,
+        )
+
+    def _set_deadline(self) -> None:
+        """Have the pod ended when it has been active for activeDeadlineSeconds."""
+        seconds = self.pod.spec.active_deadline_seconds
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+        if seconds is not None:
+            left = parse_rfc3339(self._start_time) + seconds - self._node.clock.now()
+            loop = asyncio.get_running_loop()
+            self._deadline = loop.call_later(max(left, 0.0), self._interrupted.set)
+
+    async def _exceed(self, living: asyncio.Task[None]) -> None:
+        """End a pod that has been active for too long: it has failed, and its object stays."""
+        self._node.event(self.pod, "Normal", "DeadlineExceeded", _OVERDUE)
+        self._grace = Grace(float(self.pod.spec.termination_grace_period_seconds))
+        await self._stop()
+        living.cancel()
+        await asyncio.wait([living])
+        await self._release()
+        # Not before its containers have ended: until then it is not over.
+        self._failed = ("DeadlineExceeded", _OVERDUE)
+        self._dirty.set()
+
     def _end_in(self, seconds: float) -> None:
         # The wish may come again with less time, while we wait for the containers to end.
         if self._grace is None:
             self._grace = Grace(seconds)
         self._grace.shorten(seconds)
         self._ending.set()
+        self._interrupted.set()
 
     async def _live(self) -> None:
         try:
@@ -132,14 +222,17 @@ class PodLife:
     async def _start_and_wait(self) -> None:
         while True:
             self._dirty.set()
-            self.sandbox = sandbox = await self._retried(self._make_sandbox)
+            async with asyncio.TaskGroup() as tasks:
+                # Beside it, so that it costs no time.
+                tasks.create_task(self._ask_for_tokens())
+                self.sandbox = sandbox = await self._retried(self._make_sandbox)
             self._dirty.set()
             files = await self._retried(self._make_files)
             if not await self._lost(sandbox, self._containers_over(sandbox, files)):
                 break
             text = "Pod sandbox changed, it will be killed and re-created."
             self._node.event(self.pod, "Normal", "SandboxChanged", text)
-            for run in (*self._init, *self._containers):
+            for run in self.runs():
                 run.lose_sandbox()
             if not self._goes_on():
                 break
@@ -173,6 +266,8 @@ class PodLife:
 
     async def _containers_over(self, sandbox: PodSandbox, files: PodFiles) -> None:
         async with asyncio.TaskGroup() as tasks:
+            # Before all others: they also show why an init container does not start.
+            added = tasks.create_task(self._ephemerals.run(sandbox, files))
             beside: list[ContainerRun] = []
             for run in self._init:
                 if run.record.sidecar:
@@ -194,6 +289,16 @@ class PodLife:
                 grace = Grace(float(self.pod.spec.termination_grace_period_seconds))
                 for run in reversed(beside):
                     await run.stop(grace)
+            added.cancel()
+        self._ephemerals.end()
+
+    async def _ask_for_tokens(self) -> None:
+        try:
+            await self._node.informed()
+            await self._tokens.obtain()
+        except VolumeError as error:
+            # Its volumes are next, and will say what is missing.
+            log.debug("tokens of %s: %s", key_of(self.pod), error)
 
     async def _retried(self, step: Callable[[], Awaitable[T]]) -> T:
         delay = FIRST_RETRY
@@ -205,8 +310,10 @@ class PodLife:
                 text = f"Failed to create pod sandbox: {error}"
                 self._node.event(self.pod, "Warning", error.reason, text)
             except (VolumeError, OSError) as error:
-                text = f"MountVolume.SetUp failed: {error}"
-                self._node.event(self.pod, "Warning", "FailedMount", text)
+                young = self._node.clock.monotonic() - self._began < _BIRTH
+                if not (young and isinstance(error, NotYetError)):
+                    text = f"MountVolume.SetUp failed {error}"
+                    self._node.event(self.pod, "Warning", "FailedMount", text)
             await _first(self._news, delay)
             delay = min(delay * 2, LAST_RETRY)
 
@@ -218,19 +325,21 @@ class PodLife:
             meta.uid,
             self._node.hostname(self.pod),
             spec.host_network,
+            spec.share_process_namespace,
         )
         return await self._node.runtime.create(request)
 
     async def _make_files(self) -> PodFiles:
         assert self.sandbox is not None
-        return make_files(self._node, self.pod, str(self.sandbox.address))
+        await self._tokens.obtain()
+        return make_files(self._node, self.pod, self._tokens, str(self.sandbox.address))
 
     def refresh_volumes(self) -> None:
         """Bring configMap, secret and downwardAPI volumes up to date, as the kubelet does."""
         if self.sandbox is None or self._ending.is_set():
             return
         try:
-            write_volumes(self._node, self.pod)
+            write_volumes(self._node, self.pod, self._tokens)
         except (VolumeError, OSError) as error:
             # The files stay as they were; a container that starts later will say what is missing.
             log.info("volumes of %s: %s", key_of(self.pod), error)
@@ -241,7 +350,7 @@ class PodLife:
         assert grace is not None
         beside = [run for run in self._init if run.record.sidecar]
         async with asyncio.TaskGroup() as tasks:
-            for run in (*self._containers, *self._init):
+            for run in self.runs():
                 if not run.record.sidecar:
                     tasks.create_task(run.stop(grace))
         for run in reversed(beside):
@@ -279,6 +388,8 @@ class PodLife:
             start_time=self._start_time,
             now=now,
             ended=ended,
+            ephemeral=[run.record for run in self._ephemerals.runs],
+            failed=self._failed,
         )
         if self._node.is_down:
             conditions, present = status["conditions"], self.pod.status

@@ -2,14 +2,12 @@
 
 import asyncio
 import os
-import socket
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
-from podwire import linux
+from podwire.emulator.kubelet.dial import dialled, without_verification
 from podwire.kube.objects import Container, HTTPGetAction, IntOrString, Probe
 
 _LARGEST_ANSWER = 10 << 10
@@ -49,10 +47,10 @@ async def ask(
             if probe.tcp_socket is not None:
                 host = probe.tcp_socket.host or address
                 port = port_number(probe.tcp_socket.port, container)
-                (await _connect(host, port, node_netns)).close()
+                (await dialled(node_netns, host, port)).close()
                 return SUCCESS
             if probe.grpc is not None:
-                (await _connect(address, int(probe.grpc.get("port", 0)), node_netns)).close()
+                (await dialled(node_netns, address, int(probe.grpc.get("port", 0)))).close()
                 return SUCCESS
             if probe.exec is not None:
                 status, output = await execute(probe.exec.command)
@@ -78,35 +76,14 @@ def port_number(port: IntOrString, container: Container) -> int:
     raise ValueError(f"couldn't find port: {port}")
 
 
-async def _connect(host: str, port: int, node_netns: Path) -> socket.socket:
-    if _is_lent(node_netns):
-        # Its lender may keep us waiting; a namespace of our own machine does not.
-        sock = await asyncio.to_thread(
-            linux.socket_in, node_netns, socket.AF_INET, socket.SOCK_STREAM
-        )
-    else:
-        sock = linux.socket_in(node_netns, socket.AF_INET, socket.SOCK_STREAM)
-    sock.setblocking(False)
-    try:
-        await asyncio.get_running_loop().sock_connect(sock, (host, port))
-    except BaseException:
-        sock.close()
-        raise
-    return sock
-
-
-def _is_lent(netns: Path) -> bool:
-    return netns.is_socket()
-
-
 async def _http(
     action: HTTPGetAction, container: Container, address: str, node_netns: Path
 ) -> Outcome:
     host, port = action.host or address, port_number(action.port, container)
-    sock = await _connect(host, port, node_netns)
+    sock = await dialled(node_netns, host, port)
     try:
         # As the kubelet: what a probe talks to need not prove who it is.
-        context = _without_verification() if action.scheme == "HTTPS" else None
+        context = without_verification() if action.scheme == "HTTPS" else None
         reader, writer = await asyncio.open_connection(
             sock=sock, ssl=context, server_hostname=host if context else None
         )
@@ -150,14 +127,6 @@ def outcome_of(answer: bytes, url: str) -> Outcome:
     if 200 <= code < 400:
         return SUCCESS
     return failure(f"HTTP probe failed with statuscode: {code}")
-
-
-@cache
-def _without_verification() -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return context
 
 
 def _in_go_words(error: Exception, probe: Probe, container: Container, address: str) -> str:

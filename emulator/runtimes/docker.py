@@ -25,7 +25,7 @@ from podwire.emulator.runtimes.docker_requests import (
     container_body,
     first_name,
     in_short,
-    moment,
+    lifetime,
 )
 from podwire.emulator.runtimes.docker_sandboxes import Sandboxes, of_network
 from podwire.emulator.runtimes.made import MadeContainers
@@ -80,7 +80,8 @@ class DockerRuntime:
             if found is not None:
                 return found
             return await self._undone_unless(
-                self._sandboxes.make(request), lambda: self._made.remove_pod(request.uid, SANDBOX)
+                lambda: self._sandboxes.make(request),
+                lambda: self._made.remove_pod(request.uid, SANDBOX),
             )
         except EngineError as error:
             raise RuntimeFailure("FailedCreatePodSandBox", of_network(error)) from error
@@ -121,7 +122,7 @@ class DockerRuntime:
                 raise RuntimeFailure("CreateContainerError", "the container has just been removed")
             if process is None:
                 process = await self._undone_unless(
-                    self._started(sandbox, request, descriptors),
+                    lambda: self._started(sandbox, request, descriptors),
                     lambda: self._made.remove_pod(uid, name),
                 )
         except BaseException as error:
@@ -188,14 +189,15 @@ class DockerRuntime:
         if descriptors.terminal and state["Running"]:
             # The engine logs whole lines only, and a terminal's user waits for less.
             connection = Attached(*await self._attached(there, stdin=False, logs=True))
+        began, ended = lifetime(state)
         return EngineProcess(
             there,
             there,
             OfContainer(self._engine, there),
             connection,
             descriptors,
-            began=moment(state["StartedAt"]),
-            ended=0.0 if state["Running"] else moment(state["FinishedAt"]),
+            began=began,
+            ended=ended,
         )
 
     async def _started(
@@ -206,7 +208,15 @@ class DockerRuntime:
         await self._made.remove_pod(pod.uid, request.name)
         stdin = descriptors.stdin >= 0
         request = replace(request, binds=[_without_links(bind) for bind in request.binds])
-        body = container_body(self._project, sandbox.id, pod, request, stdin=stdin)
+        beside = cast("EngineProcess | None", request.beside)
+        body = container_body(
+            self._project,
+            sandbox.id,
+            pod,
+            request,
+            stdin=stdin,
+            beside=beside.container if beside is not None else "",
+        )
         identity = await self._made.create(
             first_name(self._project.name, pod.namespace, pod.name, request.name), body
         )
@@ -239,7 +249,9 @@ class DockerRuntime:
             detachKeys=DETACH_KEYS,
         )
 
-    async def _undone_unless(self, work: Awaitable[T], undo: Callable[[], Awaitable[None]]) -> T:
+    async def _undone_unless(
+        self, work: Callable[[], Awaitable[T]], undo: Callable[[], Awaitable[None]]
+    ) -> T:
         """Do *work*; if it fails or is cancelled, undo it, as far as the engine lets us."""
         try:
             return await self._unbroken(work)
@@ -251,19 +263,18 @@ class DockerRuntime:
                 log.info("what was begun is left: %s", error)
             raise
 
-    async def _unbroken(self, work: Awaitable[T]) -> T:
+    async def _unbroken(self, work: Callable[[], Awaitable[T]]) -> T:
         """Finish *work* even if we are cancelled meanwhile: the engine finishes its part, too."""
         outcome: asyncio.Future[T] = asyncio.get_running_loop().create_future()
 
         async def finish() -> None:
             try:
-                outcome.set_result(await work)
+                outcome.set_result(await work())
             except (EngineError, RuntimeFailure, OSError) as error:
                 outcome.set_exception(error)
-            finally:
-                outcome.cancel()
 
-        self._tasks.create_task(finish())
+        # Not at the task's own end: one that is cancelled before it begins has none.
+        self._tasks.create_task(finish()).add_done_callback(lambda _task: outcome.cancel())
         try:
             return await asyncio.shield(outcome)
         except asyncio.CancelledError:

@@ -76,6 +76,9 @@ def sandbox_body(project: Project, node: DockerNode, pod: PodRequest) -> Json:
             "LogConfig": _LOGS,
         },
     }
+    if pod.shares_processes:
+        # The first process of them all has to take the orphans.
+        body["HostConfig"]["Init"] = True
     if pod.host_network:
         body["HostConfig"]["NetworkMode"] = f"container:{node.container}"
     else:
@@ -85,9 +88,20 @@ def sandbox_body(project: Project, node: DockerNode, pod: PodRequest) -> Json:
 
 
 def container_body(
-    project: Project, sandbox: str, pod: PodRequest, request: ContainerRequest, *, stdin: bool
+    project: Project,
+    sandbox: str,
+    pod: PodRequest,
+    request: ContainerRequest,
+    *,
+    stdin: bool,
+    beside: str = "",
 ) -> Json:
-    """Return the body that creates a container of the pod; raises RuntimeFailure for a mount."""
+    """Return the body that creates a container of the pod; raises RuntimeFailure for a mount.
+
+    *beside* is the id of the container whose processes it sees, empty: only its own.
+    """
+    if pod.shares_processes:
+        beside = sandbox
     return {
         "Image": request.image,
         "Entrypoint": list(request.argv[:1]),
@@ -108,6 +122,7 @@ def container_body(
         "HostConfig": {
             "NetworkMode": f"container:{sandbox}",
             "IpcMode": f"container:{sandbox}",
+            "PidMode": f"container:{beside}" if beside else "",
             "CapDrop": ["ALL"],
             "CapAdd": added(request),
             "SecurityOpt": _NO_ESCALATION,
@@ -191,3 +206,16 @@ def moment(stamp: str) -> float:
     """Return when something happened, in seconds since 1970; 0 for never."""
     # Go's zero time is of the year 1.
     return max(parse_rfc3339(stamp), 0.0) if stamp else 0.0
+
+
+def lifetime(state: Json) -> tuple[float, float]:
+    """Return when a container with the engine's *state* started and ended, as `moment` does.
+
+    0 for the end of one that runs. The engine takes the time of the start when it hears that the
+    process runs, and that of the end from who saw it: a short one would end before its start.
+    """
+    began = moment(state["StartedAt"])
+    if state["Running"]:
+        return began, 0.0
+    ended = moment(state["FinishedAt"])
+    return min(began, ended), ended

@@ -177,9 +177,17 @@ class FakeRuntime:
         self, sandbox: PodSandbox, request: ContainerRequest, streams: Streams
     ) -> RunningProcess:
         """Start a container; raises RuntimeFailure. Cancelled, it leaves no process."""
-        del sandbox
         await self.gate.wait()
-        return self._run(request, streams, first=True)
+        beside = cast("FakeProcess | None", request.beside)
+        shares = sandbox.request.shares_processes
+        if beside is not None and not beside.running and not shares:
+            what = "the container whose processes it is to see"
+            raise RuntimeFailure("RunContainerError", f"{what} does not run")
+        process = self._run(request, streams, first=beside is None and not shares)
+        if beside is not None and not shares:
+            # It is in a namespace whose first process that is.
+            beside.others.append(process)
+        return process
 
     async def execute(
         self, container: RunningProcess, request: ContainerRequest, streams: Streams

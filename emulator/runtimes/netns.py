@@ -3,6 +3,7 @@
 import asyncio
 import os
 import secrets
+import signal
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -56,14 +57,19 @@ class NetnsRuntime:
         if request.host_network:
             fds = await self._namespaces(self._node.name)
             fds.insert(0, os.open(self._node.netns, os.O_RDONLY | os.O_CLOEXEC))
-            return PodSandbox(
+            sandbox = PodSandbox(
                 request, identity, self._node.address, fds=fds, netns=str(self._node.netns)
             )
+            if request.shares_processes:
+                sandbox.first = await self._first(sandbox)
+            return sandbox
         netns = str(paths.NETNS / f"cni-{identity[:13]}")
         sandbox = PodSandbox(request, identity, IPv4Address(0), netns=netns)
         try:
             sandbox.fds = await self._namespaces(request.hostname, netns)
             sandbox.address = await self._attachments.add(sandbox)
+            if request.shares_processes:
+                sandbox.first = await self._first(sandbox)
         except BaseException:
             with suppress(RuntimeFailure):
                 if sandbox.fds:
@@ -91,6 +97,11 @@ class NetnsRuntime:
         self, sandbox: PodSandbox, request: ContainerRequest, streams: Streams
     ) -> RunningProcess:
         """Start a container; raises RuntimeFailure."""
+        # A pod that shares its processes has one namespace of them, whatever a container asks for.
+        beside = cast("Process | None", sandbox.first or request.beside)
+        if beside is not None and not beside.running:
+            what = "the container whose processes it is to see"
+            raise RuntimeFailure("RunContainerError", f"{what} does not run")
         net, uts, ipc = sandbox.fds
         mounts = root_file_system(
             self._host, request.binds, request.directories, self._kept, is_there
@@ -100,6 +111,7 @@ class NetnsRuntime:
             uts=uts,
             ipc=ipc,
             contain=True,
+            pids=-1 if beside is None else beside.pidfd,
             mounts=mounts,
             capabilities=request.capabilities,
         )
@@ -127,7 +139,22 @@ class NetnsRuntime:
             await self._attachments.delete(sandbox)
         await self._let_go(sandbox)
 
+    async def _first(self, sandbox: PodSandbox) -> Process:
+        """Start the process whose namespace of processes is the pod's; raises RuntimeFailure."""
+        net, uts, ipc = sandbox.fds
+        program = Program(("pause",), builtin="pause")
+        place = Place(net=net, uts=uts, ipc=ipc, contain=True, capabilities=())
+        try:
+            return await self._forks.fork(program, place)
+        except StartError as error:
+            raise RuntimeFailure("FailedCreatePodSandBox", str(error)) from error
+
     async def _let_go(self, sandbox: PodSandbox) -> None:
+        if sandbox.first is not None:
+            sandbox.first.send_signal(signal.SIGKILL)
+            await sandbox.first.wait()
+            sandbox.first.close()
+            sandbox.first = None
         for fd in sandbox.fds:
             os.close(fd)
         sandbox.fds = []

@@ -26,6 +26,8 @@ class PodRequest:
     uid: str
     hostname: str
     host_network: bool
+    # Whether its containers see each other's processes.
+    shares_processes: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,8 @@ class ContainerRequest:
     image: str = ""
     user: str = ""
     read_only: bool = False
+    # The process whose processes it sees, and that see it; None: it has processes of its own.
+    beside: "RunningProcess | None" = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +101,8 @@ class PodSandbox:
     # Of the netns runtime: the descriptors of net, UTS and IPC, and where net is mounted.
     fds: list[int] = field(default_factory=list[int])
     netns: str = ""
+    # Of a pod that shares its processes: the first of them, whose end is the others' end.
+    first: RunningProcess | None = None
 
 
 class Runtime(Protocol):

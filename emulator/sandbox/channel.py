@@ -91,6 +91,7 @@ class ForkChannel:
                 fd_ipc=put(place.ipc),
                 fd_join=put(place.join),
                 contain=place.contain,
+                fd_pids=put(place.pids),
                 mounts=place.mounts,
                 capabilities=place.capabilities,
             )

@@ -11,6 +11,7 @@ import select
 import signal
 import socket
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -47,6 +48,8 @@ class ForkServer:
         self._channel = channel
         self._builtins = builtins
         self._children: set[int] = set()
+        # Those that were put beside others: their ends take no namespace of processes away.
+        self._guests: set[int] = set()
         self._own_pids = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
 
     def run(self, essential: Mapping[int, str], ended: Callable[[str], None]) -> None:
@@ -101,6 +104,8 @@ class ForkServer:
             case Fork():
                 pid = self._fork(request, fds)
                 self._children.add(pid)
+                if request.fd_pids >= 0:
+                    self._guests.add(pid)
                 try:
                     made.append(os.pidfd_open(pid))
                 except OSError:
@@ -111,8 +116,9 @@ class ForkServer:
     def _fork(self, request: Fork, fds: Sequence[int]) -> int:
         # setns/unshare of a PID namespace moves only later children: go, fork, come back. One fork
         # makes a container's first process, and we are its parent.
-        if request.fd_join >= 0:
-            linux.setns(fds[request.fd_join], linux.CLONE_NEWPID)
+        joined = max(request.fd_join, request.fd_pids)
+        if joined >= 0:
+            linux.setns(fds[joined], linux.CLONE_NEWPID)
         elif request.contain:
             linux.unshare(linux.CLONE_NEWPID)
         pid = -1
@@ -120,7 +126,7 @@ class ForkServer:
             pid = os.fork()
         finally:
             # Not in the child: it is in the new namespace, from which there is no way up.
-            if pid and (request.fd_join >= 0 or request.contain):
+            if pid and (joined >= 0 or request.contain):
                 linux.setns(self._own_pids, linux.CLONE_NEWPID)
         if pid == 0:
             enter(request, fds, self._builtins)
@@ -138,6 +144,9 @@ class ForkServer:
                 return essential[pid]
             if pid in self._children:
                 self._children.discard(pid)
+                if pid in self._guests:
+                    self._guests.discard(pid)
+                    end_session(pid)
                 code = os.waitstatus_to_exitcode(status)
                 self._reply(Exited(pid, code if code >= 0 else 128 - code), [])
 
@@ -148,6 +157,16 @@ class ForkServer:
         except OSError:
             # The client is gone; it is essential, so its end is about to be reaped.
             return
+
+
+def end_session(leader: int) -> None:
+    """Kill what a process that led a session has left: its own children, and theirs."""
+    for directory in Path("/proc").iterdir():
+        if directory.name.isdecimal():
+            with suppress(OSError):
+                session = (directory / "stat").read_bytes().rpartition(b")")[2].split()[3]
+                if int(session) == leader:
+                    os.kill(int(directory.name), signal.SIGKILL)
 
 
 def make_namespaces(hostname: str, path: str) -> list[int]:

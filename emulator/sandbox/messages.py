@@ -54,8 +54,10 @@ class Fork(msgspec.Struct, frozen=True, tag="fork"):
     fd_ipc: int = -1
     # A container to enter (exec): a pidfd of its first process.
     fd_join: int = -1
-    # A container of its own: new PID and mount namespaces with these mounts.
+    # A container of its own: new PID and mount namespaces with these mounts. With *fd_pids*, a
+    # pidfd, its PID namespace is that process's.
     contain: bool = False
+    fd_pids: int = -1
     mounts: tuple[Mount, ...] = ()
     # Numbers of the capabilities that it keeps; None: all that we have.
     capabilities: tuple[int, ...] | None = None

@@ -28,7 +28,8 @@ class Program:
 class Place:
     """Where to run it: descriptors of namespaces (-1: the sandbox's own), or a container to join.
 
-    *contain* gives the process PID and mount namespaces of its own, with *mounts* made in them.
+    *contain* gives the process PID and mount namespaces of its own, with *mounts* made in them;
+    *pids*, a pidfd, lets it see that process's processes instead of only its own.
     *capabilities* are all that it keeps (None: those of the fork server).
     """
 
@@ -37,6 +38,7 @@ class Place:
     ipc: int = -1
     join: int = -1
     contain: bool = False
+    pids: int = -1
     mounts: tuple[Mount, ...] = ()
     capabilities: tuple[int, ...] | None = None
 

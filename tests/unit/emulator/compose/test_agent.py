@@ -11,14 +11,21 @@ from typing import Any, cast
 
 import pytest
 
-from podwire.emulator.apiserver.agent import AgentError, CapturePoint, Instruction, LogOptions
+from podwire.emulator.apiserver.agent import (
+    AgentError,
+    CapturePoint,
+    Instruction,
+    LogOptions,
+    PodPlace,
+)
 from podwire.emulator.compose.agent import ComposeAgent
 from podwire.emulator.compose.sessions import EngineSession
 from podwire.emulator.compose.settings import Settings
-from podwire.emulator.discovery.discovery import DiscoveredNode, Interface
+from podwire.emulator.discovery.discovery import DiscoveredNode, Interface, RunningMember
 from podwire.emulator.engine.client import Engine, EngineError
 from podwire.emulator.kubelet.agent import PodAgent
 from podwire.kube.names import Key
+from podwire.lender import Lender
 from podwire.testing.clock import FakeClock
 
 Json = dict[str, Any]
@@ -80,6 +87,9 @@ class Found:
 
     def containers(self, pod: Key) -> Mapping[str, str]:
         return {"main": "c1", "sidecar": "c2"} if pod == CLIENT else {}
+
+    def running(self) -> Sequence[RunningMember]:
+        return []
 
     def nodes(self) -> Sequence[DiscoveredNode]:
         cidr = IPv4Network("10.244.1.0/24")
@@ -265,3 +275,29 @@ async def test_captures_are_at_nodes_and_with_the_profile_at_pods(tmp_path: Path
         assert [point.where for point in points] == ["node/node-a", "pod/default/client"]
         assert "mac=02:42:0a:f4:02:80" in points[1].netns
         assert "10.244.2.128" in points[1].netns
+
+
+async def test_ports_of_pods_are_reached_from_their_node(tmp_path: Path) -> None:
+    async def greet(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"hello")
+        writer.close()
+
+    (tmp_path / "nodes").mkdir()
+    server = await asyncio.start_server(greet, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    pod = PodPlace("default", "client", "node-a", "127.0.0.1")
+    async with agent(FakeEngine(), tmp_path) as made, asyncio.TaskGroup() as tasks:
+        lending = tasks.create_task(Lender().serve(tmp_path / "nodes" / "node-a.sock"))
+        await asyncio.sleep(0)
+        async with server:
+            for reader, writer in (
+                await made.connect(pod, port),
+                # A node that is not there, or does not run: any other does as well.
+                await made.reach("node-b", "127.0.0.1", port, tls=False),
+            ):
+                assert await reader.read() == b"hello"
+                writer.close()
+                await writer.wait_closed()
+        with pytest.raises(AgentError, match=r"connection refused .*127\.0\.0\.1 only"):
+            await made.connect(pod, port)
+        lending.cancel()

@@ -11,7 +11,7 @@ from typing import Any, cast
 import msgspec
 import pytest
 
-from podwire.emulator.apiserver import streams
+from podwire.emulator.apiserver import channels, streams
 from podwire.emulator.compose.sessions import EngineSession
 from podwire.emulator.engine.client import Engine, EngineError
 
@@ -64,7 +64,7 @@ class Client:
         self.seen.append(message)
 
     async def close(self) -> None:
-        return None
+        self.frames.put_nowait(None)
 
     def text(self, channel: int) -> bytes:
         return b"".join(frame[1:] for frame in self.seen if frame[0] == channel)
@@ -85,7 +85,8 @@ class Pair:
     left: list[str]
 
     async def run(self, **wanted: bool) -> None:
-        await streams.run(self.client, self.session, streams.Wanted(stdout=True, **wanted))
+        client = channels.ChannelClient(self.client)
+        await streams.run(client, self.session, streams.Wanted(stdout=True, **wanted))
 
 
 @asynccontextmanager

@@ -17,15 +17,19 @@ from podwire.emulator.kubelet.context import NodeContext
 from podwire.emulator.kubelet.kubelet import Kubelet
 from podwire.emulator.kubelet.resolver import Resolver
 from podwire.emulator.runtimes.fake import FakeProgram, FakeRuntime
+from podwire.errors import ApiError
 from podwire.kube.client import Client
+from podwire.kube.clock import rfc3339
+from podwire.kube.cluster_objects import BoundToken
 from podwire.kube.events import EventRecorder
 from podwire.kube.informers import Informers
 from podwire.kube.names import Key
-from podwire.kube.objects import ConfigMap, Event, Pod, Secret
+from podwire.kube.objects import ConfigMap, Event, ObjectMeta, Pod, Secret, ServiceAccount
 from podwire.testing.jumps import JumpingLoop, LoopClock
 
 Json = dict[str, Any]
 Loops = Mapping[str, Callable[[], asyncio.AbstractEventLoop]]
+DEFAULT = ObjectMeta(name="default", namespace="default")
 HOURS = 10 * 3600.0
 
 
@@ -36,6 +40,22 @@ def pytest_asyncio_loop_factories(item: pytest.Item) -> Loops:
     return getattr(module.obj, "LOOPS", default)
 
 
+class TokenClient(Client):
+    """A client whose API server gives tokens that say whose they are; `asked` counts them."""
+
+    asked = 0
+    refusal: ApiError | None = None
+
+    async def request_token(
+        self, account: Key, *, pod: tuple[str, str], audience: str = "", seconds: int
+    ) -> BoundToken:
+        if self.refusal is not None:
+            raise self.refusal
+        self.asked += 1
+        until = rfc3339(LoopClock().now() + seconds)
+        return BoundToken(f"{account}/{pod[0]}/{audience}/{self.asked}", until)
+
+
 class World:
     """What a test does to the node, and what it sees of it."""
 
@@ -43,6 +63,7 @@ class World:
         self, client: Client, informers: Informers, kubelet: Kubelet, runtime: FakeRuntime
     ) -> None:
         self.client = client
+        self.node_client: TokenClient
         self.kubelet = kubelet
         self.runtime = runtime
         self._pods = informers.of(Pod)
@@ -170,7 +191,7 @@ async def _node(directory: Path) -> AsyncGenerator[World]:
     path = directory / "api.sock"
     async with (
         server.serve(unix_path=path),
-        Client.unix(path, user="system:node:node-1") as client,
+        TokenClient.unix(path, user="system:node:node-1") as client,
         Client.unix(path, user="system:test") as test_client,
         asyncio.TaskGroup() as tasks,
     ):
@@ -192,6 +213,9 @@ async def _node(directory: Path) -> AsyncGenerator[World]:
         )
         kubelet = Kubelet(context, informers, "10.244.1.0/24", {})
         world = World(test_client, test_informers, kubelet, runtime)
+        world.node_client = client
+        await test_client.create(ServiceAccount(metadata=DEFAULT))
+        await world.config_map("kube-root-ca.crt", **{"ca.crt": "authority"})
         running = [
             tasks.create_task(work)
             for work in (informers.run(), test_informers.run(), kubelet.run())

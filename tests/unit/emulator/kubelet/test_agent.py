@@ -8,10 +8,12 @@ from typing import Any, cast
 import pytest
 
 from podwire.emulator.apiserver.agent import AgentError, LogOptions, Session
-from podwire.emulator.kubelet.agent import ClusterAgent, with_terminal
+from podwire.emulator.kubelet.agent import ClusterAgent
 from podwire.emulator.kubelet.hosts import Hosts
 from podwire.emulator.kubelet.recorder import CaptureAgent, shown
+from podwire.emulator.kubelet.sessions import with_terminal
 from podwire.emulator.runtimes.fake import FakeProcess, pause
+from podwire.emulator.runtimes.fake_meter import FakeMeter
 from podwire.emulator.runtimes.runtime import RunningProcess, RuntimeFailure
 from podwire.emulator.sandbox.forks import Forks
 from podwire.testing.jumps import JumpingLoop, LoopClock
@@ -22,7 +24,7 @@ LOOPS = {"jumping": JumpingLoop}
 
 def agent(world: World) -> ClusterAgent:
     hosts = Hosts(cast(Forks, None), [])
-    return ClusterAgent([world.kubelet], hosts, cast(CaptureAgent, None), LoopClock())
+    return ClusterAgent([world.kubelet], hosts, cast(CaptureAgent, None), LoopClock(), FakeMeter())
 
 
 def container(command: str, **fields: Any) -> Json:
@@ -174,6 +176,40 @@ async def test_attached_one_sees_what_comes_and_is_heard(node: Node, tty: bool) 
         await world.until(lambda: world.phase() == "Failed")
 
 
+async def brief(process: FakeProcess) -> int:
+    process.print("hello\n")
+    return 4
+
+
+async def test_who_attaches_at_once_sees_what_was_said_before(node: Node) -> None:
+    async with node() as world:
+        world.program("talker", talker)
+        await world.pod(containers=(container("talker", stdin=True),), restartPolicy="Never")
+        await world.until(lambda: world.ready())
+        await asyncio.sleep(0.1)
+        first, second = [
+            await agent(world).attach("default", "web", "", stdin=False, tty=False)
+            for _ in range(2)
+        ]
+        assert await read(first.stdout) == "before\n"
+        assert await read(second.stdout) == "name? "
+        close(first)
+        close(second)
+
+
+async def test_who_attaches_just_after_the_end_sees_all_of_it_once(node: Node) -> None:
+    async with node() as world:
+        world.program("brief", brief)
+        await world.pod(containers=(container("brief", stdin=True),), restartPolicy="Never")
+        await world.until(lambda: world.phase() == "Failed")
+        session = await agent(world).attach("default", "web", "", stdin=True, tty=False)
+        assert await session.wait() == 4
+        assert await all_of(session.stdout) == "hello\n"
+        close(session)
+        again = agent(world).attach("default", "web", "", stdin=True, tty=False)
+        assert (await refusal(again)).startswith("500 InternalError: unable to upgrade connection")
+
+
 async def test_the_end_of_the_input_reaches_a_container_with_stdin_once(node: Node) -> None:
     async with node() as world:
         fields = {"stdin": True, "stdinOnce": True}
@@ -224,7 +260,7 @@ async def counter(process: FakeProcess) -> int:
 
 async def log_of(world: World, name: str = "", **options: Any) -> list[str]:
     pieces = agent(world).logs("default", "web", name, LogOptions(**options))
-    return [piece.decode().rstrip("\n") async for piece in pieces]
+    return b"".join([piece async for piece in pieces]).decode().splitlines()
 
 
 @pytest.mark.parametrize(

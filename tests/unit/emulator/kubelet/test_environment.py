@@ -206,6 +206,8 @@ def test_fields_of_the_pod(path: str, value: str) -> None:
         ("requests.memory", "1Gi", "1"),
         ("requests.cpu", "1", "2"),
         ("requests.ephemeral-storage", "", "0"),
+        # What is not limited may take what the node has.
+        ("limits.ephemeral-storage", "1Gi", "3"),
     ],
 )
 def test_resources_of_a_container(resource: str, divisor: str, value: str) -> None:
@@ -214,12 +216,13 @@ def test_resources_of_a_container(resource: str, divisor: str, value: str) -> No
         "requests": {"cpu": 2, "memory": "64Mi"},
     }
     selector = ResourceFieldSelector(resource=resource, divisor=divisor)
-    assert resource_of(container(resources=resources), selector) == value
+    allocatable = {"cpu": "8", "ephemeral-storage": "3Gi"}
+    assert resource_of(container(resources=resources), selector, allocatable) == value
 
 
 def test_an_unknown_resource_is_refused() -> None:
     with pytest.raises(MissingSourceError, match="unsupported container resource: cpu"):
-        resource_of(container(), ResourceFieldSelector(resource="cpu"))
+        resource_of(container(), ResourceFieldSelector(resource="cpu"), {})
 
 
 def services() -> list[Service]:

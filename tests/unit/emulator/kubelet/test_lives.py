@@ -17,6 +17,7 @@ from podwire.testing.jumps import JumpingLoop
 from tests.unit.emulator.kubelet.conftest import Json, Node, World
 
 LOOPS = {"jumping": JumpingLoop}
+ACCESS = "/var/run/secrets/kubernetes.io/serviceaccount"
 
 
 def container(name: str, command: str, **fields: Any) -> Json:
@@ -69,7 +70,14 @@ async def test_a_container_gets_its_environment_and_files(node: Node) -> None:
         assert request.environ["KUBERNETES_SERVICE_HOST"] == "10.96.0.1"
         assert (request.directory, request.directories) == ("/srv/app", ("/srv/app",))
         files = {bind.path: bind for bind in request.binds}
-        assert sorted(files) == ["/etc/game", "/etc/hostname", "/etc/hosts", "/etc/resolv.conf"]
+        assert sorted(files) == [
+            "/dev/termination-log",
+            "/etc/game",
+            "/etc/hostname",
+            "/etc/hosts",
+            "/etc/resolv.conf",
+            ACCESS,
+        ]
         assert files["/etc/game"].read_only
         assert text(files["/etc/hostname"].source) == "web\n"
         assert text(files["/etc/hosts"].source).endswith("10.244.1.2\tweb\n")
@@ -259,7 +267,9 @@ async def test_a_missing_volume_is_named_and_the_pod_starts_when_it_comes(node: 
         await world.pod(volumes=volumes)
         await world.until(lambda: world.events(reason="FailedMount"))
         assert world.states() == "waiting ContainerCreating"
-        assert 'MountVolume.SetUp failed: secret "late" not found' in world.events()[0]
+        assert (
+            'MountVolume.SetUp failed for volume "v" : secret "late" not found' in world.events()[0]
+        )
         await asyncio.sleep(1000)
         began = world.now
         await world.secret("late", x="1")

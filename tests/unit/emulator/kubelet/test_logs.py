@@ -95,15 +95,17 @@ async def test_lines_that_bring_their_times(tmp_path: Path) -> None:
     log = new_log(tmp_path)
     stdout, stderr = log.begin(stamped=True)
     os.close(stderr)
-    heard: list[bytes] = []
-    log.listen(heard.append)
+    heard: list[tuple[str, bytes]] = []
+    log.listen(lambda stream, chunk: heard.append((stream, chunk)))
     for piece in (b"2026 F one\n2027 ", b"P long\n2028 F  er\n", b"2029 F lost"):
         os.write(stdout, piece)
         await asyncio.sleep(0.01)
     os.close(stdout)
     await drained(log)
     assert text_of(log) == "2026 stdout F one\n2027 stdout P long\n2028 stdout F  er\n"
-    assert b"".join(heard) == b"one\nlong er\n"
+    assert heard[-1] == ("", b"")
+    assert {stream for stream, _ in heard[:-1]} == {"stdout"}
+    assert b"".join(chunk for _, chunk in heard) == b"one\nlong er\n"
 
 
 async def test_the_previous_run_stays_and_the_one_before_goes(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 import pytest
 
-from podwire.emulator.kubelet.logview import entries, last_lines, selected
+from podwire.emulator.kubelet.logview import entries, last_lines, pieces, text_of
 
 LOG = b"""\
 2026-01-02T03:04:05.000000001Z stdout F one
@@ -12,8 +12,16 @@ START = 1767323045.0  # 2026-01-02T03:04:05Z
 
 
 def shown(log: bytes, *, timestamps: bool = False, since: float | None = None) -> bytes:
-    chosen = (entry for entry in entries(log) if selected(entry, since))
-    return b"".join(entry.shown(timestamps=timestamps) for entry in chosen)
+    return text_of(log, since=since, timestamps=timestamps)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 99])
+def test_a_long_log_comes_in_pieces_of_whole_lines(size: int) -> None:
+    log = b"a\nbb\n\nccc\n"
+    found = list(pieces(log, size))
+    assert b"".join(found) == log
+    assert all(piece.endswith(b"\n") for piece in found)
+    assert list(pieces(b"", size)) == []
 
 
 def test_parts_of_a_line_are_joined() -> None:

@@ -6,14 +6,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from podwire.emulator.kubelet.volumes import (
-    File,
-    VolumeError,
-    binds_of,
-    files_of,
-    remove,
-    write,
-)
+from podwire.emulator.kubelet.volume_files import File, Sources, VolumeError, files_of
+from podwire.emulator.kubelet.volumes import binds_of, remove, write
 from podwire.emulator.runtimes.mounts import Bind
 from podwire.kube.objects import ConfigMap, Container, ObjectMeta, Pod, PodSpec, Secret, Volume
 
@@ -26,6 +20,7 @@ def b64(data: bytes) -> str:
 
 MAPS = {"game": ConfigMap(data={"a.txt": "one", "b.txt": "two"}, binary_data={"c": b64(b"\0\1")})}
 SECRETS = {"key": Secret(data={"token": b64(b"s3cret")})}
+SOURCES = Sources(MAPS.get, SECRETS.get, {("", 3607): "jwt"}, {"cpu": "4"})
 POD = Pod(
     metadata=ObjectMeta(name="web", namespace="default", labels={"app": "web"}),
     spec=PodSpec(
@@ -43,7 +38,7 @@ def volume(**source: Any) -> Volume:
 
 
 def files(**source: Any) -> dict[str, File] | None:
-    found = files_of(volume(**source), POD, MAPS.get, SECRETS.get)
+    found = files_of(volume(**source), POD, SOURCES)
     return None if found is None else dict(found)
 
 
@@ -75,6 +70,24 @@ def files(**source: Any) -> dict[str, File] | None:
             ]}},
             {"labels": File(b'app="web"'), "memory": File(b"1024", 0o600)},
         ),
+        (
+            {"downwardAPI": {"items": [
+                {"path": "cpu", "resourceFieldRef": {"containerName": "main", "resource": "limits.cpu"}},
+                {"path": "asked", "resourceFieldRef": {"containerName": "main", "resource": "requests.cpu"}},
+            ]}},
+            {"cpu": File(b"4"), "asked": File(b"0")},
+        ),
+        (
+            {"projected": {"defaultMode": 0o440, "sources": [
+                {"serviceAccountToken": {"path": "token", "expirationSeconds": 3607}},
+                {"configMap": {"name": "game", "items": [{"key": "a.txt", "path": "a", "mode": 0o400}]}},
+                {"secret": {"name": "key"}},
+                {"downwardAPI": {"items": [{"path": "ns", "fieldRef": {"fieldPath": "metadata.namespace"}}]}},
+                {"configMap": {"name": "absent", "optional": True}},
+            ]}},
+            {"token": File(b"s3cret", 0o440), "a": File(b"one", 0o400), "ns": File(b"default", 0o440)},
+        ),
+        ({"projected": {"sources": []}}, {}),
     ],
 )  # fmt: skip
 def test_the_files_of_a_volume(source: Json, expected: dict[str, File] | None) -> None:
@@ -113,9 +126,17 @@ def test_the_files_of_a_volume(source: Json, expected: dict[str, File] | None) -
         ),
         ({"downwardAPI": {"items": [{"path": "x"}]}}, "x: neither fieldRef nor resourceFieldRef"),
         (
-            {"projected": {"sources": []}},
+            {},
             'volume "v" is of a kind that podwire does not have '
-            "(emptyDir, configMap, secret, downwardAPI and hostPath are there)",
+            "(emptyDir, configMap, secret, downwardAPI, projected and hostPath are there)",
+        ),
+        (
+            {"projected": {"sources": [{"configMap": {"name": "absent"}}]}},
+            'configmap "absent" not found',
+        ),
+        (
+            {"projected": {"sources": [{"serviceAccountToken": {"path": "t", "audience": "x"}}]}},
+            "failed to fetch token: there is none yet",
         ),
     ],
 )
@@ -172,7 +193,7 @@ def binds(tmp_path: Path, mount: Json, *, pins_paths: bool = True, **source: Any
         {"name": "main", "volumeMounts": [{"name": "v", **mount}]}, Container
     )
     pod = Pod(spec=PodSpec(volumes=(volume(**source),)))
-    return binds_of(container, pod, tmp_path, pins_paths=pins_paths)
+    return binds_of(container, pod, tmp_path, {"POD": "web"}, pins_paths=pins_paths)
 
 
 def test_a_sub_path_that_pods_can_change_needs_a_runtime_that_pins_it(tmp_path: Path) -> None:
@@ -214,6 +235,14 @@ def test_mounts_of_volumes(
     wanted = Bind(path, str(tmp_path / below), is_directory=is_directory, read_only=read_only)
     assert binds(tmp_path, mount, **source) == [wanted]
     assert os.path.lexists(wanted.source)
+
+
+def test_a_sub_path_may_name_the_containers_variables(tmp_path: Path) -> None:
+    mount = {"mountPath": "/logs", "subPathExpr": "pods/$(POD)"}
+    (bind,) = binds(tmp_path, mount, emptyDir={})
+    assert bind.source == str(tmp_path / "v" / "pods" / "web")
+    with pytest.raises(VolumeError, match='missing value for "NO"'):
+        binds(tmp_path, {"mountPath": "/logs", "subPathExpr": "$(NO)"}, emptyDir={})
 
 
 def test_what_is_the_hosts_is_read_only(tmp_path: Path) -> None:

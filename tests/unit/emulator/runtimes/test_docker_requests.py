@@ -12,6 +12,7 @@ from podwire.emulator.runtimes.docker_requests import (
     container_body,
     first_name,
     in_short,
+    lifetime,
     mount,
     sandbox_body,
 )
@@ -107,3 +108,20 @@ def test_the_engines_stack_is_left_out() -> None:
     )
     assert in_short(said) == 'exec: "x": executable file not found in $PATH'
     assert in_short("no such network") == "no such network"
+
+
+@pytest.mark.parametrize(
+    ("running", "began", "ended", "expected"),
+    [
+        (True, "00:10.5Z", "00:09Z", (10.5, 0.0)),
+        (False, "00:10.5Z", "00:12Z", (10.5, 12.0)),
+        # As engine 26 says it of `true` on a busy machine.
+        (False, "00:10.502Z", "00:10.5Z", (10.5, 10.5)),
+    ],
+)
+def test_nothing_ends_before_it_starts(
+    *, running: bool, began: str, ended: str, expected: tuple[float, float]
+) -> None:
+    day = "1970-01-01T00:"
+    state = {"Running": running, "StartedAt": day + began, "FinishedAt": day + ended}
+    assert lifetime(state) == pytest.approx(expected)
