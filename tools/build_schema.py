@@ -105,6 +105,8 @@ class Package:
         default_factory=dict[str, list[tuple[str, str, str]]]
     )
     named: dict[str, str] = field(default_factory=dict[str, str])
+    #: type -> its values and what each means, of types that are marked as enumerations
+    enums: dict[str, dict[str, str]] = field(default_factory=dict[str, dict[str, str]])
 
 
 IMPORT = re.compile(r'^\s+(?:(\w+) )?"(k8s\.io/[^"]+)"$', re.M)
@@ -134,7 +136,28 @@ def read_package(folder: Path, name: str) -> Package:
             for alias, path in IMPORT.findall(text)
         }
         _read_file(text.splitlines(), name, imports, package)
+        _read_enums(text.splitlines(), package)
     return package
+
+
+CONSTANT = re.compile(r'^\t?(?:const )?(\w+)\s+(\w+)\s+= "([^"]*)"')
+
+
+def _read_enums(lines: list[str], package: Package) -> None:
+    """Read types with the mark +enum, and the constants that are their values."""
+    comments: list[str] = []
+    for line in lines:
+        if line.strip().startswith("//"):
+            comments.append(line.strip()[2:].strip())
+            continue
+        if (declared := DECLARATION.match(line)) and "+enum" in comments:
+            package.enums.setdefault(declared.group(1), {})
+        elif (constant := CONSTANT.match(line)) and constant.group(2) in package.enums:
+            name, type_, value = constant.groups()
+            words = " ".join(text for text in comments if not text.startswith("+"))
+            words = " ".join(words.removeprefix(name).split())
+            package.enums[type_][value] = words
+        comments = []
 
 
 def _read_file(lines: list[str], name: str, imports: dict[str, str], package: Package) -> None:
@@ -277,7 +300,10 @@ class Builder:
             for json_name, value in definition.get("properties", {}).items():
                 expression = extension_type(value)
                 optional = json_name not in required
-                is_struct = "." in expression and not expression.startswith(("[]", "{}"))
+                # What may be anything is a pointer in Go too: left out when nobody says it.
+                is_struct = expression == "Raw" or (
+                    "." in expression and not expression.startswith(("[]", "{}"))
+                )
                 if (is_struct and json_name not in EXTENSION_STRUCT_VALUES) or (
                     optional and json_name in EXTENSION_POINTERS and expression in SCALARS
                 ):
@@ -343,8 +369,23 @@ def definition_name(key: str) -> str:
     return f"io.k8s.api.{package.replace('/', '.')}.{name}"
 
 
-def descriptions(types: dict[str, list[str]], definitions: dict[str, Any]) -> dict[str, Any]:
-    """Return {type: [its description, {field: description}]}."""
+def enumerated(key: str, packages: dict[str, Package]) -> dict[str, dict[str, str]]:
+    """Return {field: {value: what it means}} for the fields of a type that are enumerations."""
+    package, _, name = key.rpartition(".")
+    found: dict[str, dict[str, str]] = {}
+    for expression, tags, _ in packages.get(package, Package()).structs.get(name, []):
+        inside, _, type_ = expression.lstrip("*").removeprefix("[]").rpartition(".")
+        values = packages.get(inside, Package()).enums.get(type_)
+        called = dict(TAG.findall(tags)).get("json", "").partition(",")[0]
+        if values and called:
+            found[called] = values
+    return found
+
+
+def descriptions(
+    types: dict[str, list[str]], definitions: dict[str, Any], packages: dict[str, Package]
+) -> dict[str, Any]:
+    """Return {type: [its description, {field: description}, {field: [enumerated value]}]}."""
     found: dict[str, Any] = {}
     for key in sorted(types):
         definition = definitions.get(definition_name(key))
@@ -354,7 +395,18 @@ def descriptions(types: dict[str, list[str]], definitions: dict[str, Any]) -> di
                 for name, value in definition.get("properties", {}).items()
                 if isinstance(value, dict) and "description" in value
             }
-            found[key] = [definition.get("description", ""), fields]
+            enums = enumerated(key, packages)
+            for name, values in enums.items():
+                lines = [
+                    f' - `"{value}"` {words}'.rstrip() for value, words in sorted(values.items())
+                ]
+                text = "\n".join(["Possible enum values:", *lines])
+                fields[name] = f"{fields.get(name, '')}\n\n{text}".lstrip()
+            found[key] = [
+                definition.get("description", ""),
+                fields,
+                {name: sorted(values) for name, values in enums.items()},
+            ]
     return found
 
 
@@ -383,7 +435,7 @@ def main(argv: list[str]) -> int:
         " Apache-2.0. Format: podwire.emulator.apiserver.schema."
     )
     write_schema(options.out / "schema.json", about, builder)
-    text = json.dumps(descriptions(builder.types, definitions), separators=(",", ":"))
+    text = json.dumps(descriptions(builder.types, definitions, packages), separators=(",", ":"))
     packed = gzip.compress(text.encode(), 9, mtime=0)
     (options.out / "descriptions.json.gz").write_bytes(packed)
     print(f"{len(builder.types)} types, {len(builder.kinds)} kinds", file=sys.stderr)  # noqa: T201

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from podwire.emulator.apiserver import defaults, validation
+from podwire.emulator.apiserver import defaults, structural, validate_pods, validation
 from podwire.emulator.apiserver.field_errors import FieldError
 from podwire.emulator.apiserver.resources import Resource
 
@@ -13,9 +13,22 @@ __all__ = ["FieldError", "default", "validate"]
 
 def default(obj: Json, resource: Resource) -> Json:
     """Return a normalised object with every default filled in; *obj* itself stays as it is."""
+    if resource.custom:
+        return structural.defaulted(obj, resource.custom.schema)
     return defaults.default(obj, resource.api_version, resource.kind)
 
 
-def validate(obj: Json, resource: Resource, old: Json | None) -> list[FieldError]:
+def validate(
+    obj: Json, resource: Resource, old: Json | None, subresource: str = ""
+) -> list[FieldError]:
     """Return what is wrong with a defaulted object; *old* is what it replaces."""
-    return validation.validate(obj, resource.api_version, resource.kind, old)
+    if subresource == "ephemeralcontainers" and old is not None:
+        return validate_pods.ephemeral(obj, old)
+    problems = validation.validate(obj, resource.api_version, resource.kind, old)
+    if resource.custom:
+        # Clusters without custom resources start without this.
+        from podwire.emulator.apiserver import validate_custom  # noqa: PLC0415
+
+        status = subresource == "status"
+        problems += validate_custom.custom(obj, old, resource.custom, status_only=status)
+    return problems

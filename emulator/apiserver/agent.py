@@ -80,8 +80,61 @@ class CapturePoint:
     interfaces: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class ContainerUsage:
+    """What a container uses: billionths of a processor, and bytes of memory."""
+
+    name: str
+    cpu: int
+    memory: int
+
+
+@dataclass(frozen=True, slots=True)
+class PodUsage:
+    """What a pod's containers use: over *window* seconds before *time* (seconds since 1970)."""
+
+    namespace: str
+    name: str
+    time: float
+    window: float
+    containers: tuple[ContainerUsage, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NodeUsage:
+    """What a node uses: its pods, and its own processes."""
+
+    name: str
+    time: float
+    window: float
+    cpu: int
+    memory: int
+
+
+@dataclass(frozen=True, slots=True)
+class Usages:
+    """What is used in the cluster. Pods that have just begun are not among them."""
+
+    pods: tuple[PodUsage, ...] = ()
+    nodes: tuple[NodeUsage, ...] = ()
+
+
 Instruction = tuple[int, int, int, int]
 """One instruction of a classic BPF program: code, jump if true, jump if false, k."""
+
+
+@dataclass(frozen=True, slots=True)
+class PodPlace:
+    """A pod, and where it is: its node, and its address (empty: it has none yet)."""
+
+    namespace: str
+    name: str
+    node: str
+    address: str
+
+
+Tcp = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+"""A TCP connection; who gets it closes the writer."""
 
 
 class NodeAgent(Protocol):
@@ -117,6 +170,20 @@ class NodeAgent(Protocol):
         """
         ...
 
+    async def connect(self, pod: PodPlace, port: int) -> Tcp:
+        """Connect to *port* of *pod* as one does inside of it, where the runtime can: localhost.
+
+        The message of an AgentError is what comes after "error forwarding port N to pod ...:".
+        """
+        ...
+
+    async def reach(self, node: str, address: str, port: int, *, tls: bool) -> Tcp:
+        """Connect to an address of the cluster's network from *node*; any, if it is unknown.
+
+        With *tls* whoever answers is believed. Raises OSError if that fails.
+        """
+        ...
+
     async def exec_host(
         self, name: str, command: Sequence[str], *, stdin: bool, tty: bool
     ) -> Session:
@@ -125,6 +192,10 @@ class NodeAgent(Protocol):
 
     def hosts(self) -> Sequence[HostName]:
         """Return the machines on which commands can be run."""
+        ...
+
+    async def usage(self) -> Usages:
+        """Return what pods and nodes use now."""
         ...
 
     def capture_points(self) -> Sequence[CapturePoint]:

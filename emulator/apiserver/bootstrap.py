@@ -1,10 +1,10 @@
-"""Pure: what every cluster has at first: four namespaces and the Service kubernetes."""
+"""Pure: what every cluster has at first: namespaces, roles, priorities, the Service kubernetes."""
 
 from typing import Any
 
 import msgspec
 
-from podwire.emulator.apiserver import handlers
+from podwire.emulator.apiserver import definitions, handlers, priorities, rbac_defaults
 from podwire.emulator.apiserver.request import Api, Body, Request, User
 from podwire.kube.names import Key
 
@@ -21,8 +21,13 @@ def fill(api: Api, *, now: float, port: int) -> None:
 
     The Service takes its ClusterIP before anybody else can; its endpoints are a controller's job.
     """
+    definitions.settle(api, now)
     for name in NAMESPACES:
         _create(api, "namespaces", Key("", name), {"metadata": {"name": name}}, now)
+    rbac_defaults.fill(api, now=now)
+    for priority in priorities.system_classes():
+        key = Key("", priority["metadata"]["name"])
+        _create(api, "priorityclasses", key, priority, now, "scheduling.k8s.io")
     service: Json = {
         "metadata": {
             "name": KUBERNETES.name,
@@ -36,8 +41,8 @@ def fill(api: Api, *, now: float, port: int) -> None:
     _create(api, "services", KUBERNETES, service, now)
 
 
-def _create(api: Api, plural: str, key: Key, obj: Json, now: float) -> None:
-    resource = api.kinds.find("", "v1", plural)
+def _create(api: Api, plural: str, key: Key, obj: Json, now: float, group: str = "") -> None:
+    resource = api.kinds.find(group, "v1", plural)
     assert resource is not None
     if api.store.get(resource.collection, key) is None:
         body = Body("application/json", msgspec.json.encode(obj))

@@ -230,7 +230,7 @@ BUILTIN: tuple[Resource, ...] = (
     Resource(
         "batch", "v1", "jobs", "job", "Job",
         categories=("all",), generation=True, subresources=(_status("Job", "batch"),),
-        fields=_fields(status__successful="0"),
+        fields=MappingProxyType({"status.successful": _field("status.succeeded", "0")}),
     ),
     Resource(
         "networking.k8s.io", "v1", "ingressclasses", "ingressclass", "IngressClass",

@@ -7,7 +7,7 @@ from podwire.emulator.apiserver import statuses
 from podwire.emulator.apiserver.agent import LogOptions
 from podwire.emulator.apiserver.fields import struct
 from podwire.emulator.apiserver.request import Request
-from podwire.kube.clock import parse_rfc3339
+from podwire.kube.times import parse_rfc3339
 
 Json = Mapping[str, Any]
 

@@ -9,14 +9,13 @@ import base64
 from collections.abc import Callable
 from typing import Any
 
-from podwire.emulator.apiserver import pod_defaults
+from podwire.emulator.apiserver import crd, pod_defaults, workload_defaults
 from podwire.emulator.apiserver.fields import below, many
 
 Json = dict[str, Any]
 
 _RBAC = "rbac.authorization.k8s.io"
 _CLIENT_IP_SECONDS = 10800
-_MAX_INT32 = 2**31 - 1
 
 
 def default(obj: Json, api_version: str, kind: str) -> Json:
@@ -112,127 +111,6 @@ def _node(obj: Json) -> None:
         spec["podCIDR"] = spec["podCIDRs"][0]
 
 
-def _replicated(obj: Json) -> None:
-    spec = _spec(obj)
-    spec.setdefault("replicas", 1)
-    pod_defaults.template(spec)
-
-
-def _controller(obj: Json) -> None:
-    """Fill a ReplicationController, whose selector and labels come from its template."""
-    _replicated(obj)
-    labels = (below(obj["spec"], "template", "metadata")).get("labels")
-    if labels:
-        _or(obj["spec"], "selector", dict(labels))
-        _or(obj["metadata"], "labels", dict(labels))
-
-
-def _deployment(obj: Json) -> None:
-    _replicated(obj)
-    spec = obj["spec"]
-    strategy: Json = spec.setdefault("strategy", {})
-    _or(strategy, "type", "RollingUpdate")
-    if strategy["type"] == "RollingUpdate":
-        rolling: Json = strategy.setdefault("rollingUpdate", {})
-        rolling.setdefault("maxUnavailable", "25%")
-        rolling.setdefault("maxSurge", "25%")
-    spec.setdefault("revisionHistoryLimit", 10)
-    spec.setdefault("progressDeadlineSeconds", 600)
-
-
-def _daemon_set(obj: Json) -> None:
-    spec = _spec(obj)
-    pod_defaults.template(spec)
-    strategy: Json = spec.setdefault("updateStrategy", {})
-    _or(strategy, "type", "RollingUpdate")
-    if strategy["type"] == "RollingUpdate":
-        rolling: Json = strategy.setdefault("rollingUpdate", {})
-        rolling.setdefault("maxUnavailable", 1)
-        rolling.setdefault("maxSurge", 0)
-    spec.setdefault("revisionHistoryLimit", 10)
-
-
-def _stateful_set(obj: Json) -> None:
-    _replicated(obj)
-    spec = obj["spec"]
-    _or(spec, "podManagementPolicy", "OrderedReady")
-    strategy: Json = spec.setdefault("updateStrategy", {})
-    _or(strategy, "type", "RollingUpdate")
-    if strategy["type"] == "RollingUpdate":
-        strategy.setdefault("rollingUpdate", {}).setdefault("partition", 0)
-    retention: Json = spec.setdefault("persistentVolumeClaimRetentionPolicy", {})
-    _or(retention, "whenDeleted", "Retain")
-    _or(retention, "whenScaled", "Retain")
-    spec.setdefault("revisionHistoryLimit", 10)
-    for claim in many(spec, "volumeClaimTemplates"):
-        _claim(claim)
-
-
-def _job(obj: Json) -> None:
-    spec = _spec(obj)
-    pod_defaults.template(spec)
-    if spec.get("completions") is None and spec.get("parallelism") is None:
-        spec["completions"] = spec["parallelism"] = 1
-    spec.setdefault("parallelism", 1)
-    per_index = spec.get("backoffLimitPerIndex") is not None
-    spec.setdefault("backoffLimit", _MAX_INT32 if per_index else 6)
-    spec.setdefault("completionMode", "NonIndexed")
-    spec.setdefault("suspend", False)
-    policy: Json | None = spec.get("podFailurePolicy")
-    spec.setdefault("podReplacementPolicy", "TerminatingOrFailed" if policy is None else "Failed")
-    for rule in (policy or {}).get("rules") or ():
-        for condition in many(rule, "onPodConditions"):
-            _or(condition, "status", "True")
-    _job_selector(obj)
-
-
-def _job_selector(obj: Json) -> None:
-    """Give a job the selector that no other job can match, unless its user chose one."""
-    spec, meta = obj["spec"], obj["metadata"]
-    if spec.get("manualSelector") or spec.get("selector") or not meta.get("uid"):
-        return
-    spec["selector"] = {"matchLabels": {"batch.kubernetes.io/controller-uid": meta["uid"]}}
-    inner: Json = spec["template"].setdefault("metadata", {})
-    inner["labels"] = below(inner, "labels") | {
-        "batch.kubernetes.io/controller-uid": meta["uid"],
-        "batch.kubernetes.io/job-name": meta.get("name", ""),
-        "controller-uid": meta["uid"],
-        "job-name": meta.get("name", ""),
-    }
-
-
-def _cron_job(obj: Json) -> None:
-    spec = _spec(obj)
-    _or(spec, "concurrencyPolicy", "Allow")
-    spec.setdefault("suspend", False)
-    spec.setdefault("successfulJobsHistoryLimit", 3)
-    spec.setdefault("failedJobsHistoryLimit", 1)
-    pod_defaults.template(spec.setdefault("jobTemplate", {}).setdefault("spec", {}))
-
-
-def _autoscaler_v1(obj: Json) -> None:
-    _spec(obj).setdefault("minReplicas", 1)
-
-
-def _autoscaler_v2(obj: Json) -> None:
-    spec = _spec(obj)
-    spec.setdefault("minReplicas", 1)
-    if not spec.get("metrics"):
-        target = {"type": "Utilization", "averageUtilization": 80}
-        spec["metrics"] = [{"type": "Resource", "resource": {"name": "cpu", "target": target}}]
-    behaviour: Json | None = spec.get("behavior")
-    if behaviour is not None:
-        quick = {"type": "Percent", "value": 100, "periodSeconds": 15}
-        pods = {"type": "Pods", "value": 4, "periodSeconds": 15}
-        _scaling(behaviour, "scaleUp", {"stabilizationWindowSeconds": 0}, [pods, quick])
-        _scaling(behaviour, "scaleDown", {}, [quick])
-
-
-def _scaling(behaviour: Json, name: str, more: Json, policies: list[Json]) -> None:
-    base: Json = {**more, "selectPolicy": "Max", "policies": policies}
-    behaviour[name] = base | (behaviour.get(name) or {})
-
-
 def _network_policy(obj: Json) -> None:
     spec = _spec(obj)
     for rule in (*many(spec, "ingress"), *many(spec, "egress")):
@@ -242,13 +120,27 @@ def _network_policy(obj: Json) -> None:
         spec["policyTypes"] = ["Ingress", *(["Egress"] if spec.get("egress") else [])]
 
 
-def _claim(obj: Json) -> None:
-    _or(obj.setdefault("status", {}), "phase", "Pending")
-    _spec(obj).setdefault("volumeMode", "Filesystem")
+def _ingress_class(obj: Json) -> None:
+    parameters = below(obj, "spec", "parameters")
+    if parameters:
+        _or(parameters, "scope", "Cluster")
+
+
+def _limit_range(obj: Json) -> None:
+    """Derive a container's limits from each other, as SetDefaults_LimitRangeItem does."""
+    for limit in many(_spec(obj), "limits"):
+        if limit.get("type") != "Container":
+            continue
+        limits = below(limit, "max") | below(limit, "default")
+        requests = below(limit, "min") | limits | below(limit, "defaultRequest")
+        if limits:
+            limit["default"] = limits
+        if requests:
+            limit["defaultRequest"] = requests
 
 
 def _volume(obj: Json) -> None:
-    _claim(obj)
+    workload_defaults.claim(obj)
     _or(obj["spec"], "persistentVolumeReclaimPolicy", "Retain")
 
 
@@ -265,18 +157,12 @@ def _role_binding(obj: Json) -> None:
 
 
 def _priority_class(obj: Json) -> None:
-    obj.setdefault("preemptionPolicy", "PreemptLowerPriority")
-
-
-def _custom_resource_definition(obj: Json) -> None:
-    spec = _spec(obj)
-    names: Json = spec.setdefault("names", {})
-    _or(names, "singular", names.get("kind", "").lower())
-    _or(names, "listKind", f"{names.get('kind', '')}List")
-    spec.setdefault("conversion", {"strategy": "None"})
+    _or(obj, "preemptionPolicy", "PreemptLowerPriority")
 
 
 _FILLERS: dict[tuple[str, str], Callable[[Json], None]] = {
+    **workload_defaults.FILLERS,
+    ("apiextensions.k8s.io/v1", "CustomResourceDefinition"): crd.default,
     ("v1", "Pod"): pod_defaults.pod,
     ("v1", "PodTemplate"): pod_defaults.template,
     ("v1", "Service"): _service,
@@ -284,22 +170,13 @@ _FILLERS: dict[tuple[str, str], Callable[[Json], None]] = {
     ("v1", "Secret"): _secret,
     ("v1", "Namespace"): _namespace,
     ("v1", "Node"): _node,
-    ("v1", "ReplicationController"): _controller,
-    ("v1", "PersistentVolumeClaim"): _claim,
     ("v1", "PersistentVolume"): _volume,
     ("discovery.k8s.io/v1", "EndpointSlice"): _endpoint_slice,
-    ("apps/v1", "ReplicaSet"): _replicated,
-    ("apps/v1", "Deployment"): _deployment,
-    ("apps/v1", "DaemonSet"): _daemon_set,
-    ("apps/v1", "StatefulSet"): _stateful_set,
-    ("batch/v1", "Job"): _job,
-    ("batch/v1", "CronJob"): _cron_job,
-    ("autoscaling/v1", "HorizontalPodAutoscaler"): _autoscaler_v1,
-    ("autoscaling/v2", "HorizontalPodAutoscaler"): _autoscaler_v2,
     ("networking.k8s.io/v1", "NetworkPolicy"): _network_policy,
+    ("networking.k8s.io/v1", "IngressClass"): _ingress_class,
+    ("v1", "LimitRange"): _limit_range,
     ("storage.k8s.io/v1", "StorageClass"): _storage_class,
     (f"{_RBAC}/v1", "RoleBinding"): _role_binding,
     (f"{_RBAC}/v1", "ClusterRoleBinding"): _role_binding,
     ("scheduling.k8s.io/v1", "PriorityClass"): _priority_class,
-    ("apiextensions.k8s.io/v1", "CustomResourceDefinition"): _custom_resource_definition,
 }

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
-from podwire.emulator.apiserver import bodies, objects, read, statuses
+from podwire.emulator.apiserver import bodies, crd, custom, objects, read, statuses
 from podwire.emulator.apiserver.fields import many, struct
 from podwire.emulator.apiserver.request import Answer, Api, Many, One, Plain, Request
 from podwire.emulator.apiserver.store import Stored
@@ -11,9 +11,16 @@ from podwire.emulator.apiserver.write import commit, dry_run
 
 Json = dict[str, Any]
 
+# The object answers its deletion, and no Status: ReturnDeletedObject in pkg/registry/core. Clients
+# with types rely on it.
+_SHOWN = ("pods", "resourcequotas", "serviceaccounts", "services")
 _PROTECTED = ("default", "kube-system", "kube-public")
 _POLICIES = ("Orphan", "Background", "Foreground")
 _GRACE_OF_PODS = 30
+_PODS_STAY = (
+    "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background "
+    "to remove them or set propagationPolicy=Orphan to suppress this warning"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +31,7 @@ class Options:
     policy: str = ""
     uid: str = ""
     resource_version: str = ""
+    warnings: tuple[str, ...] = ()
 
 
 def delete(api: Api, request: Request) -> Answer:
@@ -37,9 +45,12 @@ def delete(api: Api, request: Request) -> Answer:
         raise statuses.forbidden(resource, request.name, "this namespace may not be deleted")
     _check_preconditions(request, stored, options)
     left = _delete(api, request, stored, options)
+    if left is None and resource.collection in _SHOWN:
+        return One(resource, stored, warnings=options.warnings)
     if left is None:
-        return Plain(statuses.success(resource, request.name, stored.object["metadata"]["uid"]))
-    return One(resource, left)
+        status = statuses.success(resource, request.name, stored.object["metadata"]["uid"])
+        return Plain(status, warnings=options.warnings)
+    return One(resource, left, warnings=options.warnings)
 
 
 def delete_collection(api: Api, request: Request) -> Many:
@@ -49,7 +60,7 @@ def delete_collection(api: Api, request: Request) -> Many:
     for stored in found.items:
         one = replace(request, name=stored.key.name, namespace=stored.key.namespace)
         _delete(api, one, stored, options)
-    return found
+    return replace(found, warnings=options.warnings)
 
 
 def evict(api: Api, request: Request, options: Json) -> None:
@@ -68,6 +79,9 @@ def _delete(api: Api, request: Request, stored: Stored, options: Options) -> Sto
     meta = obj["metadata"]
     grace = _grace(obj, options)
     if not meta.get("deletionTimestamp"):
+        if request.resource.collection == custom.DEFINITIONS:
+            crd.begin_end(obj, request.now)
+            return commit(api, request, obj, stored)
         _set_propagation(meta, options.policy)
         if grace == 0 and not _waits(obj):
             if not dry_run(request):
@@ -147,7 +161,11 @@ def _with_options(request: Request) -> tuple[Request, Options]:
     body: Json = bodies.read(request.body) if request.body.content else {}
     if body.get("kind", "DeleteOptions") != "DeleteOptions":
         raise statuses.bad_request(f"expected DeleteOptions, got {body['kind']}")
-    return with_dry_run(request, body), _options(request, body)
+    options = _options(request, body)
+    if request.resource.collection == "jobs.batch" and not options.policy:
+        # The first version of the kind did, and batch/v1 has kept it (batch/job/strategy.go).
+        options = replace(options, policy="Orphan", warnings=(_PODS_STAY,))
+    return with_dry_run(request, body), options
 
 
 def with_dry_run(request: Request, options: Json) -> Request:

@@ -1,69 +1,106 @@
-"""The lines of one watch as they come: what changed since the last write, in one piece."""
+"""One watch on its connection: what changed in one turn of the loop, written in one piece.
+
+The lines go straight to the transport as chunks of the answer's body (RFC 9112, 7.1): with a
+thousand watchers of a kind a task to wake for each of them would cost more than the writing.
+"""
 
 import asyncio
-from collections.abc import AsyncIterator
+from typing import Protocol
 
 from podwire.emulator.apiserver.store import Change, Store
 from podwire.emulator.apiserver.watch import Watch
 
 _BOOKMARK_SECONDS = 60.0
 LARGEST_BACKLOG = 32 * 1024 * 1024
-"""Bytes by which a client may lag behind; then its watch ends, and it begins again."""
+"""Bytes by which a client may lag behind; then it is cut off, and begins again."""
+
+
+class Transport(Protocol):
+    """What a feed needs of `asyncio.Transport`."""
+
+    def write(self, data: bytes, /) -> None:
+        """Send, or keep until the client reads."""
+        ...
+
+    def get_write_buffer_size(self) -> int:
+        """Return how many bytes the client has still to read."""
+        ...
+
+    def is_closing(self) -> bool:
+        """Tell whether the connection is over."""
+        ...
+
+    def abort(self) -> None:
+        """End the connection at once."""
+        ...
 
 
 class Feed:
-    """Collects a watch's lines while its client is busy reading."""
+    """Writes a watch's lines to *transport*, on which an answer in chunks has begun."""
 
-    def __init__(self, store: Store, collection: str, watch: Watch) -> None:
-        # Opening and subscription happen without an await between: no change falls in a gap.
+    def __init__(self, store: Store, collection: str, watch: Watch, transport: Transport) -> None:
         self._watch = watch
-        self._lines = list(watch.opening())
-        self._size = 0
-        self._wake = asyncio.Event()
-        self._over = watch.over
+        self._transport = transport
+        self._loop = asyncio.get_running_loop()
+        self._ended = asyncio.Event()
+        # Opening and subscription happen without an await between: no change falls in a gap.
+        # A change that this watch does not see has an empty line, and an empty chunk is the end.
+        self._lines = [line for line in watch.opening() if line]
         self._stop = store.subscribe(collection, self._tell)
+        self._most = LARGEST_BACKLOG + sum(len(line) for line in self._lines)
+        self._write()
+        if watch.over:
+            self.close()
 
-    async def pieces(self, seconds: float) -> AsyncIterator[bytes]:
-        """Yield lines, joined, for *seconds*; or until the watch or the server ends."""
+    async def run(self, seconds: float) -> None:
+        """Return after *seconds*, or when the watch or the server ends."""
+        ends = self._loop.time() + seconds
         try:
-            async with asyncio.timeout(seconds):
-                while True:
-                    if self._lines:
-                        piece, self._lines, self._size = b"".join(self._lines), [], 0
-                        yield piece
-                        continue
-                    if self._over:
-                        return
-                    if not await self._woken() and self._watch.bookmarks:
-                        yield self._watch.bookmark()
-        except TimeoutError:
-            return
+            while not self._ended.is_set():
+                left = ends - self._loop.time()
+                if left <= 0:
+                    return
+                if not await self._over_within(min(left, _BOOKMARK_SECONDS)):
+                    self._tell_how_far(left)
         finally:
+            self._write()
             self.close()
 
     def close(self) -> None:
         """End the watch."""
         self._stop()
-        self._over = True
-        self._wake.set()
+        self._ended.set()
 
-    async def _woken(self) -> bool:
-        """Wait for a change; return False if there was none for a while."""
-        self._wake.clear()
+    async def _over_within(self, seconds: float) -> bool:
         try:
-            async with asyncio.timeout(_BOOKMARK_SECONDS):
-                await self._wake.wait()
+            async with asyncio.timeout(seconds):
+                await self._ended.wait()
         except TimeoutError:
             return False
         return True
+
+    def _tell_how_far(self, left: float) -> None:
+        if self._watch.bookmarks and left > _BOOKMARK_SECONDS:
+            self._lines.append(self._watch.bookmark())
+            self._write()
 
     def _tell(self, change: Change) -> None:
         line = self._watch.line(change)
         if not line:
             return
         self._lines.append(line)
-        self._size += len(line)
-        if self._size > LARGEST_BACKLOG:
-            self._lines.clear()
+        if len(self._lines) == 1:
+            self._loop.call_soon(self._write)
+
+    def _write(self) -> None:
+        lines, self._lines = self._lines, []
+        transport = self._transport
+        # After the end comes the last chunk, and perhaps another answer.
+        if not lines or self._ended.is_set() or transport.is_closing():
+            return
+        if transport.get_write_buffer_size() > self._most:
             self.close()
-        self._wake.set()
+            transport.abort()
+            return
+        piece = b"".join(lines)
+        transport.write(b"%x\r\n%b\r\n" % (len(piece), piece))

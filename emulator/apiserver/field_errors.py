@@ -33,6 +33,11 @@ def invalid(field: str, value: Any, detail: str) -> FieldError:
     return FieldError(field, "FieldValueInvalid", f"Invalid value: {shown(value)}: {detail}")
 
 
+def omitted(field: str, detail: str) -> FieldError:
+    """Return the error for a value that breaks a rule and is too large to be shown."""
+    return FieldError(field, "FieldValueInvalid", f"Invalid value: {detail}")
+
+
 def forbidden(field: str, detail: str) -> FieldError:
     """Return the error for a field that may not be set here."""
     return FieldError(field, "FieldValueForbidden", _join("Forbidden", detail))
@@ -81,6 +86,10 @@ def shown(value: Any) -> str:
         return str(value)
     if isinstance(value, Unquoted):
         return value.text
+    if isinstance(value, list) and all(isinstance(one, int) for one in value):  # pyright: ignore[reportUnknownVariableType]
+        return f"[]int32{{{', '.join(map(str, value))}}}"  # pyright: ignore[reportUnknownArgumentType]
+    if isinstance(value, list) and all(isinstance(one, str) for one in value):  # pyright: ignore[reportUnknownVariableType]
+        return go_list(value)  # pyright: ignore[reportUnknownArgumentType]
     # Go prints the struct's Go syntax; JSON is as near as one gets without Go's types.
     return json.dumps(value, separators=(",", ":"), sort_keys=True, ensure_ascii=False)
 
@@ -105,6 +114,11 @@ def go_list(items: Iterable[str]) -> str:
     return f"[]string{{{', '.join(map(quoted, items))}}}"
 
 
+def go_words(items: Iterable[str]) -> str:
+    """Return a list of strings as Go's %q prints it."""
+    return f"[{' '.join(map(quoted, items))}]"
+
+
 def go_selector(selector: Mapping[str, Any]) -> Unquoted:
     """Return a label selector in Go's syntax."""
     rules = [
@@ -118,6 +132,12 @@ def go_selector(selector: Mapping[str, Any]) -> Unquoted:
         f"v1.LabelSelector{{MatchLabels:{go_map(selector.get('matchLabels')).text},"
         f" MatchExpressions:[]v1.LabelSelectorRequirement{listed}}}"
     )
+
+
+def go_struct(name: str, **members: Any) -> Unquoted:
+    """Return a struct in Go's syntax; *name* with its package, such as ``rbac.RoleRef``."""
+    inside = ", ".join(f"{member}:{shown(value)}" for member, value in members.items())
+    return Unquoted(f"{name}{{{inside}}}")
 
 
 def quoted(text: str) -> str:

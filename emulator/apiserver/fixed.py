@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from podwire.emulator.apiserver import discovery, openapi
+from podwire.emulator.apiserver import discovery
 from podwire.emulator.apiserver.kinds import Kinds
 
 Json = dict[str, Any]
@@ -64,12 +64,14 @@ def document(kinds: Kinds, path: str, headers: Mapping[str, str]) -> Fixed | Non
             if group not in kinds.groups():
                 return not_here()
             return _found(discovery.resource_list(kinds, group, version))
+        case ["apis", group, *_] if group not in kinds.groups():
+            return not_here()
         case ["openapi", "v2"]:
-            return _swagger(headers)
+            return _swagger(kinds, headers)
         case ["openapi", "v3"]:
-            return _json(openapi.index(kinds))
+            return _index(kinds, headers)
         case ["openapi", "v3", *rest]:
-            return _openapi(kinds, "/".join(rest))
+            return _openapi(kinds, "/".join(rest), headers)
         case _:
             return None
 
@@ -97,35 +99,50 @@ def _aggregated(kinds: Kinds, headers: Mapping[str, str], *, core: bool) -> Fixe
     body = msgspec.json.encode(discovery.aggregated(kinds, version, core=core))
     tag = f'"{sha512(body).hexdigest().upper()}"'
     more = {"ETag": tag, "Vary": "Accept", "Cache-Control": "public"}
-    if headers.get("If-None-Match") == tag:
-        return Fixed(b"", discovery.content_type(version), 304, more)
-    return Fixed(body, discovery.content_type(version), 200, more)
+    return _unless_known(Fixed(body, discovery.content_type(version), 200, more), headers)
 
 
-# Version 2 is there for kubectl, which falls back to it for a kind that version 3 does not have:
-# with a 404 it would speak of a failed download instead of the unknown kind. It describes nothing,
-# which kubectl takes as "do not check here".
-_SWAGGER: Json = {
-    "swagger": "2.0",
-    "info": {"title": "Kubernetes", "version": "v1.32.0"},
-    "paths": {},
-}
+# kubectl asks for version 2 as protobuf when version 3 does not have a kind: with a 404 it would
+# speak of a failed download instead of the unknown kind. This one describes nothing, which kubectl
+# takes as "do not check here". As JSON, which other tools ask for, it is complete.
 _SWAGGER_PROTOBUF = b"\x0a\x032.0"  # gnostic openapi.v2.Document: field 1 is `swagger`
 _PROTOBUF_TYPE = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
 
 
-def _swagger(headers: Mapping[str, str]) -> Fixed:
+def _swagger(kinds: Kinds, headers: Mapping[str, str]) -> Fixed:
     if "proto-openapi.spec.v2" in headers.get("Accept", ""):
         return Fixed(_SWAGGER_PROTOBUF, _PROTOBUF_TYPE)
-    return _json(_SWAGGER)
+    # Start-up does not wait for what the first `kubectl apply` or `explain` needs.
+    from podwire.emulator.apiserver import openapi  # noqa: PLC0415
+
+    found = openapi.swagger(kinds)
+    return _unless_known(Fixed(found.body, headers={"ETag": f'"{found.hash}"'}), headers)
 
 
-def _openapi(kinds: Kinds, name: str) -> Fixed:
-    body = openapi.document(kinds, name)
-    if body is None:
+def _openapi(kinds: Kinds, name: str, headers: Mapping[str, str]) -> Fixed:
+    from podwire.emulator.apiserver import openapi  # noqa: PLC0415
+
+    found = openapi.document(kinds, name)
+    if found is None:
         return not_here()
-    tag = f'"{openapi.document_hash(kinds, name)}"'
-    return Fixed(body, headers={"ETag": tag, "Cache-Control": "public, immutable"})
+    more = {"ETag": f'"{found.hash}"', "Cache-Control": "public, immutable", "Vary": "Accept"}
+    return _unless_known(Fixed(found.body, headers=more), headers)
+
+
+def _index(kinds: Kinds, headers: Mapping[str, str]) -> Fixed:
+    from podwire.emulator.apiserver import openapi  # noqa: PLC0415
+
+    body = msgspec.json.encode(openapi.index(kinds))
+    tag = f'"{sha512(body).hexdigest().upper()}"'
+    return _unless_known(Fixed(body, headers={"ETag": tag}), headers)
+
+
+def _unless_known(answer: Fixed, headers: Mapping[str, str]) -> Fixed:
+    """Return *answer*, or 304 without a body if the client has it already."""
+    known = [tag.strip().removeprefix("W/") for tag in headers.get("If-None-Match", "").split(",")]
+    if answer.headers["ETag"] in known or "*" in known:
+        return Fixed(b"", answer.content_type, 304, answer.headers)
+    return answer
 
 
 def _paths(kinds: Kinds) -> list[str]:

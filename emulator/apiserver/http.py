@@ -1,10 +1,10 @@
-"""HTTP: the only importer of aiohttp here. Connections, headers, bodies in, answers out."""
+"""HTTP, of aiohttp: connections, headers, bodies in, answers out (upgrades.py: what is no HTTP)."""
 
 import asyncio
 import logging
 import socket
 import ssl
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from functools import partial
@@ -12,27 +12,32 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from aiohttp import WSMsgType, web
+from aiohttp import web
 
 from podwire.emulator.apiserver import (
+    access,
     authn,
     fixed,
     handlers,
+    impersonation,
+    metrics,
     negotiate,
+    passing,
     paths,
+    proxying,
     render,
-    reviews,
     sessions,
     statuses,
-    streams,
 )
 from podwire.emulator.apiserver.agent import AgentError, NodeAgent
 from podwire.emulator.apiserver.feed import Feed
+from podwire.emulator.apiserver.heads import Asked, upstream_path
 from podwire.emulator.apiserver.kinds import Kinds
 from podwire.emulator.apiserver.negotiate import Form
-from podwire.emulator.apiserver.request import Api, Body, Request, User
+from podwire.emulator.apiserver.request import Answer, Api, Body, Query, Request, User
 from podwire.emulator.apiserver.resources import Resource
 from podwire.emulator.apiserver.statuses import Refused
+from podwire.emulator.apiserver.upgrades import Answering, Switch
 from podwire.emulator.apiserver.warning import warning_headers
 from podwire.emulator.apiserver.watch import Watch
 from podwire.kube.clock import Clock
@@ -47,14 +52,14 @@ _NO_CACHE = {"Cache-Control": "no-cache, private"}
 _OWN = "/apis/podwire.dev/v1/"
 _OWN_KIND = Resource("podwire.dev", "v1", "hosts", "host", "Host", namespaced=False)
 _LARGEST_BODY = 3 * 1024 * 1024
-_LARGEST_MESSAGE = 16 * 1024 * 1024
 _WATCH_SECONDS = (1800, 3600)
+_DIAL_SECONDS = 30.0  # as long as Go's default dialer
 _FIRST_LINES_SECONDS = 0.2
 """How long a followed log may keep its first lines, or its error, before the headers are sent."""
 
 
 def by_connection(request: web.BaseRequest) -> User | None:
-    """Return who asks: by certificate over TLS, by header on the Unix socket."""
+    """Return who asks: by certificate over TLS, by header on the Unix socket; None: not said so."""
     transport = request.transport
     if transport is None:
         return None
@@ -62,7 +67,11 @@ def by_connection(request: web.BaseRequest) -> User | None:
     if connection is not None and connection.family == socket.AF_UNIX:
         return authn.of_header(request.headers)
     certificate: Mapping[str, Any] | None = transport.get_extra_info("peercert")
-    return authn.of_certificate(certificate)
+    if not certificate:
+        return None
+    tls: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
+    encoded = None if tls is None else tls.getpeercert(binary_form=True)
+    return authn.of_certificate(certificate, encoded or b"")
 
 
 def as_dns_server(_: web.BaseRequest) -> User:
@@ -86,15 +95,18 @@ class Front:
         """Answer one request; every error becomes a Status."""
         try:
             # Before any answer: a client that still sends its body does not read.
-            content = await http.read() if http.can_read_body else b""
+            passed_on = paths.is_proxied(http.rel_url.raw_path)
+            content = await http.read() if http.can_read_body and not passed_on else b""
             return await self._answer(http, content)
         except Refused as refusal:
             return _refusal(refusal)
         except AgentError as error:
             return _refusal(sessions.refused(error))
+        except web.RequestPayloadError as error:  # it ended early, or is not as encoded as it says
+            message = f"the body of the request cannot be read: {error}"
+            return _refusal(statuses.bad_request(message))
         except web.HTTPRequestEntityTooLarge:
-            message = f"the body is too large: limit is {_LARGEST_BODY} bytes"
-            return _refusal(statuses.refused(413, "RequestEntityTooLarge", message))
+            return _refusal(statuses.too_large(f"limit is {_LARGEST_BODY}"))
         except Exception as error:  # one broken request is no broken server
             _log.exception("%s %s", http.method, http.path)
             if http.writer.output_size > 0:
@@ -108,17 +120,21 @@ class Front:
 
     async def _answer(self, http: web.BaseRequest, content: bytes) -> web.StreamResponse:
         path = http.rel_url.raw_path
-        user = self._who(http)
-        if user is None:
-            if not path.startswith(fixed.OPEN_TO_ALL):
-                raise statuses.unauthorized()
-            user = authn.NOBODY
-        query = {name: http.query.getall(name) for name in http.query} if http.query_string else {}
         now = self._clock.now()
+        user = self._user(http, now)
+        query = {name: http.query.getall(name) for name in http.query} if http.query_string else {}
         if path.startswith(_OWN):
-            return await self._own(http, Request("get", _OWN_KIND, user, now, query=query))
-        target = paths.parse(self._api.kinds, http.method, path, watch=_is_watch(http))
+            request = _own_request(path, user, now, query)
+            access.check(self._api, request)
+            return await self._own(http, request)
+        try:
+            target = paths.parse(self._api.kinds, http.method, path, watch=_is_watch(http))
+        except Refused:
+            # What there is, and is not, is told to those only who may ask.
+            access.check_path(self._api, user, http.method, path)
+            raise
         if target is None:
+            access.check_path(self._api, user, http.method, path)
             return _document(self._api.kinds, http)
         request = Request(
             target.verb,
@@ -130,21 +146,40 @@ class Front:
             target.subresource,
             query,
             Body(http.headers.get("Content-Type", ""), content),
+            http.headers.get("User-Agent", ""),
         )
+        # Here, before anything that answers: what follows asks nobody again.
+        access.check(self._api, request)
         if request.subresource in ("exec", "attach"):
-            start = partial(sessions.exec_, self._api, self._agent, request)
-            return await _upgraded(http, start)
+            switch = Switch(http)
+            await sessions.exec_(self._api, self._agent, request, switch.process)
+            return switch.response
+        if request.subresource == "portforward":
+            switch = Switch(http)
+            await sessions.forward(self._api, self._agent, request, switch.forward)
+            return switch.response
+        if request.subresource == "proxy":
+            return await self._proxied(http, request, target.tail)
         if request.subresource == "log":
             return await self._logs(http, request)
         form = negotiate.form_of(http.headers.get("Accept", ""), request.option("includeObject"))
         if request.verb == "watch":
             return await self._watch(http, request, form)
-        return self._object(request, form)
+        if request.resource.group == metrics.GROUP:
+            answer = await metrics.answer(self._api, self._agent, request)
+            return self._rendered(answer, form, now)
+        return self._rendered(handlers.answer(self._api, request), form, now)
 
-    def _object(self, request: Request, form: Form) -> web.Response:
-        answer = handlers.answer(self._api, request)
+    def _user(self, http: web.BaseRequest, now: float) -> User:
+        """Return who asks, and as whom; raises Refused (401, 403)."""
+        header = http.headers.get("Authorization", "")
+        # A certificate goes before a token, as in Kubernetes.
+        user = self._who(http) or authn.of_authorization(header, self._api, now) or authn.NOBODY
+        return impersonation.acting(self._api, user, http.headers.items())
+
+    def _rendered(self, answer: Answer, form: Form, now: float) -> web.Response:
         response = web.Response(
-            body=render.render(answer, form, now=request.now),
+            body=render.render(answer, form, now=now),
             status=answer.code,
             headers={"Content-Type": form.content_type, **_NO_CACHE},
         )
@@ -155,23 +190,33 @@ class Front:
     async def _watch(
         self, http: web.BaseRequest, request: Request, form: Form
     ) -> web.StreamResponse:
-        reviews.check(request)
         store = self._api.store
         watch = Watch(store, request, form, now=self._clock.now)
         seconds = watch.timeout or self._api.dice.randrange(*_WATCH_SECONDS)
-        feed = Feed(store, request.resource.collection, watch)
+        # A client that has left by now is noticed here, before anything is subscribed.
+        response = await _streaming(http, form.content_type)
+        if http.transport is None:
+            return response
+        feed = Feed(store, request.resource.collection, watch, http.transport)
         self._feeds.add(feed)
+        stop = self._api.kinds.on_change(partial(self._end_unserved, request.resource, feed))
         try:
-            # prepare() inside: a client that has left by now must not leave a subscription.
-            response = await _streaming(http, form.content_type)
+            await feed.run(seconds)
             with suppress(ConnectionError):
-                async for piece in feed.pieces(seconds):
-                    await response.write(piece)
                 await response.write_eof()
         finally:
+            stop()
             feed.close()
             self._feeds.discard(feed)
         return response
+
+    def _end_unserved(self, resource: Resource, feed: Feed) -> None:
+        """End the watch of a custom resource whose definition changed or went, as Kubernetes does.
+
+        What it has to tell is written first.
+        """
+        if resource.custom and not self._api.kinds.serves(resource):
+            asyncio.get_running_loop().call_soon(feed.close)
 
     async def _logs(self, http: web.BaseRequest, request: Request) -> web.StreamResponse:
         pieces = sessions.logs(self._api, self._agent, request)
@@ -197,73 +242,56 @@ class Front:
             raise refused
         return response
 
+    async def _proxied(
+        self, http: web.BaseRequest, request: Request, tail: str
+    ) -> web.StreamResponse:
+        there = proxying.upstream(self._api, request)
+        if there is None:
+            code, kind, body = proxying.kubelet_page(
+                self._api, request.name.partition(":")[0], tail
+            )
+            return web.Response(body=body, status=code, headers={"Content-Type": kind, **_NO_CACHE})
+        asked = _asked(http, tail)
+        if not tail and not asked.upgrade and http.method in ("GET", "HEAD"):
+            to = http.rel_url.raw_path + asked.rest
+            return web.Response(status=301, headers={"Location": to, **_NO_CACHE})
+        try:
+            async with asyncio.timeout(_DIAL_SECONDS):
+                tcp = await self._agent.reach(there.node, there.address, there.port, tls=there.tls)
+        except OSError as error:
+            raise passing.unreachable(there, error) from error
+        if http.headers.get("Expect", "").lower() == "100-continue" and http.transport is not None:
+            http.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        answering = Answering(http)
+        await passing.pass_on(asked, tcp, answering)
+        return await answering.end()
+
     async def _own(self, http: web.BaseRequest, request: Request) -> web.StreamResponse:
-        reviews.check(request)
         match http.rel_url.raw_path.removeprefix(_OWN).strip("/").split("/"):
             case ["hosts"]:
                 return _json(sessions.hosts(self._agent))
             case ["hosts", name, "exec"]:
-                request = replace(request, name=name)
-                return await _upgraded(http, partial(sessions.exec_host, self._agent, request))
+                switch = Switch(http)
+                named = replace(request, name=name)
+                await sessions.exec_host(self._agent, named, switch.process)
+                return switch.response
             case ["capturepoints"]:
                 return _json(sessions.capture_points(self._agent))
             case ["capture"]:
-                return await _upgraded(http, partial(sessions.capture, self._agent, request))
+                switch = Switch(http)
+                await sessions.capture(self._agent, request, switch.capture)
+                return switch.response
             case _:
                 raise statuses.no_such_path()
 
 
-class _Socket:
-    """A WebSocket in the words of `streams`."""
-
-    def __init__(self, socket_: web.WebSocketResponse) -> None:
-        self._socket = socket_
-
-    async def receive(self) -> bytes | str | None:
-        message = await self._socket.receive()
-        if message.type in (WSMsgType.BINARY, WSMsgType.TEXT):
-            content: bytes | str = message.data
-            return content
-        return None
-
-    async def send(self, message: bytes | str) -> None:
-        # A client that left is noticed by `receive`; what is still sent to it is lost.
-        with suppress(ConnectionError):
-            if isinstance(message, str):
-                await self._socket.send_str(message)
-            else:
-                await self._socket.send_bytes(message)
-
-    async def close(self) -> None:
-        await self._socket.close()
-
-
-async def _upgraded(
-    http: web.BaseRequest, run: Callable[[sessions.Accept], Awaitable[None]]
-) -> web.StreamResponse:
-    """Run what needs a WebSocket; its checks come before the upgrade and may refuse it."""
-    opened: list[web.WebSocketResponse] = []
-
-    async def accept() -> streams.Socket:
-        if http.headers.get("Upgrade", "").lower() != "websocket":
-            raise statuses.bad_request(
-                "this server runs commands over WebSocket (v5.channel.k8s.io) and not over SPDY: "
-                "use kubectl 1.30 or newer"
-            )
-        offered = http.headers.get("Sec-WebSocket-Protocol", "")
-        if offered and not {p.strip() for p in offered.split(",")} & set(streams.PROTOCOLS):
-            raise statuses.bad_request(
-                f"unable to upgrade: {offered} is not among {', '.join(streams.PROTOCOLS)}"
-            )
-        upgraded = web.WebSocketResponse(
-            protocols=streams.PROTOCOLS, compress=False, max_msg_size=_LARGEST_MESSAGE
-        )
-        await upgraded.prepare(http)
-        opened.append(upgraded)
-        return _Socket(upgraded)
-
-    await run(accept)
-    return opened[0]
+def _own_request(path: str, user: User, now: float, query: Query) -> Request:
+    """Return what a request to a path of ours asks, as rules see it."""
+    what = path.rstrip("/").rpartition("/")[2]
+    if what in ("exec", "capture"):
+        # Who may read everything has no shell on a host by that, nor everybody's packets.
+        return Request("create", _OWN_KIND, user, now, subresource=what, query=query)
+    return Request("get", _OWN_KIND, user, now, query=query)
 
 
 async def _streaming(http: web.BaseRequest, content_type: str) -> web.StreamResponse:
@@ -279,6 +307,19 @@ async def _next(pieces: sessions.LogPieces) -> bytes | AgentError | None:
         return await anext(pieces, None)
     except AgentError as error:
         return error
+
+
+def _asked(http: web.BaseRequest, tail: str) -> Asked:
+    path, query = http.rel_url.raw_path, http.rel_url.raw_query_string
+    return Asked(
+        http.method,
+        path.removesuffix(tail) if tail else path,
+        upstream_path(tail) + (f"?{query}" if query else ""),
+        list(http.headers.items()),
+        http.remote or "",
+        http.content.iter_any() if http.can_read_body else None,
+        http.content_length,
+    )
 
 
 def _is_watch(http: web.BaseRequest) -> bool:

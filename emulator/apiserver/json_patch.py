@@ -7,10 +7,14 @@ import copy
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
+
 Json = dict[str, Any]
 
 _REJECTED = "the server rejected our request due to an error in our request"
 _MAX_OPERATIONS = 10_000
+_MAX_COPIED = 3 * 1024 * 1024
+"""Bytes of JSON that all copies of one patch may add: each could double the document."""
 
 
 class PatchError(ValueError):
@@ -64,14 +68,19 @@ def json_patch(doc: Json, ops: Any) -> Json:
         raise PatchError(
             413,
             "RequestEntityTooLarge",
-            "The allowed maximum operations in a JSON patch is"
+            "Request entity too large: The allowed maximum operations in a JSON patch is"
             f" {_MAX_OPERATIONS}, got {len(operations)}",
         )
     result: Any = copy.deepcopy(doc)
+    copied = 0
     try:
         for operation in operations:
+            if operation["op"] == "copy":
+                copied += _size(_get(result, _tokens(operation["from"])))
+                if copied > _MAX_COPIED:
+                    raise ValueError("accumulated size of copies")
             result = _OPERATIONS[operation["op"]](result, operation)
-    except (KeyError, IndexError, TypeError, ValueError) as error:
+    except (KeyError, IndexError, TypeError, ValueError, RecursionError) as error:
         raise PatchError(422, "Invalid", _REJECTED) from error
     if not isinstance(result, dict):
         raise PatchError(422, "Invalid", _REJECTED)
@@ -109,6 +118,10 @@ def _move(doc: Any, operation: Json) -> Any:
 def _copy(doc: Any, operation: Json) -> Any:
     value = copy.deepcopy(_get(doc, _tokens(operation["from"])))
     return _put(doc, _tokens(operation["path"]), value)
+
+
+def _size(value: Any) -> int:
+    return len(msgspec.json.encode(value))
 
 
 def _test(doc: Any, operation: Json) -> Any:

@@ -1,6 +1,6 @@
 """Pure: the kinds that one server serves: those built in, and custom resources as they come."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from podwire.emulator.apiserver.builtin_kinds import BUILTIN
 from podwire.emulator.apiserver.resources import Resource
@@ -11,17 +11,48 @@ class Kinds:
 
     def __init__(self, builtin: Iterable[Resource] = BUILTIN) -> None:
         self._builtin = tuple(builtin)
+        self._custom: tuple[Resource, ...] = ()
         self.revision = 0
+        self._told: list[Callable[[], None]] = []
         self._index(self._builtin)
 
     def replace_custom(self, custom: Iterable[Resource]) -> None:
-        """Serve *custom* besides the built-in kinds, and no other custom resource any more."""
+        """Serve *custom* besides the built-in kinds, and no other custom resource any more.
+
+        An entry that says the same as before stays the same object. What is built in cannot be
+        replaced.
+        """
+        builtin = {(e.group, e.version, e.plural) for e in self._builtin}
+        wanted: list[Resource] = []
+        for entry in custom:
+            path = (entry.group, entry.version, entry.plural)
+            known = self._by_path.get(path)
+            if path not in builtin:
+                wanted.append(known if known is not None and known == entry else entry)
+        if tuple(wanted) == self._custom:
+            return
         self.revision += 1
-        self._index((*self._builtin, *custom))
+        self._custom = tuple(wanted)
+        self._index((*self._builtin, *wanted))
+        for tell in tuple(self._told):
+            tell()
+
+    def on_change(self, tell: Callable[[], None]) -> Callable[[], None]:
+        """Call *tell* whenever other kinds are served than before; return how to stop that."""
+        self._told.append(tell)
+        return lambda: self._told.remove(tell)
+
+    def serves(self, resource: Resource) -> bool:
+        """Tell whether *resource* is served as it is described there, and not otherwise by now."""
+        return self.find(resource.group, resource.version, resource.plural) is resource
 
     def all(self) -> tuple[Resource, ...]:
         """Return every kind, groups in the order of kubectl's preference."""
         return self._all
+
+    def builtin(self, group: str) -> tuple[Resource, ...]:
+        """Return the kinds of a group that no definition made."""
+        return tuple(entry for entry in self._builtin if entry.group == group)
 
     def find(self, group: str, version: str, plural: str) -> Resource | None:
         """Return the kind served at that path, or None."""

@@ -2,8 +2,10 @@
 
 from typing import Any
 
-from podwire.emulator.apiserver import bodies, statuses, versions, write
-from podwire.emulator.apiserver.normalise import TypeMismatch, normalise
+from podwire.emulator.apiserver import bodies, json_body, statuses, versions, write
+from podwire.emulator.apiserver.field_errors import FieldError
+from podwire.emulator.apiserver.fields import struct
+from podwire.emulator.apiserver.normalise import TypeMismatch
 from podwire.emulator.apiserver.patch import PatchError, json_patch, merge_patch
 from podwire.emulator.apiserver.request import Api, Body, One, Request
 from podwire.emulator.apiserver.resources import Resource
@@ -14,17 +16,22 @@ Json = dict[str, Any]
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
 STRATEGIC = "application/strategic-merge-patch+json"
-_APPLY = ("application/apply-patch+yaml", "application/apply-patch+cbor")
+APPLY = "application/apply-patch+yaml"
 
 
 def patch(api: Api, request: Request) -> One:
     """PATCH an object, or its status."""
     resource = request.resource
-    check_type(request.body)
+    if check_type(request.body, resource) == APPLY:
+        # Most clusters never see one; the API server answers sooner without its modules.
+        from podwire.emulator.apiserver import apply_patch  # noqa: PLC0415
+
+        return apply_patch.apply(api, request)
+    check_force(request)
     old = api.store.get(resource.collection, request.key)
     if old is None:
         raise statuses.not_found(resource, request.name)
-    before = versions.from_stored(old.copy(), resource)
+    before = versions.from_stored(old.object, resource)
     changes = bodies.read_json(request.body.content)
     after = apply(request.body, before, changes, resource)
     obj, warnings = _as_object(request, after, changes)
@@ -42,27 +49,40 @@ def patch(api: Api, request: Request) -> One:
     )
 
 
-def check_type(body: Body) -> None:
-    """Raise Refused (415) unless this kind of patch is understood."""
+def check_type(body: Body, resource: Resource) -> str:
+    """Return the kind of patch; raises Refused (415) unless it is understood."""
     kind = bodies.media_type(body.content_type)
-    if kind in _APPLY:
-        raise statuses.unsupported_media_type(
-            "server-side apply is not served yet: use client-side apply "
-            "(kubectl apply without --server-side)"
-        )
-    if kind not in (JSON_PATCH, MERGE_PATCH, STRATEGIC):
+    understood: tuple[str, ...] = (JSON_PATCH, MERGE_PATCH, STRATEGIC, APPLY)
+    if resource.custom:  # no Go type says how its lists merge
+        understood = (JSON_PATCH, MERGE_PATCH, APPLY)
+    if kind not in understood:
         raise statuses.unsupported_media_type(
             "the body of the request was in an unknown format - accepted media types include: "
-            f"{JSON_PATCH}, {MERGE_PATCH}, {STRATEGIC}"
+            f"{', '.join(understood)}"
         )
+    return kind
+
+
+def check_force(request: Request) -> None:
+    """Raise Refused (422) for a patch that is forced: only an apply knows conflicts."""
+    if request.option("force"):
+        why = "Forbidden: may not be specified for non-apply patch"
+        problem = FieldError("force", "FieldValueForbidden", why)
+        raise statuses.invalid_options("patch", [problem])
 
 
 def apply(body: Body, before: Json, changes: Any, resource: Resource) -> Json:
-    """Return *before* with *changes* made as the body's type says; raises Refused."""
+    """Return *before* with *changes* made as the body's type says; raises Refused.
+
+    The result may share parts with *before*, which stays as it is.
+    """
     kind = bodies.media_type(body.content_type)
     try:
         if kind == JSON_PATCH:
-            return json_patch(before, changes)
+            after = json_patch(before, changes)
+            if json_body.too_deep(after):
+                raise PatchError(422, "Invalid", "the patched object nests too deep")
+            return after
         if kind == MERGE_PATCH:
             return merge_patch(before, changes)
         return strategic_merge_patch(before, changes, resource.api_version, resource.kind)
@@ -75,23 +95,26 @@ def _as_object(request: Request, after: Json, changes: Any) -> tuple[Json, tuple
     """Return the patched document as a well-formed object, and warnings; raises Refused (422)."""
     resource = request.resource
     directive = bodies.directive(request)
-    strategic = bodies.media_type(request.body.content_type) == STRATEGIC
+    kind = bodies.media_type(request.body.content_type)
 
     def shown() -> str:
-        return go_text(changes) if strategic else bodies.json_text(after)
+        return go_text(changes) if kind == STRATEGIC else bodies.json_text(after)
 
     if (after.get("apiVersion"), after.get("kind")) != (resource.api_version, resource.kind):
         raise statuses.bad_request("kind and apiVersion of an object cannot be changed by a patch")
     try:
-        read = normalise(after, resource.api_version, resource.kind)
+        read = bodies.well_formed(after, resource)
     except TypeMismatch as error:
         raise statuses.invalid_patch(shown(), str(error)) from error
-    if read.unknown and directive == "Strict":
-        why = f"strict decoding error: {', '.join(read.unknown)}"
+    doubles = () if kind == JSON_PATCH else bodies.doubles(request.body, changes)
+    wrong = (*doubles, *read.unknown)
+    if wrong and directive == "Strict":
+        why = f"strict decoding error: {', '.join(wrong)}"
         raise statuses.invalid_patch(shown(), why)
-    warnings = tuple(read.unknown) if directive == "Warn" else ()
     read.object.setdefault("metadata", {})
-    return versions.to_stored(read.object, resource), warnings
+    if struct(after, "metadata").get("managedFields") == []:
+        bodies.keep_reset(read.object)
+    return versions.to_stored(read.object, resource), wrong if directive == "Warn" else ()
 
 
 def go_text(value: Any) -> str:

@@ -9,7 +9,6 @@ Fields of a custom resource other than its metadata are kept as they are.
 """
 
 import base64
-import binascii
 import datetime
 import re
 from collections.abc import Callable
@@ -161,7 +160,7 @@ class _Walk:
         text = value.replace("\n", "").replace("\r", "")
         try:
             return base64.b64encode(base64.b64decode(text, validate=True)).decode()
-        except binascii.Error:
+        except ValueError:  # binascii.Error, and what is not ASCII
             bad = re.search(r"[^A-Za-z0-9+/]", text.rstrip("="))
             at = bad.start() if bad else len(text) // 4 * 4
             return self.fail(f"illegal base64 data at input byte {at}")

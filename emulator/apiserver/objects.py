@@ -8,7 +8,7 @@ from podwire.emulator.apiserver.fields import many, struct
 from podwire.emulator.apiserver.normalise import zero
 from podwire.emulator.apiserver.request import Dice, Request
 from podwire.emulator.apiserver.resources import Resource
-from podwire.kube.clock import rfc3339
+from podwire.kube.times import rfc3339
 
 Json = dict[str, Any]
 
@@ -33,7 +33,7 @@ def prepare_new(obj: Json, request: Request, dice: Dice) -> None:
     else:
         meta.pop("namespace", None)
     if resource.has("status") and not resource.status_on_create:
-        _drop_status(obj, resource)
+        _drop_status(obj, resource.storage)
     if resource.kind == "Namespace":
         # The namespace controller takes "kubernetes" away when the content is gone.
         finalizers: list[str] = obj.setdefault("spec", {}).get("finalizers") or []
@@ -49,7 +49,9 @@ def prepare_update(obj: Json, old: Json, request: Request) -> None:
         _keep(meta, old_meta, name)
     for name in ("selfLink", "managedFields"):
         meta.pop(name, None)
-    if subresource == "status":
+    if resource.custom:
+        _prepare_custom_update(obj, old, request)
+    elif subresource == "status":
         for name in ("spec", "data"):
             _keep(obj, old, name)
         _keep(meta, old_meta, "ownerReferences")
@@ -57,15 +59,40 @@ def prepare_update(obj: Json, old: Json, request: Request) -> None:
             _keep(obj.setdefault("status", {}), struct(old, "status"), "qosClass")
         if resource.group == "apps":
             _keep(meta, old_meta, "labels")
+    elif subresource == "ephemeralcontainers":
+        _prepare_ephemeral(obj, old)
     elif resource.has("status"):
         _keep(obj, old, "status")
     if resource.kind == "Namespace" and subresource != "finalize":
         _keep_finalizers(obj, old)
 
 
+def _prepare_custom_update(obj: Json, old: Json, request: Request) -> None:
+    """Keep the status, or all but the status (registry/customresource/status_strategy.go)."""
+    if request.subresource == "status":
+        for name in {*obj, *old} - {"metadata", "status"}:
+            _keep(obj, old, name)
+        for name in {*obj["metadata"], *old["metadata"]} - {"managedFields", "resourceVersion"}:
+            _keep(obj["metadata"], old["metadata"], name)
+    elif request.resource.has("status"):
+        _keep(obj, old, "status")
+
+
+def _prepare_ephemeral(obj: Json, old: Json) -> None:
+    """Keep all but the ephemeral containers (registry/core/pod/strategy.go)."""
+    added = many(struct(obj, "spec"), "ephemeralContainers")
+    for name in {*obj, *old} - {"metadata"}:
+        _keep(obj, old, name)
+    for name in {*obj["metadata"], *old["metadata"]} - {"managedFields", "resourceVersion"}:
+        _keep(obj["metadata"], old["metadata"], name)
+    obj["spec"] = {**struct(old, "spec"), "ephemeralContainers": added}
+
+
 def count_generation(obj: Json, old: Json, resource: Resource) -> None:
     """Add one to metadata.generation if anything outside metadata and status changed."""
-    if resource.generation and _wish(obj) != _wish(old):
+    # Without the subresource the status of a custom resource is a field as any other.
+    status = bool(resource.custom) and not resource.has("status")
+    if resource.generation and _wish(obj, status=status) != _wish(old, status=status):
         obj["metadata"]["generation"] = int(old["metadata"].get("generation", 0)) + 1
 
 
@@ -107,8 +134,9 @@ def _metadata(obj: Json) -> Json:
     return meta
 
 
-def _wish(obj: Json) -> Json:
-    return {name: value for name, value in obj.items() if name not in ("metadata", "status")}
+def _wish(obj: Json, *, status: bool) -> Json:
+    apart = ("metadata",) if status else ("metadata", "status")
+    return {name: value for name, value in obj.items() if name not in apart}
 
 
 def _keep(obj: Json, old: Json, name: str) -> None:
@@ -120,7 +148,9 @@ def _keep(obj: Json, old: Json, name: str) -> None:
 
 def _drop_status(obj: Json, resource: Resource) -> None:
     type_ = schema.type_of(resource.api_version, resource.kind)
-    assert type_ is not None
+    if type_ is None:  # a custom resource
+        obj.pop("status", None)
+        return
     # What Go writes for an empty status: {}, or counters at zero where they are not omitted.
     obj["status"] = zero(type_.fields["status"].kind)
     if resource.kind in _FIRST_PHASES:

@@ -1,7 +1,8 @@
 """Pure: a method and a path to a kind, a name, a subresource and Kubernetes' verb."""
 
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import unquote
 
 from podwire.emulator.apiserver import statuses
@@ -20,14 +21,30 @@ class Target:
     namespace: str = ""
     name: str = ""
     subresource: str = ""
+    tail: str = ""
+    """Of the subresource proxy: what comes after it, still quoted; empty, or from its "/" on."""
+
+
+# What is behind `proxy` is not ours: it may hold anything, empty steps too.
+_PROXY = re.compile(
+    r"(?P<head>/api/v1/(?:namespaces/[^/]+/(?:pods|services)|nodes)/[^/]+/proxy)(?P<tail>/.*|)"
+)
+
+
+def is_proxied(path: str) -> bool:
+    """Tell whether a request to *path* is passed on as it is: its body is not for us to read."""
+    return _PROXY.fullmatch(path) is not None
 
 
 def parse(kinds: Kinds, method: str, path: str, *, watch: bool) -> Target | None:
-    """Return what *path* (as sent, still quoted) means; None for what is not below /api or /apis.
+    """Return what *path* (as sent, still quoted) means; None for what is below no group.
 
     *watch* is the query parameter. Raises Refused: 404 for what is not served, 405 for a method
     that the path does not have.
     """
+    proxied = _PROXY.fullmatch(path)
+    if proxied is not None:
+        path = proxied["head"]
     steps = [unquote(step) for step in path.strip("/").split("/")]
     match steps:
         case ["api", version, *rest] if rest:
@@ -36,9 +53,12 @@ def parse(kinds: Kinds, method: str, path: str, *, watch: bool) -> Target | None
             pass
         case _:
             return None
+    if group not in kinds.groups():
+        return None
     if rest[0] == "watch" and len(rest) > 1:  # the old form: /api/v1/watch/pods
         rest, watch = rest[1:], True
-    return _in_version(kinds, method, group, version, rest, watch=watch)
+    target = _in_version(kinds, method, group, version, rest, watch=watch)
+    return target if proxied is None else replace(target, tail=proxied["tail"])
 
 
 def _in_version(
@@ -64,6 +84,8 @@ def _in_version(
 def _verb(method: str, resource: Resource, name: str, subresource: str, *, watch: bool) -> str:
     if subresource:
         verb = {"GET": "get", "POST": "create"}.get(method) or _WRITES.get(method, "")
+        if subresource == "proxy" and method in ("HEAD", "OPTIONS"):
+            verb = "get"
         for entry in resource.subresources:
             if entry.name == subresource:
                 if verb not in entry.verbs:

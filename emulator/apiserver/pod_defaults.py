@@ -1,7 +1,7 @@
 """Pure: what kube-apiserver fills into pods and pod templates.
 
-Source: pkg/apis/core/v1/defaults.go and the admission plugins DefaultTolerationSeconds, Priority
-and ServiceAccount of Kubernetes 1.32. Objects are normalised; they are changed in place.
+Source: pkg/apis/core/v1/defaults.go and the admission plugins DefaultTolerationSeconds and
+ServiceAccount of Kubernetes 1.32. Objects are normalised; they are changed in place.
 """
 
 from collections.abc import Iterator
@@ -13,7 +13,6 @@ from podwire.emulator.apiserver.fields import below, many
 Json = dict[str, Any]
 
 _MODE = 0o644
-_PRIORITIES = {"system-cluster-critical": 2_000_000_000, "system-node-critical": 2_000_001_000}
 _UNREACHABLE = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
 _MILLI = 10**6
 
@@ -37,9 +36,7 @@ def pod(obj: Json) -> None:
 
 
 def _admission(spec: Json) -> None:
-    """Do what the admission plugins of a default cluster do to pods."""
-    spec.setdefault("priority", _PRIORITIES.get(spec.get("priorityClassName", ""), 0))
-    spec.setdefault("preemptionPolicy", "PreemptLowerPriority")
+    """Do what the admission plugins of a default cluster do that look at nothing but the pod."""
     account = spec.get("serviceAccountName") or spec.get("serviceAccount") or "default"
     spec["serviceAccountName"] = spec["serviceAccount"] = account
     tolerations: list[Json] = list(many(spec, "tolerations"))

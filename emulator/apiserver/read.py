@@ -52,7 +52,7 @@ def list_(api: Api, request: Request) -> Many:
     limit = request.number("limit") or 0
     window = _window(api.store, request)
     items = _items(api.store, request, chosen, window)
-    if not limit or len(items) <= limit:
+    if limit <= 0 or len(items) <= limit:
         return Many(request.resource, items, window.revision)
     rest = len(items) - limit
     items = items[:limit]
@@ -130,7 +130,7 @@ def _window(store: Store, request: Request) -> _Window:
 def _revision(text: str) -> int:
     if not text:
         return 0
-    if not text.isdecimal():
+    if not (text.isascii() and text.isdecimal()):
         raise statuses.bad_request(
             f'resourceVersion: Invalid value: "{text}": strconv.ParseUint: '
             f'parsing "{text}": invalid syntax'

@@ -75,7 +75,8 @@ def _list(answer: Many, form: Form, now: float) -> bytes:
         head: Json = {"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1"}
         items = [_encode(partial(item.object)) for item in answer.items]
     else:
-        head = {"kind": f"{resource.kind}List", "apiVersion": resource.api_version}
+        list_kind = resource.custom.list_kind if resource.custom else f"{resource.kind}List"
+        head = {"kind": list_kind, "apiVersion": resource.api_version}
         items = [versions.encoded(item, resource) for item in answer.items]
     opening = _encode({**head, "metadata": meta})[:-1]
     return b'%b,"items":[%b]}' % (opening, b",".join(items))

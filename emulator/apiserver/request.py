@@ -6,6 +6,7 @@ from ipaddress import IPv4Network
 from typing import Any, Protocol
 
 from podwire.emulator.apiserver import statuses
+from podwire.emulator.apiserver.authorize import Authorizer
 from podwire.emulator.apiserver.kinds import Kinds
 from podwire.emulator.apiserver.resources import Resource
 from podwire.emulator.apiserver.store import Store, Stored
@@ -37,6 +38,9 @@ class User:
 
     name: str
     groups: tuple[str, ...] = ()
+    uid: str = ""
+    extra: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """What else is known, by key: the pod whose token it is, which credential was shown."""
 
 
 _SERVICES = IPv4Network("10.96.0.0/12")
@@ -60,6 +64,12 @@ class Api:
     honoured: frozenset[str] = frozenset()
     """Fields of a securityContext that the runtime does as they say; others get a warning."""
     kinds: Kinds = field(default_factory=Kinds)
+    token_key: bytes = field(default=b"", repr=False)
+    """Signs the tokens of ServiceAccounts; without one there are none."""
+    authorizer: Authorizer = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "authorizer", Authorizer(self.store))
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +93,8 @@ class Request:
     subresource: str = ""
     query: Query = field(default_factory=dict[str, Sequence[str]])
     body: Body = Body("", b"")
+    agent: str = ""
+    """The User-Agent header: which program asks."""
 
     def option(self, name: str) -> str:
         """Return a query parameter, or the empty text."""

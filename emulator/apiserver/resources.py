@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+
+from podwire.emulator.apiserver.structural import Node
 
 ALL_VERBS = (
     "create",
@@ -44,12 +45,27 @@ class PrinterColumn:
 
 
 @dataclass(frozen=True, slots=True)
+class ScalePaths:
+    """Where a custom resource has what its Scale shows, as `("spec", "replicas")`."""
+
+    wanted: tuple[str, ...]
+    present: tuple[str, ...]
+    selector: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class CustomKind:
     """What a CustomResourceDefinition says of one version of its kind."""
 
-    schema: Mapping[str, Any]
+    schema: Node
     """The openAPIV3Schema."""
+    list_kind: str = ""
     columns: tuple[PrinterColumn, ...] = ()
+    scale: ScalePaths | None = None
+    deprecation: str = ""
+    """What to warn of whoever uses this version."""
+    ending: bool = False
+    """Whether the definition is being deleted: nothing new may be created."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,106 +1,145 @@
-"""Pure: who may do what, and the reviews by which a client asks.
+"""Pure: the reviews by which a client asks who somebody is and what they may do.
 
-There are administrators (group system:masters) and the cluster's own components (names that begin
-with system:). They may do everything, except for the DNS server, which all pods can talk to: it may
-read what it serves. Nobody else may do anything.
+Source: pkg/registry/authentication, pkg/registry/authorization and their validation packages.
 """
 
+from collections.abc import Callable
 from typing import Any
 
-from podwire.emulator.apiserver import bodies, statuses
-from podwire.emulator.apiserver.request import Plain, Request, User
-from podwire.kube.clock import rfc3339
+from podwire.emulator.apiserver import authn, bodies, statuses, tokens
+from podwire.emulator.apiserver.field_errors import FieldError, Unquoted, invalid, quoted
+from podwire.emulator.apiserver.fields import many, struct, text
+from podwire.emulator.apiserver.rbac import Asked
+from podwire.emulator.apiserver.request import Api, Plain, Request, User
+from podwire.emulator.apiserver.tokens import Refusal
+from podwire.kube.times import rfc3339
 
 Json = dict[str, Any]
 
-ANONYMOUS = "system:anonymous"
-DNS = "system:serviceaccount:kube-system:coredns"
 
-_READ = ("get", "list", "watch")
-# Group -> plurals: kubeadm's ClusterRole system:coredns.
-_READ_BY_DNS = {
-    "": ("endpoints", "services", "pods", "namespaces"),
-    "discovery.k8s.io": ("endpointslices",),
-}
-
-
-def allowed(user: User) -> bool:
-    """Tell whether *user* may do everything."""
-    if user.name in (ANONYMOUS, DNS):
-        return False
-    return "system:masters" in user.groups or user.name.startswith("system:")
-
-
-def check(request: Request) -> None:
-    """Raise Refused (403) unless the request's user may do what it asks."""
-    resource = request.resource
-    # Everybody may ask what they may do (system:basic-user in Kubernetes).
-    if not resource.stored and request.user.name != ANONYMOUS:
-        return
-    wanted = (request.verb, resource.group, resource.plural, request.subresource)
-    if _may(request.user, *wanted):
-        return
-    what = f"{resource.plural}/{request.subresource}" if request.subresource else resource.plural
-    where = (
-        f'in the namespace "{request.namespace}"' if request.namespace else "at the cluster scope"
-    )
-    name = f' "{request.name}"' if request.name else ""
-    details: Json = {"name": request.name} if request.name else {}
-    if resource.group:
-        details["group"] = resource.group
-    details["kind"] = resource.plural
-    raise statuses.refused(
-        403,
-        "Forbidden",
-        f'{resource.qualified}{name} is forbidden: User "{request.user.name}" cannot '
-        f'{request.verb} resource "{what}" in API group "{resource.group}" {where}',
-        details=details,
-    )
-
-
-def review(request: Request) -> Plain:
-    """Answer a SelfSubjectAccessReview, SelfSubjectRulesReview or SelfSubjectReview."""
+def review(api: Api, request: Request) -> Plain:
+    """Answer a review: the object that was sent, with a status."""
     obj, warnings = bodies.as_object(request, bodies.read(request.body))
-    if request.resource.kind == "SelfSubjectReview":
-        obj["metadata"] = {"creationTimestamp": rfc3339(request.now)}
-    obj["status"] = _verdict(request.resource.kind, request.user, obj)
+    obj["status"] = _VERDICTS[request.resource.kind](api, request, obj)
     return Plain(obj, 201, warnings)
 
 
-def _may(user: User, verb: str, group: str, plural: str, subresource: str) -> bool:
-    if user.name == DNS:
-        return verb in _READ and not subresource and plural in _READ_BY_DNS.get(group, ())
-    return allowed(user)
+def _who(api: Api, request: Request, obj: Json) -> Json:
+    del api
+    obj["metadata"] = {"creationTimestamp": rfc3339(request.now)}
+    return {"userInfo": _info(request.user)}
 
 
-def _verdict(kind: str, user: User, asked: Json) -> Json:
-    may = allowed(user)
-    match kind:
-        case "SelfSubjectReview":
-            info: Json = {"username": user.name}
-            if user.groups:
-                info["groups"] = list(user.groups)
-            return {"userInfo": info}
-        case "SelfSubjectAccessReview":
-            nothing: Json = {}
-            spec: Json = asked.get("spec") or nothing
-            about: Json = spec.get("resourceAttributes") or nothing
-            verb, group, plural, subresource = (
-                str(about.get(key) or "") for key in ("verb", "group", "resource", "subresource")
-            )
-            may = _may(user, verb, group, plural, subresource)
-            reason = "" if may else f'User "{user.name}" is no administrator of this cluster'
-            return {"allowed": may} | ({"reason": reason} if reason else {})
-        case _:
-            everything = {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}
-            urls = {"verbs": ["*"], "nonResourceURLs": ["*"]}
-            read = [
-                {"verbs": list(_READ), "apiGroups": [group], "resources": list(plurals)}
-                for group, plurals in _READ_BY_DNS.items()
-                if user.name == DNS
-            ]
-            return {
-                "resourceRules": [everything] if may else read,
-                "nonResourceRules": [urls] if may else [],
-                "incomplete": False,
-            }
+def _token(api: Api, request: Request, obj: Json) -> Json:
+    spec = struct(obj, "spec")
+    token = text(spec, "token")
+    if not token:
+        raise statuses.bad_request("token is required for TokenReview in authentication")
+    audiences = tuple(many(spec, "audiences")) or tokens.AUDIENCES
+    found = authn.of_token(token, api, request.now, audiences)
+    if isinstance(found, Refusal):
+        error = (
+            f"[invalid bearer token, {found.reason}]" if found.reason else "invalid bearer token"
+        )
+        return {"user": {}, "error": error}
+    meant = authn.audiences_of(token, api)
+    status: Json = {"authenticated": True, "user": _info(found)}
+    return status | {"audiences": [one for one in meant if one in audiences]}
+
+
+def _access(api: Api, request: Request, obj: Json) -> Json:
+    spec = struct(obj, "spec")
+    about, path = struct(spec, "resourceAttributes"), struct(spec, "nonResourceAttributes")
+    itself = request.resource.kind == "SelfSubjectAccessReview"
+    problems = _problems(request, spec)
+    if problems:
+        raise statuses.invalid(request.resource, "", problems)
+    user = request.user if itself else _user(spec)
+    if path:
+        asked = Asked(text(path, "verb"), path=text(path, "path"))
+    else:
+        names = ("verb", "group", "resource", "subresource", "namespace", "name")
+        asked = Asked(*(text(about, name) for name in names))
+    verdict = api.authorizer.decide(user, asked)
+    return {"allowed": verdict.allowed} | ({"reason": verdict.reason} if verdict.reason else {})
+
+
+def _rules(api: Api, request: Request, obj: Json) -> Json:
+    namespace = text(struct(obj, "spec"), "namespace")
+    if not namespace:
+        raise statuses.bad_request("no namespace on request")
+    rules, error = api.authorizer.rules(request.user, namespace)
+    status: Json = {
+        "resourceRules": [
+            _only(rule.written, "verbs", "apiGroups", "resources", "resourceNames")
+            for rule in rules
+            if rule.resources
+        ],
+        "nonResourceRules": [
+            _only(rule.written, "verbs", "nonResourceURLs") for rule in rules if rule.urls
+        ],
+        "incomplete": False,
+    }
+    return status | ({"evaluationError": error} if error else {})
+
+
+_VERDICTS: dict[str, Callable[[Api, Request, Json], Json]] = {
+    "SelfSubjectReview": _who,
+    "TokenReview": _token,
+    "SubjectAccessReview": _access,
+    "LocalSubjectAccessReview": _access,
+    "SelfSubjectAccessReview": _access,
+    "SelfSubjectRulesReview": _rules,
+}
+
+
+def _problems(request: Request, spec: Json) -> list[FieldError]:
+    """Return what is wrong with the spec of an access review."""
+    resource, path = spec.get("resourceAttributes"), spec.get("nonResourceAttributes")
+    problems: list[FieldError] = []
+    if resource is not None and path is not None:
+        why = "cannot be specified in combination with resourceAttributes"
+        problems.append(invalid("spec.nonResourceAttributes", _go_path(path), why))
+    if resource is None and path is None:
+        why = "exactly one of nonResourceAttributes or resourceAttributes must be specified"
+        problems.append(invalid("spec.resourceAttributes", None, why))
+    if request.resource.kind == "SelfSubjectAccessReview":
+        return problems
+    if not spec.get("user") and not spec.get("groups"):
+        why = "at least one of user or group must be specified"
+        problems.append(invalid("spec.user", "", why))
+    if request.resource.namespaced:
+        asked = text(struct(spec, "resourceAttributes"), "namespace")
+        if resource is not None and asked != request.namespace:
+            where, why = "spec.resourceAttributes.namespace", "must match metadata.namespace"
+            problems.append(invalid(where, asked, why))
+        if path is not None:
+            why = "disallowed on this kind of request"
+            problems.append(invalid("spec.nonResourceAttributes", _go_path(path), why))
+    return problems
+
+
+def _go_path(path: Json) -> Unquoted:
+    shown = f"Path:{quoted(text(path, 'path'))}, Verb:{quoted(text(path, 'verb'))}"
+    return Unquoted(f"authorization.NonResourceAttributes{{{shown}}}")
+
+
+def _user(spec: Json) -> User:
+    given = struct(spec, "extra")
+    extra = tuple((key.lower(), tuple(many(given, key))) for key in given)
+    return User(text(spec, "user"), tuple(many(spec, "groups")), text(spec, "uid"), extra)
+
+
+def _info(user: User) -> Json:
+    info: Json = {"username": user.name}
+    if user.uid:
+        info["uid"] = user.uid
+    if user.groups:
+        info["groups"] = list(user.groups)
+    if user.extra:
+        info["extra"] = {key: list(values) for key, values in user.extra}
+    return info
+
+
+def _only(rule: Json, *names: str) -> Json:
+    return {name: rule[name] for name in names if rule.get(name)}

@@ -187,6 +187,8 @@ class Description(msgspec.Struct, array_like=True):
 
     text: str
     fields: dict[str, str]
+    #: the values of fields that are enumerations
+    enums: dict[str, list[str]] = {}
 
 
 @cache

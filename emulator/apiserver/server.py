@@ -29,8 +29,11 @@ class ApiServer:
         network: Network | None = None,
         honoured: Iterable[str] = (),
         who: Authenticate = http.by_connection,
+        token_key: bytes = b"",
     ) -> None:
-        self.api = Api(store, dice, network or Network(), frozenset(honoured))
+        # Without a key from elsewhere, tokens end with this server.
+        key = token_key or dice.getrandbits(256).to_bytes(32, "big")
+        self.api = Api(store, dice, network or Network(), frozenset(honoured), token_key=key)
         self._agent = agent
         self._clock = clock
         self._who = who
@@ -58,7 +61,7 @@ class ApiServer:
         Each of *tls_sockets* is bound already; its context asks for client certificates
         (`ssl.CERT_OPTIONAL`, so that health checks need none). On the Unix socket the header
         X-Remote-User is believed: only the cluster's own processes may reach *unix_path*. Who asks
-        at *dns_path* is the DNS server, whatever it says, and may do what that may (reviews.py).
+        at *dns_path* is the DNS server, whatever it says, and may do what its role says.
         Events of more than an hour are looked for every *sweep_seconds*.
         """
         front = Front(self.api, self._agent, self._clock, who=self._who)

@@ -1,20 +1,28 @@
 """Exec, attach, logs and capture: check the request, ask the agent, relay. No HTTP library here."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
-from podwire.emulator.apiserver import containers, reviews, statuses, streams
-from podwire.emulator.apiserver.agent import AgentError, NodeAgent, Session
+from podwire.emulator.apiserver import capturing, containers, statuses, streams
+from podwire.emulator.apiserver.agent import AgentError, NodeAgent, PodPlace, Session, Tcp
+from podwire.emulator.apiserver.channels import Socket
+from podwire.emulator.apiserver.fields import struct, text
+from podwire.emulator.apiserver.portforward import Target
 from podwire.emulator.apiserver.request import Api, Request
 from podwire.emulator.apiserver.store import Stored
-from podwire.emulator.apiserver.streams import Socket, Wanted
+from podwire.emulator.apiserver.streams import Client, Wanted
 
 Json = dict[str, Any]
-Accept = Callable[[], Awaitable[Socket]]
-"""Switches the connection to a WebSocket. Errors found before it become HTTP answers."""
+Accept = Callable[[Wanted], Awaitable[Client | None]]
+"""Switches the connection to another protocol; None if the client leaves while it does.
+
+Errors found before it become HTTP answers.
+"""
 
 _SNAPLEN = 262_144
 _LONGEST_SNAPLEN = 262_144
+_MOST_PORTS = 100  # each has two of 256 channels
 
 
 async def exec_(api: Api, agent: NodeAgent, request: Request, accept: Accept) -> None:
@@ -25,6 +33,7 @@ async def exec_(api: Api, agent: NodeAgent, request: Request, accept: Accept) ->
     wanted = wanted_streams(request)
     namespace, name = request.key.namespace, request.key.name
     if request.subresource == "attach":
+        wanted = replace(wanted, exit_code=False)
 
         async def start() -> Session:
             return await agent.attach(
@@ -45,7 +54,7 @@ async def exec_(api: Api, agent: NodeAgent, request: Request, accept: Accept) ->
                 tty=wanted.tty,
             )
 
-    await _run(await accept(), start, wanted)
+    await _run(await accept(wanted), start, wanted)
 
 
 async def exec_host(agent: NodeAgent, request: Request, accept: Accept) -> None:
@@ -57,10 +66,30 @@ async def exec_host(agent: NodeAgent, request: Request, accept: Accept) -> None:
     async def start() -> Session:
         return await agent.exec_host(request.name, command, stdin=wanted.stdin, tty=wanted.tty)
 
-    await _run(await accept(), start, wanted)
+    await _run(await accept(wanted), start, wanted)
 
 
-async def capture(agent: NodeAgent, request: Request, accept: Accept) -> None:
+async def forward(
+    api: Api,
+    agent: NodeAgent,
+    request: Request,
+    accept: Callable[[Target, Sequence[int]], Awaitable[None]],
+) -> None:
+    """Forward connections to ports of a pod; *accept* switches the connection, and does it."""
+    pod = _pod(api, request).object
+    containers.check_assigned(pod)
+    ports = forwarded_ports(request)
+    place = place_of(pod)
+
+    async def connect(port: int) -> Tcp:
+        return await agent.connect(place, port)
+
+    await accept(Target(connect, place.name, pod["metadata"]["uid"]), ports)
+
+
+async def capture(
+    agent: NodeAgent, request: Request, accept: Callable[[], Awaitable[Socket]]
+) -> None:
     """Stream pcapng from the points asked for.
 
     The client's first text frame starts the capture: `{}`, or `{"filter": [[code, jt, jf, k],
@@ -81,20 +110,20 @@ async def capture(agent: NodeAgent, request: Request, accept: Accept) -> None:
     if not 0 < snaplen <= _LONGEST_SNAPLEN:
         raise statuses.bad_request(f"snaplen must be between 1 and {_LONGEST_SNAPLEN}")
     socket = await accept()
-    start = await streams.read_start(socket)
+    start = await capturing.read_start(socket)
     if start is None:
         await socket.close()
         return
     try:
         reader, writer = await agent.capture(
-            points, snaplen=snaplen, filter_=streams.as_filter(start)
+            points, snaplen=snaplen, filter_=capturing.as_filter(start)
         )
     except AgentError as error:
         await socket.send(statuses_text(error))
         await socket.close()
         return
     await socket.send("started")
-    await streams.relay_capture(socket, reader, writer)
+    await capturing.relay_capture(socket, reader, writer)
 
 
 class LogPieces:
@@ -172,29 +201,58 @@ def command_of(request: Request) -> list[str]:
     return command
 
 
+def forwarded_ports(request: Request) -> list[int]:
+    """Return the ports of the query, which only plain WebSockets need; raises Refused (400)."""
+    ports: list[int] = []
+    for word in (word for value in request.query.get("ports", ()) for word in value.split(",")):
+        if not (word.isascii() and word.isdigit() and 0 < int(word[:6]) < 65536):
+            raise statuses.bad_request(f'unable to parse "{word}" as a port')
+        ports.append(int(word))
+    if len(ports) > _MOST_PORTS:
+        raise statuses.bad_request(f"at most {_MOST_PORTS} ports can be forwarded at once")
+    return ports
+
+
+def place_of(pod: Json) -> PodPlace:
+    """Return where a pod is."""
+    meta = pod["metadata"]
+    return PodPlace(
+        meta["namespace"],
+        meta["name"],
+        text(struct(pod, "spec"), "nodeName"),
+        text(struct(pod, "status"), "podIP"),
+    )
+
+
 def refused(error: AgentError) -> statuses.Refused:
     """Return an agent's error as the API server says it."""
+    if error.reason == "InternalError":
+        return statuses.internal(error.message)
     return statuses.refused(error.code, error.reason, error.message)
 
 
 def statuses_text(error: AgentError) -> str:
     """Return an agent's error as the text of a Status."""
-    return streams.json_text(refused(error).status)
+    return capturing.json_text(refused(error).status)
 
 
-async def _run(socket: Socket, start: Callable[[], Awaitable[Session]], wanted: Wanted) -> None:
+async def _run(
+    client: Client | None, start: Callable[[], Awaitable[Session]], wanted: Wanted
+) -> None:
     # Started after the upgrade: kubectl answers a refused upgrade by trying SPDY, and would then
     # show that error and not this one.
+    if client is None:
+        return
     try:
         session = await start()
     except AgentError as error:
-        await streams.refuse(socket, refused(error).status)
+        await client.finish(refused(error).status)
+        await streams.until_gone(client)
         return
-    await streams.run(socket, session, wanted)
+    await streams.run(client, session, wanted)
 
 
 def _pod(api: Api, request: Request) -> Stored:
-    reviews.check(request)
     stored = api.store.get(request.resource.collection, request.key)
     if stored is None:
         raise statuses.not_found(request.resource, request.name)

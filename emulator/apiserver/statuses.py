@@ -148,6 +148,17 @@ def invalid(resource: Resource, name: str, problems: Sequence[FieldProblem]) -> 
     return refused(422, "Invalid", message, details=details, causes=causes)
 
 
+_OPTIONS = {"create": "Create", "update": "Update", "patch": "Patch"}
+
+
+def invalid_options(verb: str, problems: Sequence[FieldProblem]) -> Refused:
+    """422 for query parameters, which the real server takes for the fields of an object."""
+    kind = f"{_OPTIONS.get(verb, 'Delete')}Options"
+    refusal = invalid(Resource("meta.k8s.io", "v1", "", "", kind), "", problems)
+    del refusal.status["details"]["name"]
+    return refusal
+
+
 def invalid_patch(value: str, why: str) -> Refused:
     """422 for a patch whose result is not an object of the kind."""
     message = f'Invalid value: "{value}": {why}'
@@ -182,6 +193,18 @@ def wrong_method(why: str = "") -> Refused:
     message = "the server does not allow this method on the requested resource"
     message += f": {why}" if why else ""
     return refused(405, "MethodNotAllowed", message, details={})
+
+
+def ending(resource: Resource, verb: str) -> Refused:
+    """405 for a new object of a kind whose definition is being deleted."""
+    message = f"{verb} not allowed while custom resource definition is terminating"
+    details = {"group": resource.group, "kind": resource.plural}
+    return refused(405, "MethodNotAllowed", message, details=details)
+
+
+def too_large(what: str) -> Refused:
+    """413 for a body, or a patch, of more than is allowed."""
+    return refused(413, "RequestEntityTooLarge", f"Request entity too large: {what}")
 
 
 def unsupported_media_type(message: str) -> Refused:

@@ -173,6 +173,10 @@ class Store:
 
         return stop
 
+    def subscriptions(self, collection: str) -> int:
+        """Return how many are told of the changes of a kind."""
+        return len(self._of(collection).subscribers)
+
     def follow(self, tell: Callable[[Change], None]) -> None:
         """Call *tell* at each change of any kind from now on, before the subscribers hear of it."""
         self._followers.append(tell)

@@ -117,9 +117,11 @@ def _without_directives(value: Any) -> Any:
 
 
 def _retain(patch: Json, original: Json) -> tuple[Json, Json]:
-    names = patch[_RETAIN]
+    names: Any = patch[_RETAIN]
+    if isinstance(names, list):
+        names = frozenset(name for name in names if isinstance(name, str))  # pyright: ignore[reportUnknownVariableType]
     rest = {name: value for name, value in patch.items() if name != _RETAIN}
-    if not isinstance(names, list) or any(
+    if not isinstance(names, frozenset) or any(
         value is not None and name not in names and not name.startswith((_DELETE, _ORDER))
         for name, value in rest.items()
     ):
@@ -178,7 +180,8 @@ def _merge_list(original: list[Any], patch: list[Any], of: Kind | None, key: str
     if len(kinds) > 1:
         raise _failed(f"list element types are not identical: {_go([original, patch])}")
     if "map" not in kinds:
-        merged = original + [item for item in patch if item not in original]
+        known = {_key(item, "") for item in original}
+        merged = original + [item for item in patch if _key(item, "") not in known]
         return _in_order(merged, patch, original, "")
     if not key:
         raise _failed("cannot merge lists without merge key")
@@ -188,12 +191,12 @@ def _merge_list(original: list[Any], patch: list[Any], of: Kind | None, key: str
 def _merge_maps(original: list[Json], patch: list[Json], of: Kind | None, key: str) -> list[Any]:
     """Merge lists of maps by *key*."""
     changes: list[Json] = []
+    gone = set[Any]()
     replace = False
     for item in patch:
         match item.get(_DIRECTIVE, _NOTHING):
             case "delete":
-                gone = _required(item, key)
-                original = [one for one in original if one.get(key) != gone]
+                gone.add(_required(item, key))
             case "replace":
                 replace = True
             case "merge":
@@ -204,11 +207,13 @@ def _merge_maps(original: list[Json], patch: list[Json], of: Kind | None, key: s
                 changes.append(item)
     if replace:
         return changes
+    original = [item for item in original if _key(item, key) not in gone]
     merged = list(original)
+    places = _ranks(original, key)
     for item in changes:
         value = _required(item, key)
-        at = next((i for i, one in enumerate(merged) if one.get(key) == value), None)
-        if at is None:
+        at = places.setdefault(value, len(merged))
+        if at == len(merged):
             merged.append(item)
         else:
             merged[at] = _merge_map(merged[at], item, of)
@@ -218,7 +223,7 @@ def _merge_maps(original: list[Json], patch: list[Json], of: Kind | None, key: s
 def _required(item: Json, key: str) -> Any:
     if key not in item:
         raise _failed(f"map: {_go(item)} does not contain declared merge key: {key}")
-    return item[key]
+    return _key(item, key)
 
 
 def _in_order(merged: list[Any], wanted: list[Any], server: list[Any], key: str) -> list[Any]:
@@ -232,11 +237,16 @@ def _in_order(merged: list[Any], wanted: list[Any], server: list[Any], key: str)
         key=lambda m: place.get(_key(m, key), far),
     )
     result: list[Any] = []
-    while ours and theirs:
-        left, right = place.get(_key(theirs[0], key)), place.get(_key(ours[0], key))
-        first = theirs if left is not None and right is not None and left < right else ours
-        result.append(first.pop(0))
-    return result + ours + theirs
+    i = j = 0
+    while i < len(ours) and j < len(theirs):
+        left, right = place.get(_key(theirs[j], key)), place.get(_key(ours[i], key))
+        if left is not None and right is not None and left < right:
+            result.append(theirs[j])
+            j += 1
+        else:
+            result.append(ours[i])
+            i += 1
+    return result + ours[i:] + theirs[j:]
 
 
 def _ranks(items: list[Any], key: str) -> dict[Any, int]:
@@ -254,7 +264,8 @@ def _key(item: Any, key: str) -> Any:
 
 def _delete_scalars(result: Json, name: str, gone: Any) -> None:
     if isinstance(gone, list) and isinstance(result.get(name), list):
-        result[name] = [item for item in result[name] if item not in gone]
+        lost = {_key(item, "") for item in gone}  # pyright: ignore[reportUnknownVariableType]
+        result[name] = [item for item in result[name] if _key(item, "") not in lost]
 
 
 def _shape(value: Any) -> str:
@@ -264,8 +275,11 @@ def _shape(value: Any) -> str:
 
 
 def _failed(message: str) -> PatchError:
-    """Return the error that a real server reports as its own fault."""
-    return PatchError(500, "InternalError", message)
+    """Return the error for a patch that breaks its own rules.
+
+    A real server answers with this text and 500, its own fault; kubectl shows the same for both.
+    """
+    return PatchError(400, "", message)
 
 
 def _go(value: Any) -> str:

@@ -1,42 +1,44 @@
-"""Processes and captures over a WebSocket: v5/v4.channel.k8s.io, without knowing its library.
+"""A process and the client that looks at it: input, output, errors, the size of the terminal.
 
-A binary frame is a channel number and bytes: 0 input, 1 output, 2 errors, 3 the final Status, 4
-the size of the terminal; v5 adds 255 and a number, "this channel has ended".
+The numbers of the channels are those of v4/v5.channel.k8s.io; over SPDY each has a stream.
 """
 
 import asyncio
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import msgspec
 
 from podwire.emulator.apiserver import descriptors
-from podwire.emulator.apiserver.agent import Instruction, Session
+from podwire.emulator.apiserver.agent import Session
 
 Json = dict[str, Any]
 
-PROTOCOLS = ("v5.channel.k8s.io", "v4.channel.k8s.io")
-"""What is spoken, best first."""
+STDIN, STDOUT, STDERR, STATUS, RESIZE, END = 0, 1, 2, 3, 4, 255
+"""Input, output, errors, the final Status, `{"Width":..,"Height":..}`, "channel n has ended"."""
 
-_STDIN, _STDOUT, _STDERR, _STATUS, _RESIZE, _END = 0, 1, 2, 3, 4, 255
-_PIECE = 64 * 1024
+_LAST_WORDS = 0.5
+"""Seconds to wait for the end of the output after the process has ended."""
+_FAREWELL = 5.0
+"""Seconds that a client has to leave after it was told how its process ended."""
 
 
-class Socket(Protocol):
-    """One WebSocket."""
+class Client(Protocol):
+    """Who asked for a process."""
 
-    async def receive(self) -> bytes | str | None:
-        """Return the next message, or None when the other side is gone."""
+    async def receive(self) -> tuple[int, bytes] | None:
+        """Return a channel and what came on it, or None when the client is gone."""
         ...
 
-    async def send(self, message: bytes | str) -> None:
-        """Send one message, waiting while the other side does not read."""
+    async def send(self, channel: int, content: bytes) -> None:
+        """Send, waiting while the client does not read."""
         ...
 
-    async def close(self) -> None:
-        """Say that all is well and done (1000)."""
+    async def finish(self, status: Json) -> None:
+        """Say how it ended, and that all is said."""
         ...
 
 
@@ -48,6 +50,8 @@ class Wanted:
     stdout: bool = False
     stderr: bool = False
     tty: bool = False
+    exit_code: bool = True
+    """Say how the process ended; who attached is not told (kubelet, remotecommand/attach.go)."""
 
 
 class _Size(msgspec.Struct):
@@ -55,35 +59,25 @@ class _Size(msgspec.Struct):
     Height: int = 0
 
 
-class CaptureStart(msgspec.Struct):
-    """The first text frame of a capture."""
-
-    filter: list[Instruction] = []
-
-
-async def run(socket: Socket, session: Session, wanted: Wanted) -> None:
+async def run(client: Client, session: Session, wanted: Wanted) -> None:
     """Relay *session* until its process ends, say how it ended, and close everything."""
     open_ = {fd for fd in (session.stdin, session.stdout, session.stderr) if fd is not None}
     for fd in open_:
         os.set_blocking(fd, False)
     try:
         async with asyncio.TaskGroup() as tasks:
-            input_ = tasks.create_task(_input(socket, session, open_, wanted))
-            outputs = [
-                tasks.create_task(_output(socket, session.stdout, _STDOUT, show=wanted.stdout))
-            ]
+            input_ = tasks.create_task(_input(client, session, open_, wanted))
+            taps = [_Tap(session.stdout, STDOUT, shown=wanted.stdout)]
             if session.stderr is not None:
-                outputs.append(
-                    tasks.create_task(_output(socket, session.stderr, _STDERR, show=wanted.stderr))
-                )
+                taps.append(_Tap(session.stderr, STDERR, shown=wanted.stderr))
+            outputs = [tasks.create_task(tap.run(client)) for tap in taps]
             ended = tasks.create_task(session.wait())
             # A client that goes away ends the input; nobody waits for the process then.
             await asyncio.wait([ended, input_], return_when=asyncio.FIRST_COMPLETED)
             if ended.done():
-                # The last words are still in the pipes. A grandchild may hold them open for ever.
-                await asyncio.wait(outputs, timeout=_LAST_WORDS)
-                await socket.send(bytes([_STATUS]) + msgspec.json.encode(_outcome(ended.result())))
-                await socket.close()
+                await _last_words(taps, outputs, input_)
+                await client.finish(_outcome(ended.result() if wanted.exit_code else 0))
+                await asyncio.wait([input_], timeout=_FAREWELL)
             for task in (input_, ended, *outputs):
                 task.cancel()
     finally:
@@ -92,76 +86,73 @@ async def run(socket: Socket, session: Session, wanted: Wanted) -> None:
         session.close()
 
 
-_LAST_WORDS = 0.5
-"""Seconds to wait for the end of the output after the process has ended."""
+async def until_gone(client: Client) -> None:
+    """Wait until a client that was told everything has left, for a while."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_FAREWELL):
+            while await client.receive() is not None:
+                pass
 
 
-async def refuse(socket: Socket, status: Json) -> None:
-    """Tell a client that is connected already why its process could not be started."""
-    await socket.send(bytes([_STATUS]) + msgspec.json.encode(status))
-    await socket.close()
-
-
-async def relay_capture(
-    socket: Socket, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-) -> None:
-    """Send pcapng to the client until it says stop or goes away."""
-    try:
-        async with asyncio.TaskGroup() as tasks:
-            packets = tasks.create_task(_send_all(socket, reader))
-            words = tasks.create_task(_until_stop(socket))
-            await asyncio.wait([packets, words], return_when=asyncio.FIRST_COMPLETED)
-            if words.done() and words.result() and not packets.done():
-                writer.write_eof()
-                await packets
-            if packets.done():
-                await socket.close()
-            packets.cancel()
-            words.cancel()
-    finally:
-        writer.close()
-
-
-async def read_start(socket: Socket) -> CaptureStart | None:
-    """Return the first text frame of a capture; None if the client left or sent nonsense."""
-    message = await socket.receive()
-    if not isinstance(message, str):
-        return None
-    try:
-        return msgspec.json.decode(message or "{}", type=CaptureStart)
-    except msgspec.DecodeError:
-        return None
-
-
-async def _input(socket: Socket, session: Session, open_: set[int], wanted: Wanted) -> None:
-    """Carry the client's frames to the process; return when the client is gone."""
+async def _input(client: Client, session: Session, open_: set[int], wanted: Wanted) -> None:
+    """Carry what the client types to the process; return when the client is gone."""
     stdin = session.stdin if wanted.stdin else None
     while True:
-        message = await socket.receive()
+        message = await client.receive()
         if message is None:
             return
-        if not isinstance(message, bytes) or not message:
-            continue
-        channel, content = message[0], message[1:]
-        if channel == _STDIN and stdin is not None:
+        channel, content = message
+        if channel == STDIN and stdin is not None:
             try:
                 await descriptors.write(stdin, content)
             except (BrokenPipeError, OSError):
                 stdin = None  # the process does not read any more: not the client's fault
-        elif channel == _RESIZE:
+        elif channel == RESIZE:
             _resize(session, content)
-        elif channel == _END and content[:1] == bytes([_STDIN]) and stdin is not None:
+        elif channel == END and content[:1] == bytes([STDIN]) and stdin is not None:
             if stdin != session.stdout and stdin in open_:
                 open_.discard(stdin)
                 os.close(stdin)
             stdin = None
 
 
-async def _output(socket: Socket, fd: int, channel: int, *, show: bool) -> None:
-    prefix = bytes([channel])
-    while content := await descriptors.read(fd):
-        if show:
-            await socket.send(prefix + content)
+class _Tap:
+    """One output of a process."""
+
+    def __init__(self, fd: int, channel: int, *, shown: bool) -> None:
+        self._fd, self._channel, self._shown = fd, channel, shown
+        self.moved = 0
+        """Bytes that came out so far."""
+        self.is_sending = False
+        """The client has not taken the last ones yet."""
+
+    async def run(self, client: Client) -> None:
+        while content := await descriptors.read(self._fd):
+            self.moved += len(content)
+            if self._shown:
+                self.is_sending = True
+                await client.send(self._channel, content)
+                self.is_sending = False
+
+
+async def _last_words(
+    taps: Sequence[_Tap], outputs: Sequence[asyncio.Task[None]], leaving: asyncio.Task[None]
+) -> None:
+    """Wait until a process that has ended has said all, or the client has left.
+
+    What it wrote is still in the pipes, and a client may take its time to read. But a grandchild
+    may hold them open for ever, and say nothing.
+    """
+    open_ = set(outputs)
+    while open_ and not leaving.done():
+        before = sum(tap.moved for tap in taps)
+        done, _ = await asyncio.wait(
+            {*open_, leaving}, timeout=_LAST_WORDS, return_when=asyncio.FIRST_COMPLETED
+        )
+        open_ -= done
+        moves = before != sum(tap.moved for tap in taps) or any(tap.is_sending for tap in taps)
+        if not done and not moves:
+            return
 
 
 def _resize(session: Session, content: bytes) -> None:
@@ -183,28 +174,3 @@ def _outcome(code: int) -> Json:
         "reason": "NonZeroExitCode",
         "details": {"causes": [{"reason": "ExitCode", "message": str(code)}]},
     }
-
-
-async def _send_all(socket: Socket, reader: asyncio.StreamReader) -> None:
-    while content := await reader.read(_PIECE):
-        await socket.send(content)
-
-
-async def _until_stop(socket: Socket) -> bool:
-    """Return True when the client says stop, False when it is gone."""
-    while True:
-        message = await socket.receive()
-        if message is None:
-            return False
-        if message == "stop":
-            return True
-
-
-def json_text(value: Json) -> str:
-    """Return *value* as a text frame."""
-    return msgspec.json.encode(value).decode()
-
-
-def as_filter(start: CaptureStart) -> Sequence[Instruction]:
-    """Return the BPF program that the first frame carries; empty means everything."""
-    return tuple(start.filter)

@@ -1,39 +1,80 @@
-"""Pure: scale, binding and eviction: what hangs below an object besides its status."""
+"""Pure: scale and binding: what hangs below an object besides its status."""
 
 from dataclasses import replace
 from typing import Any
 
-from podwire.emulator.apiserver import bodies, delete, modify, objects, statuses, write
+from podwire.emulator.apiserver import (
+    bodies,
+    custom_scale,
+    modify,
+    objects,
+    shape,
+    statuses,
+    tracking,
+    write,
+)
 from podwire.emulator.apiserver.admit import FieldError
 from podwire.emulator.apiserver.fields import many, struct, text
+from podwire.emulator.apiserver.ownership import Owners
 from podwire.emulator.apiserver.request import Answer, Api, Plain, Request
-from podwire.emulator.apiserver.resources import Resource
+from podwire.emulator.apiserver.resources import Resource, ScalePaths
 from podwire.emulator.apiserver.store import Stored
-from podwire.kube.clock import rfc3339
+from podwire.kube.times import rfc3339
 
 Json = dict[str, Any]
 
 _SCALE_KIND = Resource("autoscaling", "v1", "scales", "scale", "Scale")
+_WORKLOAD = ScalePaths(("spec", "replicas"), ("status", "replicas"))
 
 
 def scale(api: Api, request: Request) -> Answer:
-    """GET, PUT and PATCH of the Scale of a Deployment or ReplicaSet."""
+    """GET, PUT and PATCH of the Scale of a workload or of a custom resource."""
     resource = request.resource
     old = api.store.get(resource.collection, request.key)
     if old is None:
         raise statuses.not_found(resource, request.name)
-    before = _scale_of(old.object)
+    paths = resource.custom.scale if resource.custom else None
+    before = _shown(old.object, paths)
     if request.verb == "get":
+        if paths is not None and custom_scale.replicas(old.object, paths) is None:
+            where = ".".join(("", *paths.wanted))
+            raise statuses.bad_request(f'the spec replicas field "{where}" does not exist')
         return Plain(before)
-    after = _wanted_scale(request, before)
-    version = struct(after, "metadata").get("resourceVersion")
-    if version and version != before["metadata"]["resourceVersion"]:
-        raise statuses.conflict(resource, request.name)
-    obj = old.copy()
-    obj.setdefault("spec", {})["replicas"] = _replicas(request, after)
+    if request.verb == "patch" and modify.check_type(request.body, resource) == modify.APPLY:
+        obj, owners, warnings = _applied(api, request, old, paths or _WORKLOAD)
+    else:
+        after = _wanted_scale(request, before)
+        _check_version(request, after, old)
+        obj, warnings = old.copy(), ()
+        custom_scale.set_replicas(obj, paths or _WORKLOAD, _replicas(request, after))
+        owners = tracking.after_update(api, request, obj, old.object)
     whole = replace(request, subresource="", verb="patch")
-    changed = write.store_change(api, whole, obj, old)
-    return Plain(_scale_of(changed.object if isinstance(changed, Stored) else changed))
+    changed = write.store_change(api, whole, obj, old, owners)
+    shown = _shown(changed.object if isinstance(changed, Stored) else changed, paths)
+    return Plain(shown, warnings=warnings)
+
+
+def _applied(
+    api: Api, request: Request, old: Stored, paths: ScalePaths
+) -> tuple[Json, Owners, tuple[str, ...]]:
+    """Return the object, its owners and warnings after a Scale is applied; raises Refused."""
+    # Rare, and modify.py says why its modules are loaded late.
+    from podwire.emulator.apiserver import apply_patch  # noqa: PLC0415
+
+    config, warnings = apply_patch.configuration(request, _SCALE_KIND, shape.of(_SCALE_KIND))
+    _check_version(request, config, old)
+    # To apply a Scale is to apply an object of which nothing but the replicas is said.
+    part: Json = {"apiVersion": request.resource.api_version, "kind": request.resource.kind}
+    if "replicas" in struct(config, "spec"):
+        custom_scale.set_replicas(part, paths, _replicas(request, config))
+    obj, owners = apply_patch.merged(api, request, part, old)
+    return obj, owners, warnings
+
+
+def _check_version(request: Request, scale_: Json, old: Stored) -> None:
+    version = struct(scale_, "metadata").get("resourceVersion")
+    if version and version != old.object["metadata"]["resourceVersion"]:
+        raise statuses.conflict(request.resource, request.name)
 
 
 def bind(api: Api, request: Request) -> Plain:
@@ -63,18 +104,9 @@ def bind(api: Api, request: Request) -> Plain:
     return Plain(statuses.done(201), 201)
 
 
-def evict(api: Api, request: Request) -> Plain:
-    """POST of an Eviction: a deletion that asks politely. There are no budgets to ask yet."""
-    body = bodies.read(request.body)
-    options = struct(body, "deleteOptions")
-    request = delete.with_dry_run(request, options)
-    delete.evict(api, request, options)
-    return Plain(statuses.done(201), 201)
-
-
 def _wanted_scale(request: Request, before: Json) -> Json:
     if request.verb == "patch":
-        modify.check_type(request.body)
+        modify.check_force(request)
         changes = bodies.read_json(request.body.content)
         return modify.apply(request.body, before, changes, _SCALE_KIND)
     after = bodies.read(request.body)
@@ -98,6 +130,10 @@ def _replicas(request: Request, scale_: Json) -> int:
     return replicas
 
 
+def _shown(obj: Json, paths: ScalePaths | None) -> Json:
+    return _scale_of(obj if paths is None else custom_scale.as_workload(obj, paths))
+
+
 def _scale_of(obj: Json) -> Json:
     meta, spec, status = obj["metadata"], struct(obj, "spec"), struct(obj, "status")
     names = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
@@ -108,7 +144,7 @@ def _scale_of(obj: Json) -> Json:
         "spec": {"replicas": spec["replicas"]} if spec.get("replicas") else {},
         "status": {
             "replicas": status.get("replicas", 0),
-            "selector": selector_text(struct(spec, "selector")),
+            "selector": text(spec, "selector") or selector_text(struct(spec, "selector")),
         },
     }
 

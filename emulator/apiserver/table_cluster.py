@@ -134,6 +134,16 @@ def _budget(obj: Json, now: float) -> Row:
     )
 
 
+def _quota(obj: Json, now: float) -> Row:
+    status = below(obj, "status")
+    hard, used = below(status, "hard"), below(status, "used")
+    shown: tuple[list[str], list[str]] = ([], [])
+    for resource in sorted(hard):
+        limits = resource.startswith("limits.")
+        shown[limits].append(f"{resource}: {used.get(resource, '0')}/{hard[resource]}")
+    return Row([name(obj), age(obj, now), *(", ".join(part) for part in shown)])
+
+
 def _priority_class(obj: Json, now: float) -> Row:
     value, everywhere = obj.get("value", 0), bool(obj.get("globalDefault"))
     return Row([name(obj), value, everywhere, age(obj, now), obj.get("preemptionPolicy", "")])
@@ -232,6 +242,7 @@ PRINTERS = {
     ("policy/v1", "PodDisruptionBudget"): Printer(
         "Name|Min Available|Max Unavailable|Allowed Disruptions:integer|Age", _budget
     ),
+    ("v1", "ResourceQuota"): Printer("Name|Age|Request|Limit", _quota),
     ("scheduling.k8s.io/v1", "PriorityClass"): Printer(
         "Name|Value:integer|Global-Default:boolean|Age|PreemptionPolicy", _priority_class
     ),

@@ -49,7 +49,9 @@ def _load_balancer(obj: Json) -> str:
 
 
 def _endpoints(obj: Json, now: float) -> Row:
-    found = some(_addresses(many(obj, "subsets")), _MOST, empty="<none>")
+    # As Kubernetes: nothing at all where there are endpoints and none is ready.
+    empty = "" if obj.get("subsets") else "<none>"
+    found = some(_addresses(many(obj, "subsets")), _MOST, empty=empty)
     return Row([name(obj), found, age(obj, now)])
 
 

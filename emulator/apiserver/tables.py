@@ -9,11 +9,13 @@ from typing import Any, Literal, Protocol
 
 from podwire.emulator.apiserver import (
     table_cluster,
+    table_metrics,
     table_pods,
     table_services,
     table_workloads,
 )
 from podwire.emulator.apiserver.cells import Printer, Row, name
+from podwire.emulator.apiserver.resources import CustomKind, Resource
 
 Json = dict[str, Any]
 
@@ -37,6 +39,7 @@ _PRINTERS: dict[tuple[str, str], Printer] = {
     **table_services.PRINTERS,
     **table_workloads.PRINTERS,
     **table_cluster.PRINTERS,
+    **table_metrics.PRINTERS,
 }
 
 
@@ -96,6 +99,8 @@ def table(
 
     *first*: with column definitions; in a watch only the first event has them.
     """
+    if isinstance(resource, Resource) and resource.custom:
+        return _custom(resource, resource.custom, objects, now, include_object, first=first)
     return {
         "kind": "Table",
         "apiVersion": "meta.k8s.io/v1",
@@ -104,8 +109,35 @@ def table(
     }
 
 
+def _custom(
+    resource: Resource,
+    kind: CustomKind,
+    objects: Sequence[Json],
+    now: float,
+    include: str,
+    *,
+    first: bool,
+) -> Json:
+    # Clusters without custom resources start without this.
+    from podwire.emulator.apiserver import table_custom  # noqa: PLC0415
+
+    return {
+        "kind": "Table",
+        "apiVersion": "meta.k8s.io/v1",
+        "columnDefinitions": table_custom.columns(kind.columns) if first else None,
+        "rows": [
+            _filled(resource, obj, Row(table_custom.row(obj, kind.columns, now)), include)
+            for obj in objects
+        ],
+    }
+
+
 def _row(resource: Versioned, obj: Json, now: float, include: str) -> Json:
     made = row(obj, resource.api_version, resource.kind, now=now)
+    return _filled(resource, obj, made, include)
+
+
+def _filled(resource: Versioned, obj: Json, made: Row, include: str) -> Json:
     result: Json = {"cells": made.cells}
     if made.conditions:
         result["conditions"] = made.conditions

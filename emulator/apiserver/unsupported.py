@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from podwire.emulator.apiserver import crd
 from podwire.emulator.apiserver.fields import below, many
 
 Json = dict[str, Any]
@@ -37,13 +38,19 @@ def added(obj: Json, before: Json | None, honoured: Collection[str] = ()) -> tup
 def warnings(obj: Json, honoured: Collection[str] = ()) -> tuple[str, ...]:
     """Return a warning for each thing that a defaulted object asks for in vain.
 
-    *honoured* are the fields of a securityContext that this cluster's runtime does as they say.
+    *honoured* are the fields of a securityContext that this cluster's runtime does as they say; one
+    that does some is a Docker Engine.
     """
     look = _KINDS.get((obj.get("apiVersion", ""), obj.get("kind", "")))
     if look is None:
         return ()
     done = tuple(f".securityContext.{name}" for name in honoured)
-    return tuple(text for text in look(obj) if not text.partition(":")[0].endswith(done))
+    elsewhere = _READ_ONLY if honoured else _NO_HOST_PATH
+    return tuple(
+        text
+        for text in look(obj)
+        if not text.partition(":")[0].endswith(done) and not text.endswith(elsewhere)
+    )
 
 
 def _anything(value: Any) -> bool:
@@ -72,8 +79,6 @@ def _ignored(why: str, asks: Callable[[Any], bool] = bool) -> Vain:
 
 _AS_ROOT = "containers run as the root user of the sandbox"
 _NOT_ENFORCED = "not enforced here"
-_OWN_PROCESSES = "each container has processes of its own here"
-_MESSAGES = "termination messages are not read here"
 _REQUIRED_ONLY = _ignored("the scheduler looks at required node affinity only")
 _BOTH_IN_VAIN: _Table = {
     "requiredDuringSchedulingIgnoredDuringExecution": _REQUIRED_ONLY,
@@ -106,12 +111,9 @@ _CONTAINER: _Table = {
         "limits": Vain("not enforced here: containers may use what the machine has"),
         "claims": _ignored("there are no devices to claim here"),
     },
-    "terminationMessagePath": _ignored(_MESSAGES, _other_than("/dev/termination-log")),
-    "terminationMessagePolicy": _ignored(_MESSAGES, _other_than("File")),
     "volumeDevices": _ignored("there are no block devices here"),
     "volumeMounts": {
         "mountPropagation": _ignored("mounts are not propagated here", _other_than("None")),
-        "subPathExpr": Vain("not expanded here: the whole volume is mounted"),
     },
 }
 
@@ -119,7 +121,7 @@ _POD: _Table = {
     "securityContext": _SECURITY,
     "initContainers": _CONTAINER,
     "containers": _CONTAINER,
-    "ephemeralContainers": _ignored("containers cannot be added to a pod here"),
+    "ephemeralContainers": _CONTAINER,
     "affinity": {
         "nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": _REQUIRED_ONLY},
         "podAffinity": _BOTH_IN_VAIN,
@@ -132,14 +134,11 @@ _POD: _Table = {
         "there is no such scheduler here: the pod stays Pending until somebody binds it",
         _other_than("default-scheduler"),
     ),
-    "activeDeadlineSeconds": _ignored(_NOT_ENFORCED, _anything),
     "priorityClassName": _ignored("no pod gives way to another here"),
     "runtimeClassName": _ignored("there is one runtime here"),
-    "shareProcessNamespace": _ignored(_OWN_PROCESSES),
-    "hostPID": _ignored(_OWN_PROCESSES),
+    "hostPID": _ignored("pods never see the processes of their node here"),
     "hostIPC": _ignored("each pod has an IPC namespace of its own here"),
     "hostUsers": _ignored("all pods share the user namespace of the sandbox", _is_false),
-    "automountServiceAccountToken": _ignored("pods get no token here"),
     "setHostnameAsFQDN": _ignored("the host name is the short one here"),
     "os": {"name": _ignored("the nodes run Linux", _other_than("linux"))},
     "resourceClaims": _ignored("there are no devices to claim here"),
@@ -174,11 +173,17 @@ _NODE: _Table = {
     },
 }
 
-_VOLUMES = ("emptyDir", "configMap", "secret", "downwardAPI", "hostPath")
-"""The kinds that emulator/kubelet/volumes.py makes."""
+_VOLUMES = ("emptyDir", "configMap", "secret", "downwardAPI", "projected", "hostPath")
+"""The kinds that emulator/kubelet/volume_files.py makes."""
 _NO_VOLUME = "volumes of this kind are not there; the pod will wait with FailedMount"
+_READ_ONLY = "hostPath volumes are read-only here"
+_NO_HOST_PATH = (
+    "hostPath volumes are not there where pods are containers; the pod will wait with "
+    "CreateContainerError"
+)
 _NO_HOST_PORT = "the port is reserved but not forwarded; use a NodePort Service or hostNetwork"
 _NO_SCTP = "the proxy speaks TCP and UDP: connections to this port are refused"
+_NO_CLAIMS = "there are no persistent volumes here: each pod gets an emptyDir, which ends with it"
 _TOPOLOGY_MODE = "service.kubernetes.io/topology-mode"
 
 
@@ -188,6 +193,35 @@ def _pod(obj: Json) -> Iterator[str]:
 
 def _workload(obj: Json) -> Iterator[str]:
     yield from _pod_spec("spec.template.spec", below(obj, "spec", "template", "spec"))
+
+
+def _stateful_set(obj: Json) -> Iterator[str]:
+    yield from _workload(obj)
+    for index, _ in enumerate(many(below(obj, "spec"), "volumeClaimTemplates")):
+        yield f"spec.volumeClaimTemplates[{index}]: {_NO_CLAIMS}"
+
+
+def _cron_job(obj: Json) -> Iterator[str]:
+    path = ("spec", "jobTemplate", "spec", "template", "spec")
+    yield from _pod_spec(".".join(path), below(obj, *path))
+
+
+def _network_policy(obj: Json) -> Iterator[str]:
+    del obj
+    yield "spec: network policies are not enforced here: every pod may talk to every other"
+
+
+def _quota(obj: Json) -> Iterator[str]:
+    if below(obj, "spec").get("hard"):
+        yield "spec.hard: quotas are not enforced here: nothing is refused because of them"
+
+
+def _limit_range(obj: Json) -> Iterator[str]:
+    if below(obj, "spec").get("limits"):
+        yield (
+            "spec.limits: limit ranges are not enforced here: they refuse nothing, and pods get "
+            "no defaults from them"
+        )
 
 
 def _node(obj: Json) -> Iterator[str]:
@@ -200,10 +234,11 @@ def _pod_spec(path: str, spec: Json) -> Iterator[str]:
     for index, volume in enumerate(many(spec, "volumes")):
         if volume.get("hostPath") is not None:
             host_paths.add(volume.get("name", ""))
+            yield f"{path}.volumes[{index}].hostPath: {_NO_HOST_PATH}"
         for kind, source in volume.items():
             if kind not in ("name", *_VOLUMES) and source is not None:
                 yield f"{path}.volumes[{index}].{kind}: {_NO_VOLUME}"
-    for kind in ("initContainers", "containers"):
+    for kind in ("initContainers", "containers", "ephemeralContainers"):
         for number, container in enumerate(many(spec, kind)):
             at = f"{path}.{kind}[{number}]"
             for index, port in enumerate(many(container, "ports")):
@@ -213,7 +248,7 @@ def _pod_spec(path: str, spec: Json) -> Iterator[str]:
             for index, mount in enumerate(many(container, "volumeMounts")):
                 if mount.get("name") in host_paths and not mount.get("readOnly"):
                     field = f"{at}.volumeMounts[{index}].readOnly"
-                    yield f"{field}: hostPath volumes are read-only here"
+                    yield f"{field}: {_READ_ONLY}"
 
 
 def _service(obj: Json) -> Iterator[str]:
@@ -237,8 +272,15 @@ _KINDS: Mapping[tuple[str, str], Callable[[Json], Iterator[str]]] = {
     ("apps/v1", "Deployment"): _workload,
     ("apps/v1", "ReplicaSet"): _workload,
     ("apps/v1", "DaemonSet"): _workload,
+    ("apps/v1", "StatefulSet"): _stateful_set,
+    ("batch/v1", "Job"): _workload,
+    ("batch/v1", "CronJob"): _cron_job,
+    ("networking.k8s.io/v1", "NetworkPolicy"): _network_policy,
+    ("v1", "ResourceQuota"): _quota,
+    ("v1", "LimitRange"): _limit_range,
     ("v1", "Service"): _service,
     ("v1", "Node"): _node,
+    ("apiextensions.k8s.io/v1", "CustomResourceDefinition"): crd.vain,
 }
 
 

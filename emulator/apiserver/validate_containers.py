@@ -1,4 +1,4 @@
-"""Pure: rules for the containers of a pod: names, images, ports, environment, mounts, probes.
+"""Pure: rules for the containers of a pod: names, images, ports, environment, mounts.
 
 Source: pkg/apis/core/validation/validation.go of Kubernetes 1.32.
 """
@@ -6,7 +6,7 @@ Source: pkg/apis/core/validation/validation.go of Kubernetes 1.32.
 from collections.abc import Collection
 from typing import Any
 
-from podwire.emulator.apiserver import quantity
+from podwire.emulator.apiserver import quantity, validate_probes
 from podwire.emulator.apiserver.field_errors import (
     FieldError,
     duplicate,
@@ -23,7 +23,6 @@ from podwire.kube import syntax
 
 _PULL = ("Always", "IfNotPresent", "Never")
 _MESSAGE = ("FallbackToLogsOnError", "File")
-_HANDLERS = ("exec", "httpGet", "tcpSocket", "grpc", "sleep")
 _ENV_SOURCES = ("fieldRef", "resourceFieldRef", "configMapKeyRef", "secretKeyRef")
 _ENV_FIELDS = frozenset(
     {
@@ -33,7 +32,11 @@ _ENV_FIELDS = frozenset(
     }
 )  # fmt: skip
 _NOT_NEGATIVE = "must be greater than or equal to 0"
-_NO_GRPC = "gRPC probes are not served here: use httpGet, tcpSocket or exec"
+_NEVER_EPHEMERAL = (
+    "ports", "resources", "livenessProbe", "readinessProbe", "lifecycle", "startupProbe",
+    "restartPolicy", "resizePolicy",
+)  # fmt: skip
+_NOT_EPHEMERAL = "cannot be set for an Ephemeral Container"
 
 
 def containers(spec: Json, volumes: Collection[str]) -> list[FieldError]:
@@ -49,7 +52,34 @@ def containers(spec: Json, volumes: Collection[str]) -> list[FieldError]:
             problems += _container(field, container, volumes, init=kind == "initContainers")
             if spec.get("hostNetwork"):
                 problems += _host_network(field, container)
+    problems += _ephemeral(spec, frozenset(names), names, volumes)
     return problems + _host_ports(spec)
+
+
+def _ephemeral(
+    spec: Json, targets: Collection[str], names: set[str], volumes: Collection[str]
+) -> list[FieldError]:
+    """Check ephemeral containers: they come late, so much may not be asked of them."""
+    problems: list[FieldError] = []
+    for index, container in enumerate(many(spec, "ephemeralContainers")):
+        field = f"spec.ephemeralContainers[{index}]"
+        problems += _container(field, container, volumes, init=False)
+        problems += _name(field, container, names)
+        target = container.get("targetContainerName", "")
+        if target and target not in targets:
+            problems.append(not_found(f"{field}.targetContainerName", target))
+        problems += [
+            forbidden(f"{field}.{name}", _NOT_EPHEMERAL)
+            for name in _NEVER_EPHEMERAL
+            if container.get(name)
+        ]
+        problems += [
+            forbidden(f"{field}.volumeMounts[{at}].{name}", _NOT_EPHEMERAL)
+            for at, mount in enumerate(many(container, "volumeMounts"))
+            for name in ("subPath", "subPathExpr")
+            if mount.get(name)
+        ]
+    return problems
 
 
 def _name(field: str, container: Json, names: set[str]) -> list[FieldError]:
@@ -88,10 +118,12 @@ def _container(
             message = "may not be set for init containers without restartPolicy=Always"
             problems.append(forbidden(f"{field}.{name}", message))
         else:
-            problems += _probe(f"{field}.{name}", probe, once=name != "readinessProbe")
+            problems += validate_probes.probe(
+                f"{field}.{name}", probe, once=name != "readinessProbe"
+            )
     for name, hook in below(container, "lifecycle").items():
         if isinstance(hook, dict):
-            problems += _handler(f"{field}.lifecycle.{name}", hook)  # pyright: ignore[reportUnknownArgumentType]
+            problems += validate_probes.handler(f"{field}.lifecycle.{name}", hook)  # pyright: ignore[reportUnknownArgumentType]
     return problems
 
 
@@ -268,62 +300,3 @@ def _resources(field: str, resources: Json) -> list[FieldError]:
             message = f"must be less than or equal to {name} limit of {limits[name]}"
             problems.append(invalid(f"{field}.requests", text, message))
     return problems
-
-
-def _probe(field: str, probe: Json, *, once: bool) -> list[FieldError]:
-    problems = _handler(field, probe)
-    if probe.get("grpc") is not None:
-        problems.append(forbidden(f"{field}.grpc", _NO_GRPC))
-    for name in (
-        "initialDelaySeconds",
-        "timeoutSeconds",
-        "periodSeconds",
-        "successThreshold",
-        "failureThreshold",
-    ):
-        value = probe.get(name, 0)
-        if value < 0:
-            problems.append(invalid(f"{field}.{name}", value, _NOT_NEGATIVE))
-    if once and probe.get("successThreshold", 1) != 1:
-        problems.append(
-            invalid(f"{field}.successThreshold", probe["successThreshold"], "must be 1")
-        )
-    grace = probe.get("terminationGracePeriodSeconds")
-    if grace is not None and not once:
-        message = "must not be set for readinessProbes"
-        problems.append(invalid(f"{field}.terminationGracePeriodSeconds", grace, message))
-    elif grace is not None and grace <= 0:
-        message = "must be greater than 0"
-        problems.append(invalid(f"{field}.terminationGracePeriodSeconds", grace, message))
-    return problems
-
-
-def _handler(field: str, holder: Json) -> list[FieldError]:
-    given = [name for name in _HANDLERS if holder.get(name) is not None]
-    if not given:
-        return [required(field, "must specify a handler type")]
-    problems = [
-        forbidden(f"{field}.{name}", "may not specify more than 1 handler type")
-        for name in given[1:]
-    ]
-    return problems + _action(f"{field}.{given[0]}", given[0], holder[given[0]])
-
-
-def _action(field: str, kind: str, action: Json) -> list[FieldError]:
-    if kind == "exec":
-        return [] if action.get("command") else [required(f"{field}.command")]
-    if kind == "sleep":
-        return []
-    problems: list[FieldError] = []
-    if kind == "httpGet":
-        if not action.get("path"):
-            problems.append(required(f"{field}.path"))
-        if action.get("scheme") not in ("HTTP", "HTTPS"):
-            problems.append(
-                not_supported(f"{field}.scheme", action.get("scheme", ""), ("HTTP", "HTTPS"))
-            )
-        for header in many(action, "httpHeaders"):
-            name = header.get("name", "")
-            problems += check(f"{field}.httpHeaders", name, syntax.header_name)
-    value = action.get("port", 0)
-    return problems + [invalid(f"{field}.port", value, m) for m in syntax.port(value)]

@@ -58,6 +58,15 @@ def labels(field: str, pairs: Mapping[str, str] | None) -> list[FieldError]:
     return problems
 
 
+def not_negative(spec: Json, *names: str, field: str = "spec") -> list[FieldError]:
+    """Check numbers that may be absent, and below zero may not be."""
+    return [
+        invalid(f"{field}.{name}", spec[name], "must be greater than or equal to 0")
+        for name in names
+        if (spec.get(name) or 0) < 0
+    ]
+
+
 def _annotations(pairs: Mapping[str, str]) -> list[FieldError]:
     field = "metadata.annotations"
     problems = [

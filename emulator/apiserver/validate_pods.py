@@ -6,10 +6,14 @@ Source: pkg/apis/core/validation/validation.go of Kubernetes 1.32.
 from collections.abc import Callable
 from dataclasses import replace
 
-from podwire.emulator.apiserver import validate_containers, validate_meta
+from podwire.emulator.apiserver import (
+    validate_containers,
+    validate_meta,
+    validate_pod_update,
+    validate_volumes,
+)
 from podwire.emulator.apiserver.field_errors import (
     FieldError,
-    duplicate,
     forbidden,
     invalid,
     not_supported,
@@ -22,16 +26,9 @@ from podwire.kube import syntax
 _RESTART = ("Always", "OnFailure", "Never")
 _DNS = ("ClusterFirstWithHostNet", "ClusterFirst", "Default", "None")
 _EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
+_MIRROR = "kubernetes.io/config.mirror"
 _MAX_INT32 = 2**31 - 1
-_MODE = "must be a number between 0 and 0777 (octal), both inclusive"
 _MAX_NAMESERVERS = 3
-_CHANGEABLE = ("activeDeadlineSeconds", "tolerations", "terminationGracePeriodSeconds")
-_MAY_CHANGE = (
-    "pod updates may not change fields other than `spec.containers[*].image`,"
-    "`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations`"
-    " (only additions to existing tolerations),`spec.terminationGracePeriodSeconds`"
-    " (allow it to be set to 1 if it was previously negative)"
-)
 
 
 def pod(obj: Json, old: Json | None) -> list[FieldError]:
@@ -44,6 +41,23 @@ def pod(obj: Json, old: Json | None) -> list[FieldError]:
         message = "cannot be set on create"
         problems.append(forbidden("spec.ephemeralContainers", message))
     return problems
+
+
+def _change(spec: Json, old: Json) -> list[FieldError]:
+    """Check an update: few fields of a pod may change."""
+    if spec == old:
+        return []
+    return pod_spec(spec) + validate_pod_update.spec(spec, old)
+
+
+def ephemeral(obj: Json, old: Json) -> list[FieldError]:
+    """Check an update of a pod's ephemeral containers."""
+    if _MIRROR in below(old, "metadata", "annotations"):
+        # Whose containers somebody else runs. The field is Kubernetes' word for none.
+        return [forbidden("[]", "static pods do not support ephemeral containers")]
+    spec: Json = below(obj, "spec")
+    problems = pod_spec(spec)
+    return problems + validate_pod_update.ephemeral(spec, below(old, "spec"))
 
 
 def template(
@@ -74,7 +88,7 @@ def pod_spec(spec: Json) -> list[FieldError]:
     names: set[str] = set()
     problems: list[FieldError] = []
     for index, volume in enumerate(many(spec, "volumes")):
-        problems += _volume(f"spec.volumes[{index}]", volume, names)
+        problems += validate_volumes.volume(f"spec.volumes[{index}]", volume, names)
     problems += validate_containers.containers(spec, names)
     problems += _word("spec.restartPolicy", spec.get("restartPolicy", ""), _RESTART)
     problems += _word("spec.dnsPolicy", spec.get("dnsPolicy", ""), _DNS)
@@ -166,101 +180,3 @@ def _alias(field: str, alias: Json) -> list[FieldError]:
     for name in many(alias, "hostnames"):
         problems += check(f"{field}.hostnames", name, syntax.subdomain)
     return problems
-
-
-def _volume(field: str, volume: Json, names: set[str]) -> list[FieldError]:
-    name = volume.get("name", "")
-    problems = check(f"{field}.name", name, syntax.label) if name else [required(f"{field}.name")]
-    if name in names:
-        problems.append(duplicate(f"{field}.name", name))
-    names.add(name)
-    sources = [one for one in volume if one != "name"]
-    if not sources:
-        problems.append(required(field, "must specify a volume type"))
-    problems += [
-        forbidden(f"{field}.{one}", "may not specify more than 1 volume type")
-        for one in sources[1:]
-    ]
-    for one in sources[:1]:
-        problems += _source(f"{field}.{one}", one, volume[one] or {})
-    return problems
-
-
-def _source(field: str, kind: str, source: Json) -> list[FieldError]:
-    problems: list[FieldError] = []
-    needed = {
-        "secret": "secretName",
-        "configMap": "name",
-        "hostPath": "path",
-        "persistentVolumeClaim": "claimName",
-    }
-    if kind in needed and not source.get(needed[kind]):
-        problems.append(required(f"{field}.{needed[kind]}"))
-    if kind == "hostPath" and ".." in source.get("path", "").split("/"):
-        problems.append(invalid(f"{field}.path", source["path"], "must not contain '..'"))
-    if kind in ("secret", "configMap", "downwardAPI", "projected"):
-        mode = source.get("defaultMode")
-        if mode is None:
-            problems.append(required(f"{field}.defaultMode"))
-        elif not 0 <= mode <= 0o777:
-            problems.append(invalid(f"{field}.defaultMode", mode, _MODE))
-    for index, item in enumerate(many(source, "items")):
-        problems += _item(f"{field}.items[{index}]", item, keyed=kind in ("secret", "configMap"))
-    return problems
-
-
-def _item(field: str, item: Json, *, keyed: bool) -> list[FieldError]:
-    problems: list[FieldError] = []
-    path: str = item.get("path", "")
-    if keyed and not item.get("key"):
-        problems.append(required(f"{field}.key"))
-    if not path:
-        problems.append(required(f"{field}.path"))
-    elif path.startswith("/"):
-        problems.append(invalid(f"{field}.path", path, "must be a relative path"))
-    elif ".." in path.split("/"):
-        problems.append(invalid(f"{field}.path", path, "must not contain '..'"))
-    elif path.startswith(".."):
-        problems.append(invalid(f"{field}.path", path, "must not start with '..'"))
-    mode = item.get("mode")
-    if mode is not None and not 0 <= mode <= 0o777:
-        problems.append(invalid(f"{field}.mode", mode, _MODE))
-    return problems
-
-
-def _change(spec: Json, old: Json) -> list[FieldError]:
-    """Check an update: few fields of a pod may change."""
-    if spec == old:
-        return []
-    problems = pod_spec(spec)
-    counts = [len(many(one, "containers")) for one in (spec, old)]
-    if counts[0] != counts[1]:
-        message = "pod updates may not add or remove containers"
-        return [*problems, forbidden("spec.containers", message)]
-    before = many(old, "tolerations")
-    after = many(spec, "tolerations")
-    lost = [one for one in before if one not in after]
-    # Scheduling sets nodeName once, through the binding subresource.
-    was, now = _fixed(old), _fixed(spec)
-    if not was.get("nodeName"):
-        was.pop("nodeName", None)
-        now.pop("nodeName", None)
-    names = sorted(n for n in {*was, *now} if was.get(n) != now.get(n))
-    if lost:
-        names.append("tolerations")
-    if names:
-        shown = "\n".join(f"  spec.{name} differs" for name in names)
-        problems.append(forbidden("spec", f"{_MAY_CHANGE}\n{shown}"))
-    return problems
-
-
-def _fixed(spec: Json) -> Json:
-    """Return the part of a pod's spec that may not change."""
-    fixed = {name: value for name, value in spec.items() if name not in _CHANGEABLE}
-    for kind in ("containers", "initContainers"):
-        if kind in fixed:
-            fixed[kind] = [{**container, "image": ""} for container in fixed[kind]]
-    # Ephemeral containers have a subresource of their own; gates may be removed.
-    fixed.pop("ephemeralContainers", None)
-    fixed.pop("schedulingGates", None)
-    return fixed

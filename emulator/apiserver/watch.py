@@ -142,9 +142,10 @@ def _line(type_: EventType, obj: bytes) -> bytes:
 def _since(text: str) -> int:
     if not text:
         return 0
-    if not text.isdecimal():
+    if not (text.isascii() and text.isdecimal()):
         message = f'strconv.ParseUint: parsing "{text}": invalid syntax'
-        raise statuses.refused(500, "InternalError", message)
+        # The real server answers 500, as if that were its own fault.
+        raise statuses.bad_request(message)
     return int(text)
 
 

@@ -4,11 +4,27 @@ Every write ends in `store_new` or `store_change`; so defaulting, allocation, va
 generation, no-op detection and the end of a deletion are written once.
 """
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
-from podwire.emulator.apiserver import allocate, bodies, objects, statuses, unsupported
+from podwire.emulator.apiserver import (
+    access,
+    accounts,
+    allocate,
+    authorize,
+    bodies,
+    class_admission,
+    custom,
+    objects,
+    rbac_escalation,
+    statuses,
+    tracking,
+    unsupported,
+)
 from podwire.emulator.apiserver.admit import FieldError, default, validate
 from podwire.emulator.apiserver.fields import many, struct
+from podwire.emulator.apiserver.ownership import Owners
 from podwire.emulator.apiserver.request import Api, One, Request
 from podwire.emulator.apiserver.resources import Resource
 from podwire.emulator.apiserver.store import Stored
@@ -16,6 +32,23 @@ from podwire.kube.names import Key, random_suffix
 
 Json = dict[str, Any]
 
+
+def _admit_pod(api: Api, request: Request, pod: Json, old: Json | None) -> None:
+    class_admission.admit_pod(api, request, pod, old)
+    accounts.admit_pod(api, request, pod, old)
+
+
+# What a kind asks before it is validated, of the objects that are already there.
+_ADMISSION: dict[str, Callable[[Api, Request, Json, Json | None], None]] = {
+    "pods": _admit_pod,
+    "priorityclasses.scheduling.k8s.io": class_admission.admit_class,
+    "ingresses.networking.k8s.io": class_admission.admit_ingress,
+    "secrets": accounts.admit_secret,
+    authorize.ROLES: rbac_escalation.admit_role,
+    authorize.CLUSTER_ROLES: rbac_escalation.admit_role,
+    authorize.ROLE_BINDINGS: rbac_escalation.admit_binding,
+    authorize.CLUSTER_ROLE_BINDINGS: rbac_escalation.admit_binding,
+}
 _NAME_TRIES = 8
 _LONGEST_GENERATED_BASE = 63 - 5
 
@@ -41,6 +74,7 @@ def update(api: Api, request: Request) -> One:
     if old is None:
         if not resource.create_on_update or request.subresource:
             raise statuses.not_found(resource, request.name)
+        access.check(api, replace(request, verb="create"))
         return written(api, request, store_new(api, request, obj), None, warnings)
     before = old.object
     return written(api, request, store_change(api, request, obj, old), before, warnings)
@@ -53,23 +87,33 @@ def written(
     if not request.subresource:
         obj = now.object if isinstance(now, Stored) else now
         warnings += unsupported.added(obj, before, api.honoured)
+        if request.resource.custom:
+            warnings += custom.odd_finalizers(obj, before)
     return One(request.resource, now, 201 if before is None else 200, warnings)
 
 
-def store_new(api: Api, request: Request, obj: Json) -> Stored | Json:
-    """Store a new object, or with dryRun return what would be stored; raises Refused."""
+def store_new(api: Api, request: Request, obj: Json, owners: Owners | None = None) -> Stored | Json:
+    """Store a new object, or with dryRun return what would be stored; raises Refused.
+
+    *owners* are the managers of its fields if that is known already (by an apply).
+    """
     resource = request.resource
     meta = obj["metadata"]
     if meta.pop("resourceVersion", ""):
         raise statuses.refused(
-            500, "", "resourceVersion should not be set on objects to be created"
+            400, "", "resourceVersion should not be set on objects to be created"
         )
+    if resource.custom and resource.custom.ending:
+        raise statuses.ending(resource, request.verb)
     _check_namespace_of(request, meta)
     _name(api, request, meta)
     key = Key(request.namespace, meta["name"])
     _check_namespace_accepts(api, request, key.name)
+    if owners is None:
+        owners = tracking.after_create(api, request, obj)
     objects.prepare_new(obj, request, api.dice)
     obj = _admitted(api, request, obj, None)
+    tracking.set_owners(obj, owners)
     if api.store.get(resource.collection, key) is not None:
         raise statuses.already_exists(resource, key.name)
     if dry_run(request):
@@ -77,8 +121,13 @@ def store_new(api: Api, request: Request, obj: Json) -> Stored | Json:
     return api.store.put(resource.collection, key, obj)
 
 
-def store_change(api: Api, request: Request, obj: Json, old: Stored) -> Stored | Json:
-    """Replace *old* by *obj*; return the old state if nothing changes; raises Refused."""
+def store_change(
+    api: Api, request: Request, obj: Json, old: Stored, owners: Owners | None = None
+) -> Stored | Json:
+    """Replace *old* by *obj*; return the old state if nothing changes; raises Refused.
+
+    *owners* are the managers of its fields if that is known already (by an apply).
+    """
     resource = request.resource
     meta, old_meta = obj["metadata"], old.object["metadata"]
     _check_namespace_of(request, meta)
@@ -102,16 +151,19 @@ def store_change(api: Api, request: Request, obj: Json, old: Stored) -> Stored |
         )
         raise statuses.invalid(resource, request.name, [problem])
     _check_finalizers(request, meta, old_meta)
+    if owners is None:
+        owners = tracking.after_update(api, request, obj, old.object)
     objects.prepare_update(obj, old.object, request)
     meta["resourceVersion"] = old_meta["resourceVersion"]
     obj = _admitted(api, request, obj, old)
+    tracking.set_owners(obj, owners)
     objects.count_generation(obj, old.object, resource)
     return commit(api, request, obj, old)
 
 
 def commit(api: Api, request: Request, obj: Json, old: Stored) -> Stored | Json:
     """Write what was decided: nothing, a new state, or the end of a deletion."""
-    if obj == old.object:
+    if tracking.same(obj, old.object):
         return old
     if dry_run(request):
         return obj
@@ -125,22 +177,27 @@ def dry_run(request: Request) -> bool:
     """Tell whether nothing may be stored; raises Refused for a word other than All."""
     asked = request.option("dryRun")
     if asked not in ("", "All"):
-        raise statuses.bad_request(f'dryRun: Unsupported value: "{asked}": supported values: "All"')
+        why = f'Unsupported value: []string{{"{asked}"}}: supported values: "All"'
+        problem = FieldError("dryRun", "FieldValueNotSupported", why)
+        raise statuses.invalid_options(request.verb, [problem])
     return asked == "All"
 
 
 def _admitted(api: Api, request: Request, obj: Json, old: Stored | None) -> Json:
     """Default, allocate, validate: in this order, which the real server has too."""
-    resource = request.resource.storage
+    resource = request.resource if request.resource.custom else request.resource.storage
     before = None if old is None else old.object
     service = resource.collection == "services" and request.subresource == ""
     if service and before is not None:
         allocate.inherit(obj.setdefault("spec", {}), struct(before, "spec"))
     obj = default(obj, resource)
+    admission = _ADMISSION.get(resource.collection)
+    if admission is not None and not request.subresource:
+        admission(api, request, obj, before)
     problems: list[FieldError] = []
     if service:
         problems = _allocated(api, resource, obj, old)
-    problems = [*validate(obj, resource, before), *problems]
+    problems = [*validate(obj, resource, before, request.subresource), *problems]
     if problems:
         raise statuses.invalid(request.resource, obj["metadata"]["name"], problems)
     return obj

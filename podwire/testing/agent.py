@@ -19,7 +19,10 @@ from podwire.emulator.apiserver.agent import (
     HostName,
     Instruction,
     LogOptions,
+    PodPlace,
     Session,
+    Tcp,
+    Usages,
 )
 
 
@@ -69,6 +72,8 @@ class FakeAgent:
         default_factory=list[tuple[tuple[str, ...], int, tuple[Instruction, ...]]]
     )
     log_calls: list[LogOptions] = field(default_factory=list[LogOptions])
+    started: list[Session] = field(default_factory=list[Session])
+    usages: Usages = field(default_factory=Usages)
 
     async def exec(
         self,
@@ -84,7 +89,9 @@ class FakeAgent:
     ) -> Session:
         """Start *command* here."""
         del namespace, pod, container, stdout, stderr
-        return await _start(command, stdin=stdin, tty=tty)
+        session = await _start(command, stdin=stdin, tty=tty)
+        self.started.append(session)
+        return session
 
     async def attach(
         self, namespace: str, pod: str, container: str, *, stdin: bool, tty: bool
@@ -106,6 +113,19 @@ class FakeAgent:
         if self.log_failure is not None:
             raise self.log_failure
 
+    async def connect(self, pod: PodPlace, port: int) -> Tcp:
+        """Connect to a port of this machine."""
+        del pod
+        try:
+            return await asyncio.open_connection("127.0.0.1", port)
+        except OSError as error:
+            raise AgentError(500, "InternalError", "connect: connection refused") from error
+
+    async def reach(self, node: str, address: str, port: int, *, tls: bool) -> Tcp:
+        """Connect to a port of this machine."""
+        del node, address, tls
+        return await asyncio.open_connection("127.0.0.1", port)
+
     async def exec_host(
         self, name: str, command: Sequence[str], *, stdin: bool, tty: bool
     ) -> Session:
@@ -116,6 +136,10 @@ class FakeAgent:
     def hosts(self) -> Sequence[HostName]:
         """Return a node and the outside."""
         return (HostName("node-1", "node"), HostName("external", "external"))
+
+    async def usage(self) -> Usages:
+        """Return what the test gives."""
+        return self.usages
 
     def capture_points(self) -> Sequence[CapturePoint]:
         """Return one node and one pod."""

@@ -1,13 +1,13 @@
 """An API server without HTTP, asked in the words of HTTP: for tests of its rules."""
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
-from podwire.emulator.apiserver import handlers, paths
+from podwire.emulator.apiserver import access, handlers, paths
 from podwire.emulator.apiserver.negotiate import PLAIN, Form
 from podwire.emulator.apiserver.render import render
 from podwire.emulator.apiserver.request import Api, Body, Request, User
@@ -28,21 +28,39 @@ PATCHES = {
 }
 
 
+def _api() -> Api:
+    return Api(Store(), random.Random(1), token_key=b"the key of the tests")
+
+
 @dataclass
 class SilentServer:
     """`ask("GET /api/v1/pods")` -> (code, document); `warnings` of the last answer."""
 
-    api: Api = field(default_factory=lambda: Api(Store(), random.Random(1)))
+    api: Api = field(default_factory=_api)
     clock: FakeClock = field(default_factory=FakeClock)
     user: User = ADMIN
     warnings: tuple[str, ...] = ()
 
     def ask(
-        self, line: str, body: Any = None, *, patch: str = "", form: Form = PLAIN
+        self,
+        line: str,
+        body: Any = None,
+        *,
+        patch: str = "",
+        form: Form = PLAIN,
+        raw: bytes = b"",
+        content_type: str = "",
     ) -> tuple[int, Json]:
-        """Ask `VERB PATH?QUERY` with a JSON body and return code and document."""
+        """Ask `VERB PATH?QUERY` and return code and document.
+
+        *body* is sent as JSON, *raw* as it is, as *patch* or *content_type* say.
+        """
         try:
             request = self.request(line, body, patch)
+            if raw or content_type:
+                kind = content_type or request.body.content_type
+                request = replace(request, body=Body(kind, raw))
+            access.check(self.api, request)
             answer = handlers.answer(self.api, request)
         except Refused as refusal:
             return refusal.code, refusal.status

@@ -86,8 +86,6 @@ def test_a_pod_gets_more_than_a_template() -> None:
     assert spec == yaml.safe_load("""
 dnsPolicy: ClusterFirst
 enableServiceLinks: true
-preemptionPolicy: PreemptLowerPriority
-priority: 0
 restartPolicy: Always
 schedulerName: default-scheduler
 securityContext: {}

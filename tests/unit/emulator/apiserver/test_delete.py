@@ -66,7 +66,8 @@ def test_the_kubelet_ends_the_pod(server: SilentServer) -> None:
     server.must(f"DELETE {PODS}/p")
     server.clock.advance(2)
     options = {"gracePeriodSeconds": 0, "preconditions": {"uid": made["metadata"]["uid"]}}
-    assert server.must(f"DELETE {PODS}/p", options)["status"] == "Success"
+    # A pod answers its deletion itself; a ConfigMap does by a Status.
+    assert server.must(f"DELETE {PODS}/p", options)["kind"] == "Pod"
     events = watching.events()
     graces = [e["object"]["metadata"].get("deletionGracePeriodSeconds") for e in events]
     assert [(e["type"], grace) for e, grace in zip(events, graces, strict=True)] == [
@@ -90,10 +91,12 @@ def test_a_second_deletion_can_only_shorten_the_time(server: SilentServer) -> No
 def test_a_pod_that_does_not_run_goes_at_once(server: SilentServer, phase: str) -> None:
     running_pod(server)
     server.must(f"PATCH {PODS}/p/status", {"status": {"phase": phase}}, patch="merge")
-    assert server.must(f"DELETE {PODS}/p")["status"] == "Success"
+    assert server.must(f"DELETE {PODS}/p")["kind"] == "Pod"
+    assert server.says(f"GET {PODS}/p").startswith("404")
     unscheduled = {"metadata": {"name": "q"}, "spec": {"containers": [{"name": "c", "image": "x"}]}}
     server.must(f"POST {PODS}", unscheduled)
-    assert server.must(f"DELETE {PODS}/q")["status"] == "Success"
+    assert server.must(f"DELETE {PODS}/q")["kind"] == "Pod"
+    assert server.says(f"GET {PODS}/q").startswith("404")
 
 
 def test_a_finalizer_holds_the_object_until_it_is_removed(server: SilentServer) -> None:
@@ -181,7 +184,11 @@ def test_eviction_deletes(server: SilentServer) -> None:
         == "Success"
     )
     assert server.get(f"{PODS}/p")["metadata"]["deletionGracePeriodSeconds"] == 3
-    assert server.says(f"POST {PODS}/q/eviction", eviction).startswith("404")
+    other = {**eviction, "metadata": {"name": "q"}}
+    assert server.says(f"POST {PODS}/q/eviction", other).startswith("404")
+    assert server.says(f"POST {PODS}/q/eviction", eviction) == (
+        "400 BadRequest: name in URL does not match name in Eviction object"
+    )
 
 
 def test_deleting_a_workload_counts_a_generation_once(server: SilentServer) -> None:
@@ -194,3 +201,23 @@ def test_deleting_a_workload_counts_a_generation_once(server: SilentServer) -> N
     server.must(f"POST {path}", slice_)
     generations = [server.must(f"DELETE {path}/s")["metadata"]["generation"] for _ in "12"]
     assert generations == [2, 2]
+
+
+def test_a_job_leaves_its_pods_unless_it_is_told_otherwise(server: SilentServer) -> None:
+    jobs = "/apis/batch/v1/namespaces/default/jobs"
+    container = {"name": "c", "image": "busybox"}
+    pod = {"spec": {"restartPolicy": "Never", "containers": [container]}}
+    job = {"metadata": {"name": "j"}, "spec": {"template": pod}}
+    for options, finalizers, warned in (
+        ({}, ["orphan"], True),
+        ({"propagationPolicy": "Background"}, None, False),
+        ({"propagationPolicy": "Orphan"}, ["orphan"], False),
+    ):
+        server.must(f"POST {jobs}", job)
+        left = server.must(f"DELETE {jobs}/j", options)
+        warning = "child pods are preserved by default when jobs are deleted"
+        assert any(text.startswith(warning) for text in server.warnings) == warned
+        assert left.get("metadata", {}).get("finalizers") == finalizers
+        if finalizers:
+            free = {"metadata": {"finalizers": None}}
+            server.must(f"PATCH {jobs}/j", free, patch="merge")

@@ -182,8 +182,45 @@ async def test_apply_and_diff(shell: Shell) -> None:
     assert "+  replicas: 3" in await shell.run("kubectl diff -f -", WEB % 3)
     assert await shell.run("kubectl apply -f -", WEB % 3) == "deployment.apps/web configured\n"
     assert await shell.run("kubectl diff -f -", WEB % 3) == ""
-    said = await shell.run("kubectl apply --server-side -f -", WEB % 3)
-    assert "server-side apply is not served yet" in said
+
+
+async def test_server_side_apply(shell: Shell) -> None:
+    apply = "kubectl apply --server-side -f -"
+    applied = "deployment.apps/web serverside-applied\n"
+    assert await shell.run(apply, WEB % 1) == applied
+    assert "+  replicas: 3" in await shell.run("kubectl diff --server-side -f -", WEB % 3)
+    assert (
+        await shell.run("kubectl scale deploy web --replicas=5") == "deployment.apps/web scaled\n"
+    )
+    said = await shell.run(apply, WEB % 3)
+    assert said.startswith(
+        'error: Apply failed with 1 conflict: conflict with "kubectl" with subresource "scale" '
+        "using apps/v1: .spec.replicas\n"
+    )
+    assert await shell.run(f"{apply} --force-conflicts", WEB % 3) == applied
+    shown = await shell.run("kubectl get deploy web -o yaml --show-managed-fields")
+    assert "    manager: kubectl\n    operation: Apply\n" in shown
+    assert "subresource: scale" not in shown
+    assert "managedFields" not in await shell.run("kubectl get deploy web -o yaml")
+
+
+async def test_from_client_side_to_server_side_apply(shell: Shell) -> None:
+    await shell.run("kubectl create -f -", WEB % 1)
+    said = await shell.run("kubectl apply -f -", WEB % 2)
+    assert "is missing the kubectl.kubernetes.io/last-applied-configuration annotation" in said
+    applied = await shell.run("kubectl apply --server-side -f -", WEB % 3)
+    assert applied == "deployment.apps/web serverside-applied\n"
+    managers = "jsonpath={range .metadata.managedFields[*]}{.manager}{' '}{.operation}{'\\n'}{end}"
+    seen = await shell.run(f'kubectl get deploy web --show-managed-fields -o "{managers}"')
+    assert seen.splitlines() == [
+        "kubectl-last-applied Apply",
+        "kubectl Apply",
+        "kubectl-create Update",
+    ]
+    assert "replicas: 3" in await shell.run("kubectl apply view-last-applied deploy web")
+    # And back: what kubectl applied on its side, it applies on the server's again.
+    assert await shell.run("kubectl apply -f -", WEB % 4) == "deployment.apps/web configured\n"
+    assert await shell.run("kubectl get deploy web -o 'jsonpath={.spec.replicas}'") == "4"
 
 
 async def test_a_broken_manifest(shell: Shell) -> None:

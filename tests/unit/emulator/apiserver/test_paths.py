@@ -38,8 +38,8 @@ from podwire.emulator.apiserver.statuses import Refused
         ("GET /api/v1/namespaces/a/nodes/b", "404"),
         ("GET /api/v1/gadgets", "404"),
         ("GET /apis/apps/v2/deployments", "404"),
-        ("GET /apis/batch/v1/jobs", "404"),
-        ("GET /api/v1/namespaces/a/pods/b/portforward", "404"),
+        ("GET /apis/storage.k8s.io/v1/storageclasses", "None"),
+        ("GET /api/v1/namespaces/a/pods/b/resize", "404"),
         ("GET /api/v1/namespaces/a/pods/b/log/more", "404"),
     ],
 )

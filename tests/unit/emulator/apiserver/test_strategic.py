@@ -71,11 +71,11 @@ def test_objects_merge_by_their_types(kind: str, doc: str, patch: str, result: s
 @pytest.mark.parametrize(
     ("kind", "patch", "code", "message"),
     [
-        ("v1 Service", "spec: {$setElementOrder/ports: [{port: 80}, {port: 443}], ports: [{port: 443}, {port: 80}]}", 500, r"The order in patch list:\n[map[port:443] map[port:80]]\n doesn't match $setElementOrder list:\n[map[port:80] map[port:443]]\n"),
-        ("v1 Service", "spec: {ports: [{name: http}]}", 500, "map: map[name:http] does not contain declared merge key: port"),
-        ("v1 Service", "spec: {ports: [{port: 80, $patch: merge}]}", 500, "merging lists cannot yet be specified in the patch"),
-        ("v1 Service", "spec: {ports: [{port: 80, $patch: jump}]}", 500, "unknown patch type: jump in map: map[$patch:jump port:80]"),
-        ("v1 Service", "spec: {ports: [7]}", 500, "list element types are not identical: [[map[port:80]] [7]]"),
+        ("v1 Service", "spec: {$setElementOrder/ports: [{port: 80}, {port: 443}], ports: [{port: 443}, {port: 80}]}", 400, r"The order in patch list:\n[map[port:443] map[port:80]]\n doesn't match $setElementOrder list:\n[map[port:80] map[port:443]]\n"),
+        ("v1 Service", "spec: {ports: [{name: http}]}", 400, "map: map[name:http] does not contain declared merge key: port"),
+        ("v1 Service", "spec: {ports: [{port: 80, $patch: merge}]}", 400, "merging lists cannot yet be specified in the patch"),
+        ("v1 Service", "spec: {ports: [{port: 80, $patch: jump}]}", 400, "unknown patch type: jump in map: map[$patch:jump port:80]"),
+        ("v1 Service", "spec: {ports: [7]}", 400, "list element types are not identical: [[map[port:80]] [7]]"),
         ("v1 Service", "spec: {$retainKeys: [type], ports: []}", 400, "invalid patch format of retainKeys"),
     ],
 )  # fmt: skip

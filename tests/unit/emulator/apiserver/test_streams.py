@@ -3,11 +3,10 @@
 import asyncio
 from dataclasses import dataclass, field
 
-from podwire.emulator.apiserver import feed, streams
-from podwire.emulator.apiserver.feed import Feed
+from podwire.emulator.apiserver import streams
+from podwire.emulator.apiserver.channels import ChannelClient
 from podwire.emulator.apiserver.streams import Wanted
 from podwire.testing.agent import FakeAgent
-from podwire.testing.apiserver import SilentServer
 
 SECONDS = 10
 MAPS = "/api/v1/namespaces/default/configmaps"
@@ -34,7 +33,7 @@ async def test_a_client_that_leaves_ends_its_process() -> None:
     agent, line = FakeAgent(), Line([b"\x00hello"])
     session = await agent.exec_host("node-1", ["sleep", "1000"], stdin=True, tty=False)
     async with asyncio.timeout(SECONDS):
-        await streams.run(line, session, Wanted(stdin=True, stdout=True))
+        await streams.run(ChannelClient(line), session, Wanted(stdin=True, stdout=True))
         assert await session.wait() == 137
     assert "closed" not in line.heard
 
@@ -46,28 +45,5 @@ async def test_nonsense_from_the_client_is_ignored() -> None:
     )
     session = await agent.exec_host("node-1", ["cat"], stdin=True, tty=False)
     async with asyncio.timeout(SECONDS):
-        await streams.run(line, session, Wanted(stdin=True, stdout=True))
+        await streams.run(ChannelClient(line), session, Wanted(stdin=True, stdout=True))
         await session.wait()
-
-
-async def test_a_watch_that_lags_too_far_behind_ends(server: SilentServer) -> None:
-    behind = Feed(server.api.store, "configmaps", server.watch(f"{MAPS}?watch=1").watch)
-    big = {"a": "x" * 1_000_000}
-    server.must(f"POST {MAPS}", {"metadata": {"name": "c"}, "data": big})
-    for n in range(feed.LARGEST_BACKLOG // 1_000_000 + 1):
-        server.must(f"PATCH {MAPS}/c", {"data": {"n": str(n)}}, patch="merge")
-    async with asyncio.timeout(SECONDS):
-        assert [len(piece) async for piece in behind.pieces(60)] == []
-
-
-async def test_a_watch_gathers_what_happens_while_its_client_reads(server: SilentServer) -> None:
-    watching = Feed(server.api.store, "configmaps", server.watch(f"{MAPS}?watch=1").watch)
-    pieces = watching.pieces(60)
-    for name in ("a", "b"):
-        server.must(f"POST {MAPS}", {"metadata": {"name": name}})
-    async with asyncio.timeout(SECONDS):
-        first = await anext(pieces)
-    assert first.count(b"\n") == 2
-    watching.close()
-    async with asyncio.timeout(SECONDS):
-        assert [piece async for piece in pieces] == []

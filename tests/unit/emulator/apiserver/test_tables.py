@@ -109,7 +109,7 @@ def test_finished_pods_are_marked(phase: str, marks: list[tuple[str, str]]) -> N
         ("v1 Endpoints", "{}", ["x", "<none>", "5m"]),
         ("v1 Endpoints", "subsets: [{addresses: [{ip: 10.0.0.1}, {ip: 10.0.0.2}], ports: [{port: 80}, {port: 443}]}]", ["x", "10.0.0.1:80,10.0.0.2:80,10.0.0.1:443 + 1 more...", "5m"]),
         ("v1 Endpoints", "subsets: [{addresses: [{ip: 10.0.0.1}]}]", ["x", "10.0.0.1", "5m"]),
-        ("v1 Endpoints", "subsets: [{notReadyAddresses: [{ip: 10.0.0.1}], ports: [{port: 80}]}]", ["x", "<none>", "5m"]),
+        ("v1 Endpoints", "subsets: [{notReadyAddresses: [{ip: 10.0.0.1}], ports: [{port: 80}]}]", ["x", "", "5m"]),
         ("discovery.k8s.io/v1 EndpointSlice", "addressType: IPv4\nendpoints: null\nports: null", ["x", "IPv4", "<unset>", "<unset>", "5m"]),
         ("discovery.k8s.io/v1 EndpointSlice", "addressType: IPv4\nendpoints: [{addresses: [a]}, {addresses: [b]}, {addresses: [c]}, {addresses: [d]}]\nports: [{port: 80}, {name: any}]", ["x", "IPv4", "80,any", "a,b,c + 1 more...", "5m"]),
         ("v1 Node", "status: {conditions: [{type: Ready, status: 'True'}], nodeInfo: {kubeletVersion: v1.32.0}}\nspec: {unschedulable: true}", ["x", "Ready,SchedulingDisabled", "<none>", "5m", "v1.32.0", "<none>", "<none>", "<unknown>", "<unknown>", "<unknown>"]),
@@ -154,3 +154,9 @@ def test_a_table_carries_what_was_asked_of_each_object() -> None:
     assert whole["columnDefinitions"] is None
     assert whole["rows"][0]["object"]["spec"] == {"containers": []}
     assert tables.table(Pods(), [obj], now=NOW, include_object="None")["rows"][0]["object"] is None
+
+
+def test_a_quota_shows_requests_and_limits_apart() -> None:
+    text = "status: {hard: {pods: '2', limits.cpu: '4', cpu: '1'}, used: {pods: '1', cpu: 500m}}"
+    shown = cells("v1 ResourceQuota", text)
+    assert shown == ["x", "5m", "cpu: 500m/1, pods: 1/2", "limits.cpu: 0/4"]

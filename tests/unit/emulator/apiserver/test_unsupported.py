@@ -7,6 +7,7 @@ from podwire.emulator.apiserver import unsupported
 from podwire.testing.apiserver import SilentServer
 
 Json = dict[str, Any]
+CLASSES = "/apis/scheduling.k8s.io/v1/priorityclasses"
 PODS = "/api/v1/namespaces/default/pods"
 DEPLOYMENTS = "/apis/apps/v1/namespaces/default/deployments"
 REPLICASETS = "/apis/apps/v1/namespaces/default/replicasets"
@@ -53,7 +54,7 @@ def service(spec: str, **annotations: str) -> Json:
             for word in ("true", "false")
         ),
         (f"{{containers: [{{{C}, securityContext: {{capabilities: {{drop: [ALL]}}}}}}]}}", []),
-        ("{activeDeadlineSeconds: 5}", ["spec.activeDeadlineSeconds: not enforced here; the field has no effect"]),
+        ("{activeDeadlineSeconds: 5}", []),
         ("{securityContext: {sysctls: [{name: net.core.somaxconn, value: '1'}]}}", ["spec.securityContext.sysctls: pods have the sysctls of their node here; the field has no effect"]),
         (f"{{containers: [{{{C}, resources: {{requests: {{cpu: 1}}}}}}]}}", []),
         (f"{{containers: [{{{C}, resources: {{limits: {{cpu: 1, memory: 1Gi}}}}}}]}}", ["spec.containers[0].resources.limits: not enforced here: containers may use what the machine has"]),
@@ -64,12 +65,11 @@ def service(spec: str, **annotations: str) -> Json:
         ("{affinity: {nodeAffinity: {preferredDuringSchedulingIgnoredDuringExecution: [{weight: 1, preference: {}}]}}}", ["spec.affinity.nodeAffinity.preferredDuringSchedulingIgnoredDuringExecution: the scheduler looks at required node affinity only; the field has no effect"]),
         ("{affinity: {nodeAffinity: {requiredDuringSchedulingIgnoredDuringExecution: {nodeSelectorTerms: []}}}}", []),
         ("{shareProcessNamespace: false, hostPID: false, hostIPC: false}", []),
-        ("{shareProcessNamespace: true}", ["spec.shareProcessNamespace: each container has processes of its own here; the field has no effect"]),
-        ("{hostPID: true}", ["spec.hostPID: each container has processes of its own here; the field has no effect"]),
+        ("{shareProcessNamespace: true}", []),
+        ("{hostPID: true}", ["spec.hostPID: pods never see the processes of their node here; the field has no effect"]),
         ("{hostIPC: true}", ["spec.hostIPC: each pod has an IPC namespace of its own here; the field has no effect"]),
         ("{hostUsers: false}", ["spec.hostUsers: all pods share the user namespace of the sandbox; the field has no effect"]),
-        ("{automountServiceAccountToken: false}", []),
-        ("{automountServiceAccountToken: true}", ["spec.automountServiceAccountToken: pods get no token here; the field has no effect"]),
+        ("{automountServiceAccountToken: true}", []),
         ("{runtimeClassName: gvisor}", ["spec.runtimeClassName: there is one runtime here; the field has no effect"]),
         ("{schedulerName: default-scheduler}", []),
         ("{schedulerName: mine}", ["spec.schedulerName: there is no such scheduler here: the pod stays Pending until somebody binds it"]),
@@ -80,18 +80,19 @@ def service(spec: str, **annotations: str) -> Json:
         (f"{{containers: [{{{C}, ports: [{{containerPort: 1, hostPort: 1}}]}}]}}", ["spec.containers[0].ports[0].hostPort: the port is reserved but not forwarded; use a NodePort Service or hostNetwork"]),
         (f"{{hostNetwork: true, containers: [{{{C}, ports: [{{containerPort: 1, hostPort: 1}}, {{containerPort: 2}}]}}]}}", []),
         ("{volumes: [{name: a}, {name: b, emptyDir: {medium: Memory}}, {name: c, configMap: {name: c}}, {name: d, secret: {secretName: d}}, {name: e, downwardAPI: {items: []}}, {name: f, hostPath: {path: /f}}]}", []),
-        ("{volumes: [{name: a, nfs: {server: s, path: /}}, {name: b, persistentVolumeClaim: {claimName: b}}, {name: c, projected: {sources: []}}]}", [f"spec.volumes[{index}].{kind}: {NO_KIND}" for index, kind in enumerate(("nfs", "persistentVolumeClaim", "projected"))]),
+        ("{volumes: [{name: a, nfs: {server: s, path: /}}, {name: b, persistentVolumeClaim: {claimName: b}}, {name: c, projected: {sources: []}}]}", [f"spec.volumes[{index}].{kind}: {NO_KIND}" for index, kind in enumerate(("nfs", "persistentVolumeClaim"))]),
         ("{volumes: [{name: a, emptyDir: {sizeLimit: 1Gi}}]}", ["spec.volumes[0].emptyDir.sizeLimit: not enforced here; the field has no effect"]),
         ("{volumes: [{name: a, hostPath: {path: /a, type: DirectoryOrCreate}}]}", ["spec.volumes[0].hostPath.type: nothing is created on this machine: the path must be there"]),
         (f"{{volumes: [{{name: v, hostPath: {{path: /v}}}}], containers: [{{{C}, volumeMounts: [{{name: v, mountPath: /v, readOnly: true}}, {{name: v, mountPath: /w}}]}}]}}", ["spec.containers[0].volumeMounts[1].readOnly: hostPath volumes are read-only here"]),
-        (f"{{volumes: [{{name: v}}], containers: [{{{C}, volumeMounts: [{{name: v, mountPath: /v, subPathExpr: $(A), mountPropagation: Bidirectional}}]}}]}}", ["spec.containers[0].volumeMounts[0].mountPropagation: mounts are not propagated here; the field has no effect", "spec.containers[0].volumeMounts[0].subPathExpr: not expanded here: the whole volume is mounted"]),
+        (f"{{volumes: [{{name: v}}], containers: [{{{C}, volumeMounts: [{{name: v, mountPath: /v, subPathExpr: $(A), mountPropagation: Bidirectional}}]}}]}}", ["spec.containers[0].volumeMounts[0].mountPropagation: mounts are not propagated here; the field has no effect"]),
         (f"{{containers: [{{{C}, terminationMessagePath: /dev/termination-log, terminationMessagePolicy: File}}]}}", []),
-        (f"{{containers: [{{{C}, terminationMessagePath: /out, terminationMessagePolicy: FallbackToLogsOnError}}]}}", [f"spec.containers[0].{name}: termination messages are not read here; the field has no effect" for name in ("terminationMessagePath", "terminationMessagePolicy")]),
+        (f"{{containers: [{{{C}, terminationMessagePath: /out, terminationMessagePolicy: FallbackToLogsOnError}}]}}", []),
     ],
 )  # fmt: skip
 def test_what_a_pod_asks_for_in_vain_is_said(
     server: SilentServer, spec: str, expected: list[str]
 ) -> None:
+    server.must(f"POST {CLASSES}", {"metadata": {"name": "high"}, "value": 1})
     server.must(f"POST {PODS}", pod(spec))
     assert sorted(server.warnings) == sorted(expected)
 
@@ -100,7 +101,7 @@ def test_what_a_pod_asks_for_in_vain_is_said(
 def test_a_template_is_looked_at_as_a_pod_is(server: SilentServer, url: str) -> None:
     server.must(f"POST {url}", workload("{hostPID: true}"))
     assert server.warnings == (
-        "spec.template.spec.hostPID: each container has processes of its own here; the field has no"
+        "spec.template.spec.hostPID: pods never see the processes of their node here; the field has no"
         " effect",
     )
 
@@ -134,6 +135,54 @@ def test_a_taint_that_evicts_nobody_is_said(server: SilentServer) -> None:
     )
 
 
+POLICY: Json = {"metadata": {"name": "n"}, "spec": {"podSelector": {}}}
+QUOTA: Json = {"metadata": {"name": "q"}, "spec": {"hard": {"pods": "2"}}}
+LIMITS: Json = {
+    "metadata": {"name": "l"},
+    "spec": {"limits": [{"type": "Pod", "max": {"cpu": "1"}}]},
+}
+
+
+@pytest.mark.parametrize(
+    ("url", "body", "expected"),
+    [
+        ("/apis/networking.k8s.io/v1/namespaces/default/networkpolicies", POLICY, "spec: network policies are not enforced here: every pod may talk to every other"),
+        ("/api/v1/namespaces/default/resourcequotas", QUOTA, "spec.hard: quotas are not enforced here: nothing is refused because of them"),
+        ("/api/v1/namespaces/default/limitranges", LIMITS, "spec.limits: limit ranges are not enforced here: they refuse nothing, and pods get no defaults from them"),
+    ],
+)  # fmt: skip
+def test_what_is_not_enforced_is_said(
+    server: SilentServer, url: str, body: Json, expected: str
+) -> None:
+    server.must(f"POST {url}", body)
+    assert server.warnings == (expected,)
+
+
+def test_an_ingress_and_an_autoscaler_say_nothing(server: SilentServer) -> None:
+    backend = {"service": {"name": "a", "port": {"number": 80}}}
+    body = {"metadata": {"name": "i"}, "spec": {"defaultBackend": backend}}
+    server.must("POST /apis/networking.k8s.io/v1/namespaces/default/ingresses", body)
+    assert not server.warnings
+
+
+def test_templates_of_jobs_and_claims_are_looked_at(server: SilentServer) -> None:
+    template = workload("{hostPID: true, restartPolicy: Never}")["spec"]["template"]
+    job = {"metadata": {"name": "j"}, "spec": {"template": template}}
+    server.must("POST /apis/batch/v1/namespaces/default/jobs", job)
+    assert [text.partition(":")[0] for text in server.warnings] == ["spec.template.spec.hostPID"]
+    cron = {"schedule": "@daily", "jobTemplate": {"spec": job["spec"]}}
+    body = {"metadata": {"name": "c"}, "spec": cron}
+    server.must("POST /apis/batch/v1/namespaces/default/cronjobs", body)
+    where = "spec.jobTemplate.spec.template.spec.hostPID"
+    assert [text.partition(":")[0] for text in server.warnings] == [where]
+    claims = workload("{}", volumeClaimTemplates=[{"metadata": {"name": "data"}}])
+    server.must("POST /apis/apps/v1/namespaces/default/statefulsets", claims)
+    assert server.warnings == (
+        "spec.volumeClaimTemplates[0]: there are no persistent volumes here: each pod gets an "
+        "emptyDir, which ends with it",
+    )
+
+
 def test_a_change_warns_of_what_it_adds(server: SilentServer) -> None:
     server.must(f"POST {DEPLOYMENTS}", workload("{hostPID: true}"))
     adds = {"spec": {"template": {"spec": {"hostIPC": True}}}}
@@ -141,9 +190,9 @@ def test_a_change_warns_of_what_it_adds(server: SilentServer) -> None:
     assert [text.partition(":")[0] for text in server.warnings] == ["spec.template.spec.hostIPC"]
     server.must(f"PATCH {DEPLOYMENTS}/w", {"spec": {"replicas": 2}}, patch="merge")
     assert not server.warnings
-    server.must(f"PUT {DEPLOYMENTS}/w", workload("{hostPID: true, shareProcessNamespace: true}"))
+    server.must(f"PUT {DEPLOYMENTS}/w", workload("{hostPID: true, runtimeClassName: x}"))
     assert [text.partition(":")[0] for text in server.warnings] == [
-        "spec.template.spec.shareProcessNamespace"
+        "spec.template.spec.runtimeClassName"
     ]
     server.must(f"PATCH {DEPLOYMENTS}/w/status", {"status": {"replicas": 1}}, patch="merge")
     assert not server.warnings
@@ -197,3 +246,18 @@ def test_what_the_runtime_honours_needs_no_warning() -> None:
         f"spec.securityContext.fsGroup: {PROTECTION}",
         f"spec.containers[0].securityContext.fsGroup: {PROTECTION}",
     )
+
+
+def test_an_engine_has_no_paths_of_the_host() -> None:
+    mounts = [{"name": "v", "mountPath": "/v"}]
+    containers = [{"name": "c", "image": "i", "volumeMounts": mounts}]
+    volumes = [{"name": "v", "hostPath": {"path": "/v"}}]
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "spec": {"containers": containers, "volumes": volumes},
+    }
+    (said,) = unsupported.warnings(pod, ("runAsUser",))
+    assert said.startswith("spec.volumes[0].hostPath: hostPath volumes are not there")
+    (said,) = unsupported.warnings(pod)
+    assert said.endswith("read-only here")

@@ -97,7 +97,7 @@ def test_a_watch_may_begin_with_nothing(server: SilentServer) -> None:
     [
         ("sendInitialEvents=true", "422 Invalid"),
         ("resourceVersionMatch=NotOlderThan&resourceVersion=1", "422 Invalid"),
-        ("resourceVersion=abc", "500 InternalError"),
+        ("resourceVersion=abc", "400 BadRequest"),
         ("labelSelector=a b", "400 BadRequest"),
         ("timeoutSeconds=soon", "400 BadRequest"),
     ],

@@ -54,7 +54,7 @@ def test_generate_name_takes_five_letters_and_a_free_name(server: SilentServer) 
 @pytest.mark.parametrize(
     ("line", "body", "expected"),
     [
-        (f"POST {MAPS}", {"metadata": {"name": "cfg", "resourceVersion": "5"}}, "500 : resourceVersion should not be set on objects to be created"),
+        (f"POST {MAPS}", {"metadata": {"name": "cfg", "resourceVersion": "5"}}, "400 : resourceVersion should not be set on objects to be created"),
         (f"POST {MAPS}", {"metadata": {"name": "cfg", "namespace": "other"}}, "400 BadRequest: the namespace of the provided object does not match"),
         (f"POST {MAPS}", {"data": {}}, '422 Invalid: ConfigMap "" is invalid: metadata.name: Required value: name or generateName is required'),
         ("POST /api/v1/namespaces/nope/configmaps", config(), '404 NotFound: namespaces "nope" not found'),
@@ -64,8 +64,8 @@ def test_generate_name_takes_five_letters_and_a_free_name(server: SilentServer) 
         (f"POST {MAPS}", [1], "400 BadRequest: couldn't get version/kind; json parse error: json: cannot unmarshal array"),
         (f"POST {MAPS}", None, "400 BadRequest: the request body is empty"),
         (f"POST {MAPS}?fieldValidation=Strict", {**config(), "datta": {}}, '400 BadRequest: ConfigMap in version "v1" cannot be handled as a ConfigMap: strict decoding error: unknown field "datta"'),
-        (f"POST {MAPS}?fieldValidation=Perhaps", config(), "400 BadRequest: fieldValidation: Unsupported value"),
-        (f"POST {MAPS}?dryRun=Some", config(), "400 BadRequest: dryRun: Unsupported value"),
+        (f"POST {MAPS}?fieldValidation=Perhaps", config(), '422 Invalid: CreateOptions.meta.k8s.io "" is invalid: fieldValidation: Unsupported value: "Perhaps"'),
+        (f"POST {MAPS}?dryRun=Some", config(), '422 Invalid: CreateOptions.meta.k8s.io "" is invalid: dryRun: Unsupported value: '),
         (f"PUT {MAPS}/cfg", config(), '404 NotFound: configmaps "cfg" not found'),
         (f"PUT {MAPS}/other", config(), "400 BadRequest: the name of the object (cfg) does not match the name on the URL (other)"),
         (f"GET {MAPS}/cfg", None, '404 NotFound: configmaps "cfg" not found'),
@@ -275,7 +275,6 @@ def test_patches(server: SilentServer, kind: str, patch: Any, expected: Json) ->
         ("merge", {"metadata": None}, "400 BadRequest: name must be provided"),
         ("merge", {"kind": "Secret"}, "400 BadRequest: kind and apiVersion"),
         ("merge", {"data": 5}, '422 Invalid:  "" is invalid: patch: Invalid value: '),
-        ("apply", {}, "415 UnsupportedMediaType: server-side apply is not served yet"),
         ("", {}, "415 UnsupportedMediaType: the body of the request was in an unknown format"),
     ],
 )
@@ -326,8 +325,38 @@ def test_users_without_rights_may_only_ask_what_they_may(server: SilentServer) -
         'in the namespace "default"'
     )
     review = server.must(
-        "POST /apis/authorization.k8s.io/v1/selfsubjectaccessreviews", {"spec": {}}
+        "POST /apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
+        {"spec": {"resourceAttributes": {"verb": "list", "resource": "pods"}}},
     )
     assert review["status"]["allowed"] is False
     me = server.must("POST /apis/authentication.k8s.io/v1/selfsubjectreviews", {})
     assert me["status"]["userInfo"] == {"username": "eve", "groups": ["system:authenticated"]}
+
+
+def test_no_verb_writes_in_a_dry_run(server: SilentServer) -> None:
+    server.must(f"POST {DEPLOYMENTS}", deployment())
+    server.must(f"POST {PODS}", pod())
+    server.must(f"POST {MAPS}", config(a="1"))
+    before = server.api.store.revision
+    put = config(a="2")
+    applied = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "cfg"}, "data": {}}
+    node = {"target": {"name": "node-1"}}
+    for line, body, patch in (
+        (f"POST {MAPS}?dryRun=All", config("other"), ""),
+        (f"PUT {MAPS}/cfg?dryRun=All", put, ""),
+        (f"PATCH {MAPS}/cfg?dryRun=All", {"data": {"a": "3"}}, "merge"),
+        (f"PATCH {MAPS}/cfg?dryRun=All", {"data": {"a": "3"}}, "strategic"),
+        (f"PATCH {MAPS}/cfg?dryRun=All", [{"op": "remove", "path": "/data"}], "json"),
+        (f"PATCH {MAPS}/cfg?dryRun=All&fieldManager=x", applied, "apply"),
+        (f"PATCH {MAPS}/new?dryRun=All&fieldManager=x", {**applied, "metadata": {"name": "new"}}, "apply"),
+        (f"PATCH {DEPLOYMENTS}/web/scale?dryRun=All", {"spec": {"replicas": 4}}, "merge"),
+        (f"PATCH {DEPLOYMENTS}/web/status?dryRun=All", {"status": {"replicas": 4}}, "merge"),
+        (f"POST {PODS}/p/binding?dryRun=All", node, ""),
+        (f"POST {PODS}/p/eviction?dryRun=All", {"kind": "Eviction", "metadata": {"name": "p"}}, ""),
+        (f"POST {PODS}/p/eviction", {"kind": "Eviction", "metadata": {"name": "p"}, "deleteOptions": {"dryRun": ["All"]}}, ""),
+        (f"DELETE {MAPS}/cfg?dryRun=All", None, ""),
+        (f"DELETE {MAPS}/cfg", {"kind": "DeleteOptions", "dryRun": ["All"]}, ""),
+        (f"DELETE {MAPS}?dryRun=All", None, ""),
+    ):  # fmt: skip
+        server.must(line, body, patch=patch)
+        assert server.api.store.revision == before, line
