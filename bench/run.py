@@ -27,6 +27,7 @@ BENCHMARKS = {
     "endpoints": "from the deletion of a backend to the last connection that it gets",
     "relay": "the proxy's relay against HAProxy",
     "dns": "answers per second of the DNS server",
+    "api": "kubectl get, large lists, a thousand watches, and memory under churn",
     "containers": "docker compose up, and from the engine's event to the nodes' proxies",
 }
 
