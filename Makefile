@@ -3,7 +3,7 @@
 PYTEST := .venv/bin/pytest
 WORKERS ?= 2
 
-.PHONY: help demo test lint unit system namespaces containers bench clean
+.PHONY: help demo test lint unit system namespaces containers labs bench clean
 
 help: ## show this
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -40,7 +40,12 @@ containers: ## ... on a Docker Engine; one worker, for one engine is enough
 	@scripts/system-packages
 	$(PYTEST) tests/system/docker -q
 
-bench: ## start-up, memory, pods, endpoint changes, relay, DNS and containers, against their peers
+labs: ## replay examples/labs and compare with what they show (the tests of namespaces do, too)
+	@scripts/virtual-environment --dev
+	@scripts/system-packages
+	$(PYTEST) tests/system/test_labs.py -q -n $(WORKERS)
+
+bench: ## start-up, memory, pods, endpoint changes, relay, DNS, API and containers, against their peers
 	@scripts/virtual-environment --dev
 	@scripts/system-packages --bench
 	.venv/bin/python -P bench/run.py
