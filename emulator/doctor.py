@@ -246,7 +246,7 @@ def _kubectl(facts: Facts) -> Finding:
 
 
 def _kubectl_fix(facts: Facts) -> str:
-    by_hand = "install kubectl 1.30 or later: https://kubernetes.io/docs/tasks/tools/"
+    by_hand = "install kubectl 1.29 or later: https://kubernetes.io/docs/tasks/tools/"
     if facts.codename == "bookworm":
         # Its own package is 1.20; the script takes that of the next release.
         return f"sudo scripts/system-packages   # in a checkout of podwire; or {by_hand}"

@@ -2,13 +2,15 @@
 
 The stand-in for nginx and for the many images that say who they are. On SIGTERM it goes on
 accepting for a moment, because the proxies of other nodes hear of the end a little later than the
-pod, closes each connection after its answer, and ends when none is left.
+pod, closes each connection after its answer, and ends when none is left. /metrics is for
+Prometheus, with the names that podinfo and others use.
 """
 
 import argparse
 import asyncio
 import os
 import socket
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from aiohttp import web
@@ -42,11 +44,17 @@ def main(argv: Sequence[str], _environ: Mapping[str, str]) -> int:
 
 async def serve(port: int, text: str, stop: asyncio.Event) -> None:
     """Answer on *port* with *text*, or with who we are, until *stop* is set; then drain."""
+    answered = Counter[int]()
 
     async def answer(request: web.Request) -> web.Response:
         await request.read()
         status = _status_wanted(request)
-        response = web.Response(text=f"{text}\n" if text else who_am_i(request), status=status)
+        answered[status] += 1
+        if text:
+            body = f"{text}\n"
+        else:
+            body = metrics(answered) if request.path == "/metrics" else who_am_i(request)
+        response = web.Response(text=body, status=status)
         response.headers["Server"] = "podwire"
         if stop.is_set():
             response.force_close()
@@ -82,6 +90,22 @@ def who_am_i(request: web.Request) -> str:
         f"Client: {peername[0]}:{peername[1]}" if peername else "Client: ?",
         f"Request: {request.method} {request.path_qs}",
         f"Host: {request.headers.get('Host', '')}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def metrics(answered: Mapping[int, int]) -> str:
+    """Return Prometheus' text format: answers by status, this one too, and who counted them."""
+    lines = [
+        "# HELP http_requests_total Requests that this pod has answered.",
+        "# TYPE http_requests_total counter",
+        *(
+            f'http_requests_total{{status="{status}"}} {count}'
+            for status, count in sorted(answered.items())
+        ),
+        "# HELP web_info The pod that answers; always 1.",
+        "# TYPE web_info gauge",
+        f'web_info{{hostname="{socket.gethostname()}"}} 1',
     ]
     return "\n".join(lines) + "\n"
 

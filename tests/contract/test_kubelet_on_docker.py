@@ -27,7 +27,7 @@ from podwire.kube.events import EventRecorder
 from podwire.kube.informers import Informers
 from podwire.kube.mirror_pods import MIRROR
 from podwire.kube.names import Key
-from podwire.kube.objects import Node, Pod
+from podwire.kube.objects import ConfigMap, Node, ObjectMeta, Pod, ServiceAccount
 from podwire.kube.times import rfc3339_micro
 from tests.contract.docker_world import FOLDER, IMAGE, Make, docker_world
 from tests.unit.emulator.engine.fake_engine import FakeEngine
@@ -85,9 +85,11 @@ class Cluster:
             for task in asyncio.all_tasks():
                 if task.get_name().startswith("process "):
                     task.cancel()
-            await killed.__aexit__(None, None, None)
             for task in running:
                 task.cancel()
+            # As in the program it outlives the kubelet, which has some steps to go until it ends.
+            await asyncio.wait(running)
+            await killed.__aexit__(None, None, None)
 
     async def pause(self, container: str, *, paused: bool) -> None:
         """Pause a container, or let it go on."""
@@ -126,6 +128,11 @@ async def cluster(directory: Path, engine: Engine, make: Make) -> AsyncGenerator
         Client.unix(path, user="system:node:node-1") as client,
         Client.unix(path, user="system:test") as test_client,
     ):
+        # What controllers give each namespace.
+        account = ObjectMeta(name="default", namespace="default")
+        await test_client.create(ServiceAccount(metadata=account))
+        authority = {"metadata": {"name": "kube-root-ca.crt"}, "data": {"ca.crt": "authority"}}
+        await test_client.create_raw(ConfigMap, "default", authority)
         yield Cluster(directory / "pods", engine, make, [client, test_client])
 
 
@@ -237,7 +244,7 @@ async def a_crash(cluster: Cluster) -> None:
         await cluster.cleaned()
         assert log_of(world) == "hello you"
         await world.pod("worse", "false", containers=({**MAIN, "command": ["false"]},))
-        await world.until(lambda: "(1)" in world.states("worse"))
+        await world.until(lambda: "CrashLoopBackOff (1)" in world.states("worse"))
 
 
 def identity_of(world: World) -> Any:

@@ -18,6 +18,7 @@ from podwire.emulator.runtimes.docker import DockerRuntime
 from podwire.emulator.runtimes.docker_requests import DockerNode, Project
 from podwire.emulator.runtimes.fake import FakeRuntime
 from podwire.emulator.runtimes.netns import NetnsRuntime, NodePlace
+from podwire.emulator.runtimes.process_table import ProcessTable
 from podwire.emulator.runtimes.runtime import (
     ContainerRequest,
     PodRequest,
@@ -254,6 +255,33 @@ async def containers_of_a_pod_end_one_by_one(runtime: Runtime) -> None:
         assert await third.wait() == 0
 
 
+async def a_container_beside_another_starts_and_ends_by_itself(runtime: Runtime) -> None:
+    async with running(runtime, "sleep", "60") as (sandbox, first):
+        request = replace(container("echo", "seen"), name="debugger", beside=first)
+        output = Output()
+        second = await runtime.start(sandbox, request, output.streams)
+        assert await second.wait() == 0
+        second.close()
+        assert output.text() == "seen\n"
+        third = await runtime.execute(first, container("true"), Streams())
+        assert await third.wait() == 0
+
+
+async def containers_that_share_their_processes_end_one_by_one(runtime: Runtime) -> None:
+    sandbox = await runtime.create(replace(pod(), shares_processes=True))
+    first = await runtime.start(sandbox, container("sleep", "60"), Streams())
+    other = replace(container("false"), name="other")
+    second = await runtime.start(sandbox, other, Streams())
+    assert await second.wait() == 1
+    third = await runtime.execute(first, container("true"), Streams())
+    assert await third.wait() == 0
+    # It is no first process any more: signals do what they do elsewhere.
+    first.send_signal(signal.SIGTERM)
+    assert await first.wait() == 128 + signal.SIGTERM
+    await runtime.remove(sandbox)
+    await runtime.remove(sandbox)
+
+
 Scenario = Callable[[Runtime], Awaitable[None]]
 SCENARIOS: tuple[Scenario, ...] = (
     pods_have_addresses_of_their_own,
@@ -274,6 +302,8 @@ SCENARIOS: tuple[Scenario, ...] = (
     a_command_can_be_ended_and_the_container_goes_on,
     commands_end_with_their_container,
     containers_of_a_pod_end_one_by_one,
+    a_container_beside_another_starts_and_ends_by_itself,
+    containers_that_share_their_processes_end_one_by_one,
 )
 
 
@@ -330,12 +360,61 @@ async def every_scenario_on_the_netns_runtime(world: inside.World) -> None:
     pool |= {"rangeStart": "10.244.1.2", "rangeEnd": str(IPv4Address("10.244.1.1") + ADDRESSES)}
     world.cni_config.write_text(json.dumps(network))
     failed: list[str] = []
-    for scenario in SCENARIOS:
+    for scenario in (*SCENARIOS, it_sees_what_it_is_beside, processes_are_measured):
         try:
             await scenario(NetnsRuntime(node, world.forks))
         except (AssertionError, RuntimeFailure, OSError) as error:
             failed.append(f"{scenario.__name__}: {error!r} (line {_line(error)})")
     assert not failed, "\n".join(failed)
+
+
+async def it_sees_what_it_is_beside(runtime: Runtime) -> None:
+    show = container("sh", "-c", "cat /proc/[0-9]*/cmdline | tr '\\0' ' '")
+    async with running(runtime, "sleep", "61") as (sandbox, first):
+        seen: list[str] = []
+        for beside in (None, first):
+            output = Output()
+            request = replace(show, name="debugger", beside=beside)
+            process = await runtime.start(sandbox, request, output.streams)
+            assert await process.wait() == 0
+            seen.append(output.text())
+        assert ["sleep 61" in text for text in seen] == [False, True], seen
+    sandbox = await runtime.create(replace(pod(), shares_processes=True))
+    first = await runtime.start(sandbox, container("sleep", "62"), Streams())
+    output = Output()
+    second = await runtime.start(sandbox, replace(show, name="other"), output.streams)
+    assert await second.wait() == 0
+    assert "sleep 62" in output.text()
+    # What a container leaves behind ends with it, though the others go on.
+    request = replace(container("sh", "-c", "sleep 63 & sleep 0.1"), name="leaver")
+    third = await runtime.start(sandbox, request, Streams())
+    assert await third.wait() == 0
+    output = Output()
+    second = await runtime.start(sandbox, replace(show, name="other"), output.streams)
+    assert await second.wait() == 0
+    text = output.text()
+    assert ("sleep 62" in text, "sleep 63" in text) == (True, False)
+    # The end of the pod is the end of all its processes.
+    await runtime.remove(sandbox)
+    assert await first.wait() == 128 + signal.SIGKILL
+
+
+async def processes_are_measured(runtime: Runtime) -> None:
+    meter = ProcessTable()
+    burn = "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done; sleep 60"
+    async with running(runtime, "sh", "-c", f"(:); sh -c '{burn}'") as (_sandbox, process):
+        async with asyncio.timeout(20):
+            while True:
+                (used,) = (await meter.read([process], memory=True)).containers
+                assert used is not None
+                if used.cpu > 0.05:
+                    break
+                await asyncio.sleep(0.05)
+        assert 100_000 < used.memory < 100_000_000
+    reading = await meter.read([process], memory=False)
+    assert reading.containers == (None,)
+    assert reading.rest is not None
+    assert reading.rest.cpu > 0
 
 
 def _line(error: BaseException) -> int:

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from podwire.testing.cluster import Cluster
+from tests.needs import need
 from tests.system import processes
 from tests.system.command_line import User
+from tests.system.kubectl import Kubectl, versions
 
 both_runtimes = pytest.mark.both_runtimes
 """Holds for pods that are containers as well: tests/system/docker runs it a second time, there."""
@@ -65,3 +67,31 @@ def user(tmp_path: Path) -> Iterator[User]:
     yield somebody
     somebody.podwire("down")
     assert not processes.leftovers(somebody.cluster)
+
+
+def ready_to_use(
+    program: str, cluster: Cluster, folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Kubectl:
+    """Return a kubectl with a cache that it shares with the tests before."""
+    cache = tmp_path_factory.getbasetemp() / f"cache-{Path(program).name}"
+    cache.mkdir(exist_ok=True)
+    return Kubectl(program, cluster, folder, cache)
+
+
+@pytest.fixture
+def kubectl(cluster: Cluster, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Kubectl:
+    """Give the machine's kubectl."""
+    need("kubectl")
+    return ready_to_use(versions()[0], cluster, tmp_path, tmp_path_factory)
+
+
+@pytest.fixture(params=versions() or ["kubectl"], ids=lambda path: Path(path).name)
+def each_kubectl(
+    request: pytest.FixtureRequest,
+    cluster: Cluster,
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Kubectl:
+    """Give every version of kubectl: for what they say in different ways on the wire."""
+    need("kubectl")
+    return ready_to_use(str(request.param), cluster, tmp_path, tmp_path_factory)

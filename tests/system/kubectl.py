@@ -82,6 +82,16 @@ class Kubectl:
             text=True,
         )
 
+    def started_shell(self, script: str) -> "subprocess.Popen[bytes]":
+        """Start a shell script beside what comes next; what it says is lost."""
+        return subprocess.Popen(
+            ["bash", "-c", script],
+            cwd=self.folder,
+            env=self.environ,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
     def _run(self, command: list[str], given: str | None) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
             command,
@@ -92,7 +102,7 @@ class Kubectl:
             capture_output=True,
             text=True,
             errors="replace",
-            timeout=45,
+            timeout=75,
             check=False,
         )
 
@@ -104,6 +114,7 @@ _VARIES = [
     (r"(Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d\d \w{3} \d{4} \d\d:\d\d:\d\d \+0000", "<TIME>"),
     (r"\b(myapp|web|pending)-[a-z0-9]{6,10}-[a-z0-9]{5}\b", r"\1-<HASH>-<SFX>"),
     (r"\b(myapp|web|pending)-[a-z0-9]{6,10}\b", r"\1-<HASH>"),
+    (r"gen-[a-z0-9]{5}", "gen-<SFX>"),
     (r"\b(myapp-svc|myapp-np|agent)-[a-z0-9]{5}\b", r"\1-<SFX>"),
     (r"\b10\.244\.\d+\.\d+", "<PODIP>"),
     (r"\b10\.(9[6-9]|10\d|11[01])\.\d+\.\d+", "<CLUSTERIP>"),
@@ -112,7 +123,7 @@ _VARIES = [
     (r"(?<![\w.-])(\d+[smhdy]){1,2}(?![\w.%-])", "<AGE>"),
     (r"/tmp/(LIVE|MERGED)-\d+", r"/tmp/\1-N"),
     (r"kubectl-edit-\d+", "kubectl-edit-N"),
-    (r"127\.0\.0\.1:\d+", "<SERVER>"),
+    (r"127\.0\.0\.1:(?!28\d\d\d)\d+", "<SERVER>"),  # 28xxx: ports that cases chose themselves
     (r"\bnode-\d\b", "<NODE>"),
     (r"(?m)^[WIE]\d{4} [\d:.]+ +\d+ ", "<KLOG> "),
     (r"(?m)^Service Account:.*\n", ""),
@@ -141,7 +152,8 @@ def matches(how: str, wanted: str, text: str) -> bool:
         lines = iter(text.split("\n"))
         return all(any(part in line for line in lines) for part in wanted.split("\n"))
     assert how == "regex", how
-    return re.search(wanted, text) is not None
+    of_lines = wanted.startswith(("^[", "^<"))
+    return re.search(wanted, text, re.MULTILINE if of_lines else 0) is not None
 
 
 def _unindented(text: str) -> str:

@@ -1,21 +1,13 @@
 """Real kubectl against a cluster, every version that this machine has: what people do first."""
 
-import fcntl
 import os
-import pty
 import re
-import struct
-import subprocess
-import termios
-from collections.abc import Generator
-from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 
 from podwire.testing.cluster import Cluster
-from tests.needs import need
-from tests.system.kubectl import Kubectl, versions
+from tests.system.kubectl import Kubectl
+from tests.system.terminal import at_a_terminal, read_until
 from tests.system.until import containers, pod_path, until
 
 DEPLOYMENT = """
@@ -53,37 +45,6 @@ spec:
     image: busybox
     command: [sh, -c, "echo one; echo two; echo here I am $(cat /proc/sys/kernel/random/uuid); until [ -e /tmp/end ]; do sleep 0.05; done; echo bye; exit 3"]
 """
-
-
-def ready_to_use(
-    program: str, cluster: Cluster, folder: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Kubectl:
-    """Return a kubectl with a cache that it shares with the tests before."""
-    cache = tmp_path_factory.getbasetemp() / f"cache-{Path(program).name}"
-    cache.mkdir(exist_ok=True)
-    found = Kubectl(program, cluster, folder, cache)
-    # Up to 1.30 exec is SPDY unless one asks for WebSockets.
-    found.environ["KUBECTL_REMOTE_COMMAND_WEBSOCKETS"] = "true"
-    return found
-
-
-@pytest.fixture
-def kubectl(cluster: Cluster, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Kubectl:
-    """Give the machine's kubectl."""
-    need("kubectl")
-    return ready_to_use(versions()[0], cluster, tmp_path, tmp_path_factory)
-
-
-@pytest.fixture(params=versions() or ["kubectl"], ids=lambda path: Path(path).name)
-def each_kubectl(
-    request: pytest.FixtureRequest,
-    cluster: Cluster,
-    tmp_path: Path,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Kubectl:
-    """Give every version of kubectl: for what they say in different ways on the wire."""
-    need("kubectl")
-    return ready_to_use(str(request.param), cluster, tmp_path, tmp_path_factory)
 
 
 def test_create_makes_what_a_word_names(each_kubectl: Kubectl) -> None:
@@ -182,32 +143,6 @@ def test_exec_passes_input_output_and_the_exit_status(each_kubectl: Kubectl) -> 
     absent = kubectl.run("exec", "nobody", "--", "true")
     assert absent.returncode == 1
     assert 'pods "nobody" not found' in absent.stderr
-
-
-@contextmanager
-def at_a_terminal(
-    kubectl: Kubectl, *words: str
-) -> Generator[tuple["subprocess.Popen[bytes]", int], None, None]:
-    """Run kubectl at a terminal of 33 rows and 101 columns; give it and the terminal's other end."""
-    master, slave = pty.openpty()
-    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 33, 101, 0, 0))
-    command = ["timeout", "--foreground", "20", "kubectl", *words]
-    with subprocess.Popen(
-        command, stdin=slave, stdout=slave, stderr=slave, env=kubectl.environ
-    ) as running:
-        os.close(slave)
-        try:
-            yield running, master
-        finally:
-            running.kill()
-            os.close(master)
-
-
-def read_until(terminal: int, words: bytes) -> bytes:
-    said = b""
-    while words not in said:
-        said += os.read(terminal, 4096)  # fails when the other end is closed
-    return said
 
 
 def test_exec_with_a_terminal_has_its_size_and_status(each_kubectl: Kubectl) -> None:
@@ -331,18 +266,32 @@ def test_what_cannot_be_done_is_said(kubectl: Kubectl) -> None:
         assert message in done.stderr, words
 
 
-def test_what_is_not_there_yet_is_refused_and_never_a_silent_success(kubectl: Kubectl) -> None:
-    kubectl.said("apply", "-f", "-", given=SHELL)
-    kubectl.said("wait", "--for=condition=Ready", "pod/shell", "--timeout=20s")
-    for words in (
-        ("apply", "--server-side", "-f", "-"),
-        ("port-forward", "pod/shell", ":80"),
-        ("top", "node"),
-        ("autoscale", "deployment/web", "--max=2"),
-    ):
-        done = kubectl.run(*words, given=SHELL)
-        assert done.returncode != 0, (words, done.stdout)
-        assert done.stderr.strip(), words
+CLAIM = """
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {name: disk}
+spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}
+"""
+CONTROLLER = """
+apiVersion: v1
+kind: ReplicationController
+metadata: {name: old}
+spec: {replicas: 1, selector: {app: old}, template: {metadata: {labels: {app: old}}, spec: {containers: [{name: a, image: busybox}]}}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("manifest", "advice"),
+    [(CLAIM, "use a volume of kind emptyDir"), (CONTROLLER, "use a Deployment")],
+    ids=["a claim of a disk", "a replication controller"],
+)
+def test_what_is_not_there_is_refused_with_what_to_use_instead(
+    kubectl: Kubectl, manifest: str, advice: str
+) -> None:
+    done = kubectl.run("create", "-f", "-", given=manifest)
+    assert done.returncode == 1
+    assert "MethodNotAllowed" in done.stderr
+    assert advice in done.stderr
 
 
 def test_an_object_that_changed_in_between_is_a_conflict(kubectl: Kubectl) -> None:

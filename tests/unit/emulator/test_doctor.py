@@ -103,7 +103,7 @@ def test_each_lack_has_the_command_that_mends_it(facts: Facts, name: str, fix: s
         (
             replace(GOOD, programs={"nft": True}, distribution=("fedora",)),
             "kubectl",
-            "install kubectl 1.30 or later: https://kubernetes.io/docs/tasks/tools/",
+            "install kubectl 1.29 or later: https://kubernetes.io/docs/tasks/tools/",
         ),
         (
             replace(GOOD, programs={"nft": True}),
@@ -113,7 +113,7 @@ def test_each_lack_has_the_command_that_mends_it(facts: Facts, name: str, fix: s
         (
             replace(GOOD, programs={"nft": True}, codename="bookworm"),
             "kubectl",
-            "sudo scripts/system-packages   # in a checkout of podwire; or install kubectl 1.30",
+            "sudo scripts/system-packages   # in a checkout of podwire; or install kubectl 1.29",
         ),
         (replace(GOOD, kubectl=(1, 28)), "kubectl", "sudo apt-get install -y kubernetes-client"),
         (

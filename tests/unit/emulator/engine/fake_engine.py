@@ -161,6 +161,12 @@ class Container:
         return str(self.body.get("HostConfig", {}).get("NetworkMode", "default"))
 
     @property
+    def beside(self) -> str:
+        """Return the container whose processes it sees; empty: its own."""
+        mode = str(self.body.get("HostConfig", {}).get("PidMode", ""))
+        return mode.removeprefix("container:") if mode.startswith("container:") else ""
+
+    @property
     def labels(self) -> dict[str, str]:
         """Return its labels."""
         return self.body.get("Labels") or {}
@@ -183,6 +189,8 @@ class FakeEngine:
         self.images: dict[str, Json] = {}
         self.registry: dict[str, Json] = {}
         self.programs: dict[str, Program] = dict(PROGRAMS)
+        # What containers use, by id.
+        self.statistics: dict[str, Json] = {}
         # METHOD and path of every request, without version and query.
         self.requests: list[str] = []
         # The next requests that contain these words are refused.
@@ -378,6 +386,8 @@ class FakeEngine:
                 return {"Running": running, "ExitCode": process.status, "Pid": int(started)}
             case "GET", "containers", name, "json":
                 return self.container(name).inspected()
+            case "GET", "containers", name, "stats":
+                return self.statistics[self.container(name).id]
             case "DELETE", "containers", name:
                 container = self.container(name)
                 self._kill(container, signal.SIGKILL)
@@ -461,8 +471,15 @@ class FakeEngine:
             process.end(137)
             for command in container.commands:
                 command.end(137)
+            for other in tuple(self.containers.values()):
+                # Those that live in its namespace of processes end with it.
+                if other.beside == container.id:
+                    self._kill(other, signal.SIGKILL)
         elif number == signal.SIGTERM:
             process.terminated.set()
+            if container.beside and process.argv[0] != "builtin:pause":
+                # No first process: what it does not handle ends it.
+                process.end(128 + number)
 
     def _pull(self, name: str) -> list[Json]:
         if name not in self.registry:

@@ -84,6 +84,21 @@ async def test_the_status_that_is_asked_for(path: str, status: int) -> None:
         assert response.status == status
 
 
+async def test_prometheus_reads_how_much_was_answered_and_by_whom() -> None:
+    async with running("web", "--port", "PORT") as server, aiohttp.ClientSession() as session:
+        for path in ("/", "/status/503", "/"):
+            async with session.get(server.url + path):
+                pass
+        async with session.get(f"{server.url}/metrics") as response:
+            assert response.content_type == "text/plain"
+            lines = (await response.text()).splitlines()
+    assert [line for line in lines if not line.startswith("#")] == [
+        'http_requests_total{status="200"} 3',
+        'http_requests_total{status="503"} 1',
+        f'web_info{{hostname="{socket.gethostname()}"}} 1',
+    ]
+
+
 @pytest.mark.parametrize(
     "arguments", [("-text=hello", "-listen=:PORT"), ("--port", "PORT", "--text", "hello")]
 )
