@@ -21,9 +21,11 @@ from typing import Any
 import msgspec
 import yaml
 
-from podwire.emulator.apiserver import admit, schema, tables, unsupported
+from podwire.emulator.apiserver.admission import admit, unsupported
+from podwire.emulator.apiserver.columns import tables
 from podwire.emulator.apiserver.kinds import Kinds
 from podwire.emulator.apiserver.resources import ALL_VERBS, Resource, Subresource
+from podwire.emulator.apiserver.types import schema
 from podwire.emulator.kubelet import unsupported as kubelet_unsupported
 from podwire.emulator.runtimes.docker_requests import HONOURED
 from podwire.kube import budgets, cluster_objects, jobs, objects, services, stateful, workloads

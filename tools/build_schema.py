@@ -1,6 +1,6 @@
 """Build the API server's data files from published descriptions of the Kubernetes API.
 
-    python tools/build_schema.py --go GOROOT --definitions FILE --out emulator/apiserver/data
+    python tools/build_schema.py --go GOROOT --definitions FILE --out emulator/apiserver/types/data
 
 It needs no network. Its two sources, both Apache-2.0, are fetched beforehand:
 
@@ -18,7 +18,7 @@ kubernetes-validate; it has the descriptions, and the types of apiextensions.k8s
 Debian has no package.
 
 Two files come out, one type per line so that a diff can be read: ``schema.json`` (what
-``podwire.emulator.apiserver.schema`` documents) and ``descriptions.json.gz``.
+``podwire.emulator.apiserver.types.schema`` documents) and ``descriptions.json.gz``.
 """
 
 import argparse
@@ -432,7 +432,7 @@ def main(argv: list[str]) -> int:
         "Derived by tools/build_schema.py from Kubernetes 1.32 as published in Debian's"
         " golang-k8s-api-dev and golang-k8s-apimachinery-dev (0.32.3) and in PyPI's"
         " kubernetes-validate 1.37.0 (v1.32.0 definitions). Copyright The Kubernetes Authors,"
-        " Apache-2.0. Format: podwire.emulator.apiserver.schema."
+        " Apache-2.0. Format: podwire.emulator.apiserver.types.schema."
     )
     write_schema(options.out / "schema.json", about, builder)
     text = json.dumps(descriptions(builder.types, definitions, packages), separators=(",", ":"))

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from podwire.emulator.apiserver.fields import below, many
+from podwire.emulator.apiserver.types.fields import below, many
 
 Json = dict[str, Any]
 

@@ -4,21 +4,16 @@ from typing import Any, cast
 
 import msgspec
 
-from podwire.emulator.apiserver import (
-    custom,
-    json_body,
-    protobuf,
-    statuses,
-    versions,
-    yaml_body,
-)
-from podwire.emulator.apiserver.field_errors import FieldError, invalid
-from podwire.emulator.apiserver.fields import struct
+from podwire.emulator.apiserver import json_body, statuses, versions, yaml_body
+from podwire.emulator.apiserver.admission.field_errors import FieldError, invalid
+from podwire.emulator.apiserver.custom import custom
 from podwire.emulator.apiserver.kinds import Kinds
-from podwire.emulator.apiserver.normalise import Normalised, TypeMismatch, normalise
-from podwire.emulator.apiserver.protobuf import ProtobufError
 from podwire.emulator.apiserver.request import Body, Request
 from podwire.emulator.apiserver.resources import Resource
+from podwire.emulator.apiserver.types import protobuf
+from podwire.emulator.apiserver.types.fields import struct
+from podwire.emulator.apiserver.types.normalise import Normalised, TypeMismatch, normalise
+from podwire.emulator.apiserver.types.protobuf import ProtobufError
 
 Json = dict[str, Any]
 

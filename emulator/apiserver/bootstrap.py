@@ -4,7 +4,10 @@ from typing import Any
 
 import msgspec
 
-from podwire.emulator.apiserver import definitions, handlers, priorities, rbac_defaults
+from podwire.emulator.apiserver import handlers
+from podwire.emulator.apiserver.access import rbac_defaults
+from podwire.emulator.apiserver.admission import priorities
+from podwire.emulator.apiserver.custom import definitions
 from podwire.emulator.apiserver.request import Api, Body, Request, User
 from podwire.kube.names import Key
 

@@ -3,10 +3,11 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
-from podwire.emulator.apiserver import bodies, crd, custom, objects, read, statuses
-from podwire.emulator.apiserver.fields import many, struct
+from podwire.emulator.apiserver import bodies, objects, read, statuses
+from podwire.emulator.apiserver.custom import crd, custom
 from podwire.emulator.apiserver.request import Answer, Api, Many, One, Plain, Request
 from podwire.emulator.apiserver.store import Stored
+from podwire.emulator.apiserver.types.fields import many, struct
 from podwire.emulator.apiserver.write import commit, dry_run
 
 Json = dict[str, Any]

@@ -9,10 +9,10 @@ from typing import Any
 import msgspec
 
 from podwire.emulator.apiserver import bodies, delete, statuses, write
-from podwire.emulator.apiserver.fields import many, struct, text
 from podwire.emulator.apiserver.request import Api, Plain, Request
 from podwire.emulator.apiserver.statuses import Refused
 from podwire.emulator.apiserver.store import Stored
+from podwire.emulator.apiserver.types.fields import many, struct, text
 from podwire.kube.meta import LabelSelectorSpec
 from podwire.kube.selectors import from_selector
 from podwire.kube.times import rfc3339

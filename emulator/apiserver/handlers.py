@@ -4,24 +4,23 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from podwire.emulator.apiserver import (
-    accounts,
-    definitions,
     delete,
     evictions,
     modify,
-    rbac_aggregation,
     read,
     statuses,
     subresources,
     write,
 )
-from podwire.emulator.apiserver.authorize import CLUSTER_ROLES
-from podwire.emulator.apiserver.custom import DEFINITIONS
+from podwire.emulator.apiserver.access import accounts, rbac_aggregation
+from podwire.emulator.apiserver.access.authorize import CLUSTER_ROLES
+from podwire.emulator.apiserver.custom import definitions
+from podwire.emulator.apiserver.custom.custom import DEFINITIONS
 from podwire.emulator.apiserver.request import Answer, Api, Request
 
 
 def _token(api: Api, request: Request) -> Answer:
-    from podwire.emulator.apiserver import token_requests  # noqa: PLC0415 - not before there are pods
+    from podwire.emulator.apiserver.access import token_requests  # noqa: PLC0415 - not before there are pods
 
     return token_requests.token(api, request)
 
@@ -56,7 +55,7 @@ _SUBRESOURCES: dict[tuple[str, str], Callable[[Api, Request], Answer]] = {
 def answer(api: Api, request: Request) -> Answer:
     """Do what *request* asks, whoever does; raises Refused. Watches and streams: not here."""
     if not request.resource.stored:
-        from podwire.emulator.apiserver import reviews  # noqa: PLC0415 - few ask at the start
+        from podwire.emulator.apiserver.access import reviews  # noqa: PLC0415 - few ask at the start
 
         return reviews.review(api, request)
     if request.subresource:
@@ -89,6 +88,6 @@ def _settle(api: Api, request: Request, before: int) -> None:
     elif collection == "serviceaccounts":
         accounts.settle(api, request.namespace)
     if request.namespace and api.store.count("resourcequotas"):
-        from podwire.emulator.apiserver import quota_usage  # noqa: PLC0415 - few have quotas
+        from podwire.emulator.apiserver.admission import quota_usage  # noqa: PLC0415 - few have quotas
 
         quota_usage.settle(api, request.namespace, collection, before)

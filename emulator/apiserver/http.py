@@ -14,30 +14,19 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from podwire.emulator.apiserver import (
-    access,
-    authn,
-    fixed,
-    handlers,
-    impersonation,
-    metrics,
-    negotiate,
-    passing,
-    paths,
-    proxying,
-    render,
-    sessions,
-    statuses,
-)
+from podwire.emulator.apiserver import handlers, metrics, negotiate, paths, render, statuses
+from podwire.emulator.apiserver.access import access, authn, impersonation
 from podwire.emulator.apiserver.agent import AgentError, NodeAgent
+from podwire.emulator.apiserver.documents import fixed
 from podwire.emulator.apiserver.feed import Feed
-from podwire.emulator.apiserver.heads import Asked, upstream_path
 from podwire.emulator.apiserver.kinds import Kinds
 from podwire.emulator.apiserver.negotiate import Form
 from podwire.emulator.apiserver.request import Answer, Api, Body, Query, Request, User
 from podwire.emulator.apiserver.resources import Resource
 from podwire.emulator.apiserver.statuses import Refused
-from podwire.emulator.apiserver.upgrades import Answering, Switch
+from podwire.emulator.apiserver.streams import passing, proxying, sessions
+from podwire.emulator.apiserver.streams.heads import Asked, upstream_path
+from podwire.emulator.apiserver.streams.upgrades import Answering, Switch
 from podwire.emulator.apiserver.warning import warning_headers
 from podwire.emulator.apiserver.watch import Watch
 from podwire.kube.clock import Clock

@@ -8,10 +8,10 @@ from typing import Any
 
 from podwire.emulator.apiserver import selection, statuses
 from podwire.emulator.apiserver.agent import NodeAgent, Usages
-from podwire.emulator.apiserver.fields import struct
 from podwire.emulator.apiserver.request import Answer, Api, Many, One, Request
 from podwire.emulator.apiserver.resources import Resource
 from podwire.emulator.apiserver.store import Stored
+from podwire.emulator.apiserver.types.fields import struct
 from podwire.kube.names import Key
 from podwire.kube.times import rfc3339
 

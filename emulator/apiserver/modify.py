@@ -3,13 +3,13 @@
 from typing import Any
 
 from podwire.emulator.apiserver import bodies, json_body, statuses, versions, write
-from podwire.emulator.apiserver.field_errors import FieldError
-from podwire.emulator.apiserver.fields import struct
-from podwire.emulator.apiserver.normalise import TypeMismatch
-from podwire.emulator.apiserver.patch import PatchError, json_patch, merge_patch
+from podwire.emulator.apiserver.admission.field_errors import FieldError
+from podwire.emulator.apiserver.patches.patch import PatchError, json_patch, merge_patch
+from podwire.emulator.apiserver.patches.strategic import strategic_merge_patch
 from podwire.emulator.apiserver.request import Api, Body, One, Request
 from podwire.emulator.apiserver.resources import Resource
-from podwire.emulator.apiserver.strategic import strategic_merge_patch
+from podwire.emulator.apiserver.types.fields import struct
+from podwire.emulator.apiserver.types.normalise import TypeMismatch
 
 Json = dict[str, Any]
 
@@ -24,7 +24,7 @@ def patch(api: Api, request: Request) -> One:
     resource = request.resource
     if check_type(request.body, resource) == APPLY:
         # Most clusters never see one; the API server answers sooner without its modules.
-        from podwire.emulator.apiserver import apply_patch  # noqa: PLC0415
+        from podwire.emulator.apiserver.apply import apply_patch  # noqa: PLC0415
 
         return apply_patch.apply(api, request)
     check_force(request)

@@ -3,11 +3,11 @@
 from typing import Any
 from uuid import UUID
 
-from podwire.emulator.apiserver import schema
-from podwire.emulator.apiserver.fields import many, struct
-from podwire.emulator.apiserver.normalise import zero
 from podwire.emulator.apiserver.request import Dice, Request
 from podwire.emulator.apiserver.resources import Resource
+from podwire.emulator.apiserver.types import schema
+from podwire.emulator.apiserver.types.fields import many, struct
+from podwire.emulator.apiserver.types.normalise import zero
 from podwire.kube.times import rfc3339
 
 Json = dict[str, Any]

@@ -5,7 +5,8 @@ from typing import Any
 import msgspec
 import yaml
 
-from podwire.emulator.apiserver import tables, versions
+from podwire.emulator.apiserver import versions
+from podwire.emulator.apiserver.columns import tables
 from podwire.emulator.apiserver.negotiate import Form
 from podwire.emulator.apiserver.request import Answer, Many, One, Plain
 from podwire.emulator.apiserver.resources import Resource

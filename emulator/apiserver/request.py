@@ -6,7 +6,7 @@ from ipaddress import IPv4Network
 from typing import Any, Protocol
 
 from podwire.emulator.apiserver import statuses
-from podwire.emulator.apiserver.authorize import Authorizer
+from podwire.emulator.apiserver.access.authorize import Authorizer
 from podwire.emulator.apiserver.kinds import Kinds
 from podwire.emulator.apiserver.resources import Resource
 from podwire.emulator.apiserver.store import Store, Stored

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from podwire.emulator.apiserver.structural import Node
+from podwire.emulator.apiserver.custom.structural import Node
 
 ALL_VERBS = (
     "create",

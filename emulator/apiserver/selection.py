@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from podwire.emulator.apiserver import statuses
-from podwire.emulator.apiserver.fields import struct
 from podwire.emulator.apiserver.resources import Resource
 from podwire.emulator.apiserver.store import Stored
+from podwire.emulator.apiserver.types.fields import struct
 from podwire.kube.selectors import EVERYTHING, LabelSelector, SelectorError, parse_fields
 from podwire.kube.selectors import parse_labels as read_labels
 

@@ -3,22 +3,15 @@
 from dataclasses import replace
 from typing import Any
 
-from podwire.emulator.apiserver import (
-    bodies,
-    custom_scale,
-    modify,
-    objects,
-    shape,
-    statuses,
-    tracking,
-    write,
-)
-from podwire.emulator.apiserver.admit import FieldError
-from podwire.emulator.apiserver.fields import many, struct, text
-from podwire.emulator.apiserver.ownership import Owners
+from podwire.emulator.apiserver import bodies, modify, objects, statuses, write
+from podwire.emulator.apiserver.admission.admit import FieldError
+from podwire.emulator.apiserver.apply import shape, tracking
+from podwire.emulator.apiserver.apply.ownership import Owners
+from podwire.emulator.apiserver.custom import custom_scale
 from podwire.emulator.apiserver.request import Answer, Api, Plain, Request
 from podwire.emulator.apiserver.resources import Resource, ScalePaths
 from podwire.emulator.apiserver.store import Stored
+from podwire.emulator.apiserver.types.fields import many, struct, text
 from podwire.kube.times import rfc3339
 
 Json = dict[str, Any]
@@ -59,7 +52,7 @@ def _applied(
 ) -> tuple[Json, Owners, tuple[str, ...]]:
     """Return the object, its owners and warnings after a Scale is applied; raises Refused."""
     # Rare, and modify.py says why its modules are loaded late.
-    from podwire.emulator.apiserver import apply_patch  # noqa: PLC0415
+    from podwire.emulator.apiserver.apply import apply_patch  # noqa: PLC0415
 
     config, warnings = apply_patch.configuration(request, _SCALE_KIND, shape.of(_SCALE_KIND))
     _check_version(request, config, old)

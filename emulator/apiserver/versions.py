@@ -8,10 +8,11 @@ from typing import Any
 
 import msgspec
 
-from podwire.emulator.apiserver import autoscaler_versions, custom
-from podwire.emulator.apiserver.normalise import TypeMismatch, normalise
+from podwire.emulator.apiserver import autoscaler_versions
+from podwire.emulator.apiserver.custom import custom
 from podwire.emulator.apiserver.resources import Resource
 from podwire.emulator.apiserver.store import Stored
+from podwire.emulator.apiserver.types.normalise import TypeMismatch, normalise
 
 Json = dict[str, Any]
 

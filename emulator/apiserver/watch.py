@@ -8,8 +8,9 @@ from typing import Any, Literal
 
 import msgspec
 
-from podwire.emulator.apiserver import read, render, statuses, tables, versions
-from podwire.emulator.apiserver.admit import FieldError
+from podwire.emulator.apiserver import read, render, statuses, versions
+from podwire.emulator.apiserver.admission.admit import FieldError
+from podwire.emulator.apiserver.columns import tables
 from podwire.emulator.apiserver.negotiate import Form
 from podwire.emulator.apiserver.request import Request
 from podwire.emulator.apiserver.resources import Resource

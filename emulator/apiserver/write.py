@@ -8,26 +8,17 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from podwire.emulator.apiserver import (
-    access,
-    accounts,
-    allocate,
-    authorize,
-    bodies,
-    class_admission,
-    custom,
-    objects,
-    rbac_escalation,
-    statuses,
-    tracking,
-    unsupported,
-)
-from podwire.emulator.apiserver.admit import FieldError, default, validate
-from podwire.emulator.apiserver.fields import many, struct
-from podwire.emulator.apiserver.ownership import Owners
+from podwire.emulator.apiserver import bodies, objects, statuses
+from podwire.emulator.apiserver.access import access, accounts, authorize, rbac_escalation
+from podwire.emulator.apiserver.admission import allocate, class_admission, unsupported
+from podwire.emulator.apiserver.admission.admit import FieldError, default, validate
+from podwire.emulator.apiserver.apply import tracking
+from podwire.emulator.apiserver.apply.ownership import Owners
+from podwire.emulator.apiserver.custom import custom
 from podwire.emulator.apiserver.request import Api, One, Request
 from podwire.emulator.apiserver.resources import Resource
 from podwire.emulator.apiserver.store import Stored
+from podwire.emulator.apiserver.types.fields import many, struct
 from podwire.kube.names import Key, random_suffix
 
 Json = dict[str, Any]

@@ -6,7 +6,7 @@ import socket
 from collections.abc import Callable
 from contextlib import suppress
 
-from podwire.emulator.apiserver import descriptors
+from podwire.emulator.apiserver.streams import descriptors
 from podwire.emulator.engine.client import Engine, EngineError
 from podwire.emulator.engine.streams import demultiplexed, pieces
 

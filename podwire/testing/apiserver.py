@@ -7,7 +7,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
-from podwire.emulator.apiserver import access, handlers, paths
+from podwire.emulator.apiserver import handlers, paths
+from podwire.emulator.apiserver.access import access
 from podwire.emulator.apiserver.negotiate import PLAIN, Form
 from podwire.emulator.apiserver.render import render
 from podwire.emulator.apiserver.request import Api, Body, Request, User

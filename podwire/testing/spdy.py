@@ -5,7 +5,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from podwire.emulator.apiserver.spdy_dictionary import DICTIONARY
+from podwire.emulator.apiserver.streams.spdy_dictionary import DICTIONARY
 
 NAMES = {2: "reply", 3: "reset", 6: "ping", 7: "goaway", 9: "window"}
 

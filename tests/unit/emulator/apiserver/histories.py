@@ -4,7 +4,7 @@ from typing import Any
 
 import yaml
 
-from podwire.emulator.apiserver import fieldset
+from podwire.emulator.apiserver.apply import fieldset
 from podwire.testing.apiserver import SilentServer
 
 Json = dict[str, Any]

@@ -3,9 +3,9 @@
 import random
 from typing import Any
 
-from podwire.emulator.apiserver import schema
-from podwire.emulator.apiserver.fields import struct
-from podwire.emulator.apiserver.schema import Kind
+from podwire.emulator.apiserver.types import schema
+from podwire.emulator.apiserver.types.fields import struct
+from podwire.emulator.apiserver.types.schema import Kind
 
 Json = dict[str, Any]
 

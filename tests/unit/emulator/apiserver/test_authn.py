@@ -12,12 +12,12 @@ from typing import Any
 import aiohttp
 import pytest
 
-from podwire.emulator.apiserver import authn, impersonation, tokens
+from podwire.emulator.apiserver.access import authn, impersonation, tokens
+from podwire.emulator.apiserver.access.tokens import Claims, Private, Reference, Refusal
 from podwire.emulator.apiserver.request import User
 from podwire.emulator.apiserver.server import ApiServer
 from podwire.emulator.apiserver.statuses import Refused
 from podwire.emulator.apiserver.store import Store
-from podwire.emulator.apiserver.tokens import Claims, Private, Reference, Refusal
 from podwire.kube.clock import SystemClock
 from podwire.testing.agent import FakeAgent
 from podwire.testing.apiserver import ADMIN, Json, SilentServer
@@ -727,7 +727,8 @@ async def test_many_bad_attempts_leave_nothing(
             async with client.get(f"/api/v1/namespaces/n{attempt}/pods") as answer:
                 assert answer.status == 403
 
-    await attempts(50)
+    await attempts(250)
+    gc.collect()
     tracemalloc.start()
     try:
         before, _ = tracemalloc.get_traced_memory()

@@ -2,8 +2,8 @@
 
 import pytest
 
-from podwire.emulator.apiserver.authn import DNS_SERVER, NOBODY
-from podwire.emulator.apiserver.rbac import Asked
+from podwire.emulator.apiserver.access.authn import DNS_SERVER, NOBODY
+from podwire.emulator.apiserver.access.rbac import Asked
 from podwire.emulator.apiserver.request import User
 from podwire.testing.apiserver import Json, SilentServer
 

@@ -3,8 +3,8 @@ from typing import Any
 
 import pytest
 
-from podwire.emulator.apiserver import containers
 from podwire.emulator.apiserver.statuses import Refused
+from podwire.emulator.apiserver.streams import containers
 
 Json = dict[str, Any]
 

@@ -3,8 +3,8 @@ from typing import Any
 import pytest
 import yaml
 
-from podwire.emulator.apiserver.defaults import default
-from podwire.emulator.apiserver.normalise import normalise
+from podwire.emulator.apiserver.admission.defaults import default
+from podwire.emulator.apiserver.types.normalise import normalise
 
 
 def stored(kind: str, text: str) -> Any:

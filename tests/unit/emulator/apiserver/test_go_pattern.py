@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from podwire.emulator.apiserver.go_pattern import PatternError, compiled, matches
+from podwire.emulator.apiserver.custom.go_pattern import PatternError, compiled, matches
 
 LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from podwire.emulator.apiserver import fieldset
-from podwire.emulator.apiserver.patch import strategic_merge_patch
+from podwire.emulator.apiserver.apply import fieldset
+from podwire.emulator.apiserver.patches.patch import strategic_merge_patch
 from podwire.testing.apiserver import SilentServer
 from tests.unit.emulator.apiserver.histories import CONFIG, SERVICE, Kind
 

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from podwire.emulator.apiserver.patch import PatchError, json_patch, merge_patch
+from podwire.emulator.apiserver.patches.patch import PatchError, json_patch, merge_patch
 
 SERVICE: dict[str, Any] = {"spec": {"ports": [{"port": 80}, {"port": 443}], "a/b": "c"}}
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from podwire.emulator.apiserver.jsonpath import PathError, find, steps
+from podwire.emulator.apiserver.custom.jsonpath import PathError, find, steps
 
 OBJECT: dict[str, Any] = {
     "spec": {"size": 3, "tags": ["a", "b"], "a.b": 1},

@@ -1,6 +1,7 @@
 import pytest
 
-from podwire.emulator.apiserver import discovery, negotiate
+from podwire.emulator.apiserver import negotiate
+from podwire.emulator.apiserver.documents import discovery
 from podwire.emulator.apiserver.kinds import Kinds
 from podwire.emulator.apiserver.statuses import Refused
 

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 import yaml
 
-from podwire.emulator.apiserver.normalise import TypeMismatch, normalise
+from podwire.emulator.apiserver.types.normalise import TypeMismatch, normalise
 
 
 @pytest.mark.parametrize(

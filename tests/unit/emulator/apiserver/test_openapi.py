@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from podwire.emulator.apiserver import discovery, fixed, openapi
+from podwire.emulator.apiserver.documents import discovery, fixed, openapi
 from podwire.emulator.apiserver.kinds import Kinds
 from podwire.testing.apiserver import SilentServer
 from tests.unit.emulator.apiserver.custom_kinds import CRDS, definition, version

@@ -8,8 +8,8 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from podwire.emulator.apiserver import portforward
-from podwire.emulator.apiserver.backlog import Backlog
+from podwire.emulator.apiserver.streams import portforward
+from podwire.emulator.apiserver.streams.backlog import Backlog
 from podwire.testing import spdy as peer
 from podwire.testing.agent import FakeAgent
 from podwire.testing.spdy import Seen, SpdyPeer

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from podwire.emulator.apiserver import schema
-from podwire.emulator.apiserver.normalise import normalise
-from podwire.emulator.apiserver.protobuf import MAGIC, ProtobufError, decode
-from podwire.emulator.apiserver.schema import Kind, Type
+from podwire.emulator.apiserver.types import schema
+from podwire.emulator.apiserver.types.normalise import normalise
+from podwire.emulator.apiserver.types.protobuf import MAGIC, ProtobufError, decode
+from podwire.emulator.apiserver.types.schema import Kind, Type
 
 DATA = Path(__file__).resolve().parents[3] / "data" / "protobuf"
 KUBECTL: list[dict[str, Any]] = json.loads((DATA / "kubectl.json").read_text())["bodies"]

@@ -12,9 +12,10 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from podwire.emulator.apiserver import heads, paths
-from podwire.emulator.apiserver.heads import Asked
+from podwire.emulator.apiserver import paths
 from podwire.emulator.apiserver.kinds import Kinds
+from podwire.emulator.apiserver.streams import heads
+from podwire.emulator.apiserver.streams.heads import Asked
 from podwire.testing.agent import FakeAgent
 from tests.unit.emulator.apiserver.streaming import PODS, SECONDS, Api, serving
 

@@ -1,6 +1,6 @@
 import pytest
 
-from podwire.emulator.apiserver.quantity import QuantityError, canonical, parse
+from podwire.emulator.apiserver.types.quantity import QuantityError, canonical, parse
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 import pytest
 
-from podwire.emulator.apiserver import schema
+from podwire.emulator.apiserver.types import schema
 
 
 @pytest.mark.parametrize(

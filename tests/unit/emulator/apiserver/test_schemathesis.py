@@ -12,7 +12,7 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
-from podwire.emulator.apiserver import openapi
+from podwire.emulator.apiserver.documents import openapi
 from podwire.emulator.apiserver.request import User
 from podwire.emulator.apiserver.server import ApiServer
 from podwire.emulator.apiserver.store import Store

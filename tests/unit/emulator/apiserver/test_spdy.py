@@ -10,10 +10,18 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from podwire.emulator.apiserver import spdy
-from podwire.emulator.apiserver.spdy import Data, Framing, Leaving, Opened, Ping, Reset, SpdyError
-from podwire.emulator.apiserver.spdy_connection import Connection
-from podwire.emulator.apiserver.spdy_dictionary import DICTIONARY
+from podwire.emulator.apiserver.streams import spdy
+from podwire.emulator.apiserver.streams.spdy import (
+    Data,
+    Framing,
+    Leaving,
+    Opened,
+    Ping,
+    Reset,
+    SpdyError,
+)
+from podwire.emulator.apiserver.streams.spdy_connection import Connection
+from podwire.emulator.apiserver.streams.spdy_dictionary import DICTIONARY
 from podwire.testing import spdy as peer
 from podwire.testing.spdy import Seen, SpdyPeer
 

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 import yaml
 
-from podwire.emulator.apiserver.patch import PatchError, strategic_merge_patch
+from podwire.emulator.apiserver.patches.patch import PatchError, strategic_merge_patch
 
 POD_TEMPLATE = """
 spec:

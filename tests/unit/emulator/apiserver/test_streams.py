@@ -3,9 +3,9 @@
 import asyncio
 from dataclasses import dataclass, field
 
-from podwire.emulator.apiserver import streams
-from podwire.emulator.apiserver.channels import ChannelClient
-from podwire.emulator.apiserver.streams import Wanted
+from podwire.emulator.apiserver.streams import streams
+from podwire.emulator.apiserver.streams.channels import ChannelClient
+from podwire.emulator.apiserver.streams.streams import Wanted
 from podwire.testing.agent import FakeAgent
 
 SECONDS = 10

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 import yaml
 
-from podwire.emulator.apiserver import tables
-from podwire.emulator.apiserver.cells import human_duration
+from podwire.emulator.apiserver.columns import tables
+from podwire.emulator.apiserver.columns.cells import human_duration
 
 DATA = Path(__file__).resolve().parents[3] / "data" / "tables" / "columns.json"
 COLUMNS: dict[str, list[list[Any]]] = json.loads(DATA.read_text())

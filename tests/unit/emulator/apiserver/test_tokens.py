@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from podwire.emulator import certificates
-from podwire.emulator.apiserver import tokens
-from podwire.emulator.apiserver.tokens import Claims, NotOurs, Private, Reference, Refusal
+from podwire.emulator.apiserver.access import tokens
+from podwire.emulator.apiserver.access.tokens import Claims, NotOurs, Private, Reference, Refusal
 from podwire.kube import credentials
 
 KEY = bytes(range(32))

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 import yaml
 
-from podwire.emulator.apiserver import unsupported
+from podwire.emulator.apiserver.admission import unsupported
 from podwire.testing.apiserver import SilentServer
 
 Json = dict[str, Any]

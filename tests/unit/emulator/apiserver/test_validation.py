@@ -3,9 +3,9 @@ from typing import Any
 import pytest
 import yaml
 
-from podwire.emulator.apiserver.defaults import default
-from podwire.emulator.apiserver.normalise import normalise
-from podwire.emulator.apiserver.validation import validate
+from podwire.emulator.apiserver.admission.defaults import default
+from podwire.emulator.apiserver.admission.validation import validate
+from podwire.emulator.apiserver.types.normalise import normalise
 
 LABEL = "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')"
 SUBDOMAIN = r"a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"

@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 import yaml
 
-from podwire.emulator.apiserver.defaults import default
-from podwire.emulator.apiserver.normalise import normalise
-from podwire.emulator.apiserver.validate_pods import ephemeral
-from podwire.emulator.apiserver.validation import validate
+from podwire.emulator.apiserver.admission.defaults import default
+from podwire.emulator.apiserver.admission.validate_pods import ephemeral
+from podwire.emulator.apiserver.admission.validation import validate
+from podwire.emulator.apiserver.types.normalise import normalise
 
 C = "{name: a, image: b}"
 ONCE = f"template: {{spec: {{restartPolicy: Never, containers: [{C}]}}}}"

@@ -1,0 +1,1 @@
+"""What an object must be to be stored: defaults, allocation, validation, warnings."""

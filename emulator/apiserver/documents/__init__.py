@@ -1,0 +1,1 @@
+"""What clients read before they ask: versions, discovery, OpenAPI."""

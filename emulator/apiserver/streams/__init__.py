@@ -1,0 +1,1 @@
+"""What runs over one connection for long: exec, attach, logs, port-forward, proxy, capture."""

@@ -1,0 +1,1 @@
+"""What the API's types look like, and objects as a typed server reads and writes them."""
