@@ -340,6 +340,10 @@ class _Anchor:
 
     def _start_keeper(self) -> int:
         assert self._link is not None
+        if self._kubeconfig is not None:
+            # It is hidden from pods if it is there by now (sandbox/filesystem.py).
+            with contextlib.suppress(OSError):
+                self._kubeconfig.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         anchor = os.getpid()
         # Python forgets, in the child of a fork, what signals came before it was whole; an order to
         # end must not be lost so. Blocked, it waits until the keeper can obey.

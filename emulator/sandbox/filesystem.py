@@ -9,6 +9,7 @@ from podwire.emulator.sandbox import paths
 def make_file_system() -> None:
     """Make them, in the mount namespace that we are in. Its process 1 calls this, once."""
     linux.mount("none", "/", flags=linux.MS_REC | linux.MS_PRIVATE)
+    _hide_secrets()
     linux.mount("proc", "/proc", "proc", linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC)
     kept = paths.hidden_directories()
     held = [(directory, os.open(directory, os.O_PATH | os.O_CLOEXEC)) for directory in kept]
@@ -32,3 +33,13 @@ def make_file_system() -> None:
         if directory.is_relative_to("/run"):
             directory.mkdir(parents=True, exist_ok=True)
             linux.mount(str(keep), directory, flags=linux.MS_BIND | linux.MS_REC)
+
+
+def _hide_secrets() -> None:
+    try:
+        folder = paths.secrets()
+    except RuntimeError:  # no home
+        return
+    if folder.is_dir():
+        flags = linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC
+        linux.mount("tmpfs", folder, "tmpfs", flags, "mode=700")

@@ -24,6 +24,15 @@ CNI_STATE = BASE / "cni" / "state"
 FRESH = (Path("/tmp"), Path("/var"), Path("/run"))
 
 
+def secrets() -> Path:
+    """Return the user's folder with the keys of clusters, this one's among them.
+
+    Pods see the host's files; this folder is empty for them. Raises RuntimeError if there is no
+    home.
+    """
+    return Path.home() / ".kube"
+
+
 def hidden_directories() -> list[Path]:
     """Return the directories of the host that pods need and that lie below FRESH."""
     return hidden((Path(sys.prefix), Path(sys.base_prefix), Path(__file__).resolve().parents[2]))

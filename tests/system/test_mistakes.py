@@ -224,3 +224,31 @@ def test_a_manifest_that_the_server_refuses_ends_the_cluster_and_names_the_place
     assert f"{file}:{line}:1: Deployment 'Web_1' refused:" in done.stderr
     assert not processes.leftovers(user.cluster)
     assert user.cluster not in user.contexts()
+
+
+# --- what pods must not find -----------------------------------------------------------------------
+
+
+def test_pods_do_not_see_the_keys_of_clusters_in_the_users_home(user: User, tmp_path: Path) -> None:
+    (tmp_path / "spy.yaml").write_text(
+        f"""
+apiVersion: v1
+kind: Pod
+metadata: {{name: spy}}
+spec:
+  volumes: [{{name: home, hostPath: {{path: "{user.home}"}}}}]
+  containers:
+  - name: spy
+    image: busybox
+    command: [sleep, infinity]
+    volumeMounts: [{{name: home, mountPath: /home-of-the-user, readOnly: true}}]
+"""
+    )
+    user.up("-f", str(tmp_path / "spy.yaml"))
+    assert user.kubeconfig.exists()
+    seen = user.podwire(
+        "exec", "spy", "--", "ls", "-A", "/home-of-the-user", "/home-of-the-user/.kube"
+    )
+    assert seen.returncode == 0, seen.stderr
+    assert "tmp" in seen.stdout, "it is the user's home"
+    assert "config" not in seen.stdout
