@@ -209,7 +209,9 @@ def _warnings(kinds: Sequence[Resource]) -> str:
     lines += [
         "",
         f"With containers (`docker compose up`) {_listed(f'`{name}`' for name in HONOURED)} of a",
-        "securityContext are honoured, and do not warn.",
+        "securityContext are honoured, and do not warn. These do, there alone:",
+        "",
+        *_said_table(_of_containers_alone()),
         "",
         "What only the node finds out stands in a Warning event of the pod:",
         "",
@@ -219,6 +221,13 @@ def _warnings(kinds: Sequence[Resource]) -> str:
     named = re.findall(r"securityContext\.(capabilities\.add: \w+)", " ".join(lost))
     lines += [f"- `{name}` (never given, whatever a pod asks for)" for name in dict.fromkeys(named)]
     return "\n".join([*lines, ""])
+
+
+def _of_containers_alone() -> list[Said]:
+    """Return the warnings that only a cluster of containers gives."""
+    pod = next(obj for obj in _asked() if obj["kind"] == "Pod")
+    common = unsupported.warnings(pod)
+    return _of_texts(pod, [t for t in unsupported.warnings(pod, HONOURED) if t not in common])
 
 
 def _with_capability(pod: Json) -> Json:

@@ -231,6 +231,7 @@ class ContainerRun:
             self._cannot_start(reason, str(error), f"Error: {error}")
             return None
         self.process = process
+        self.log.started()
         self.commands.begin(process, request)
         self.record.image_id = image.identity
         self.record.container_id = self._node.runtime.container_id(process)

@@ -4,6 +4,7 @@ Each line is `TIME stream F|P text` (kubernetes/cri-api): P marks a part of a li
 """
 
 import asyncio
+import math
 import os
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -98,6 +99,11 @@ class ContainerLog:
         run.listeners.append(heard)
         return lambda: run.listeners.remove(heard) if heard in run.listeners else None
 
+    def started(self) -> None:
+        """Take note that the container of the current run is known to have started."""
+        if self._run is not None:
+            self._run.born = asyncio.get_running_loop().time()
+
     def is_untold(self) -> bool:
         """Tell whether the current run is young, and nobody has listened to it yet."""
         return self._run is not None and self._run.is_untold()
@@ -133,7 +139,8 @@ class _RunLog:
         self._readers: set[int] = set()
         self._size = 0
         self._file = _opened(path)
-        self._born = asyncio.get_running_loop().time()
+        # When it was known to have started: an engine may take its time to say so.
+        self.born = math.inf
         # What a young run has written; None when it is not to be told again.
         self._first: list[tuple[str, bytes]] | None = None if stamped else []
 
@@ -205,7 +212,7 @@ class _RunLog:
 
     def is_untold(self) -> bool:
         """Tell whether `retell` has something to tell, as far as something was written."""
-        young = asyncio.get_running_loop().time() - self._born < _YOUTH
+        young = asyncio.get_running_loop().time() - self.born < _YOUTH
         if not young:
             self._first = None
         return self._first is not None

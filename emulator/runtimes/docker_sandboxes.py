@@ -20,6 +20,9 @@ from podwire.emulator.runtimes.made import MadeContainers
 from podwire.emulator.runtimes.runtime import PodRequest, PodSandbox
 from podwire.lending import Place
 
+# Seconds after which the engine surely waits for what it was asked to wait for.
+_WAITS = 1.0
+
 
 class Sandboxes:
     """Makes the sandboxes of pods on *node*. Every method raises EngineError, unless it says so."""
@@ -83,7 +86,7 @@ class Sandboxes:
             try:
                 nodes = await self._stands(sandbox.id)
                 if nodes is not None:
-                    await self._one_ends([sandbox.id, *nodes])
+                    await self._one_ends(sandbox.id, nodes)
                 return
             except EngineError:
                 await asyncio.sleep(ENGINE_AWAY)
@@ -104,12 +107,22 @@ class Sandboxes:
             return None
         return [node["Id"]]
 
-    async def _one_ends(self, containers: list[str]) -> None:
+    async def _one_ends(self, sandbox: str, nodes: list[str]) -> None:
         async with asyncio.TaskGroup() as tasks:
-            waiting = [tasks.create_task(exit_status(self._engine, each)) for each in containers]
-            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-            for task in waiting:
+            ends = [tasks.create_task(exit_status(self._engine, one)) for one in (sandbox, *nodes)]
+            limit = _WAITS if nodes else None
+            ended, _ = await asyncio.wait(ends, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
+            # A busy engine begins to wait late: the node may have ended before, and run again.
+            if not ended and not await self._has_fallen(sandbox):
+                await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            for task in ends:
                 task.cancel()
+
+    async def _has_fallen(self, sandbox: str) -> bool:
+        try:
+            return await self._stands(sandbox) is None
+        except EngineError:
+            return False
 
 
 def of_network(error: EngineError) -> str:

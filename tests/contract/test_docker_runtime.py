@@ -272,7 +272,7 @@ async def a_terminal_is_the_containers(world: World) -> None:
     async with world.runtime() as runtime:
         sandbox = await runtime.create(pod())
         master, slave = os.openpty()
-        request = shell("stty size; read line; echo got $line", tty=True)
+        request = shell("read line; echo got $line", tty=True)
         process = await runtime.start(sandbox, request, Streams(slave, slave, slave))
         os.close(slave)
         os.write(master, b"typed\r")

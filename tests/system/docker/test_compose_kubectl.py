@@ -88,13 +88,23 @@ def test_what_kubectl_makes_has_no_capability_and_not_the_engines_socket(project
 def test_run_attached_prints_and_goes(project: Project) -> None:
     done = project.kubectl(
         "run", "once", f"--image={image(project)}", "--restart=Never", "--rm", "--attach", "--command",
-        "--", "sh", "-c",
-        # Who attaches sees what is printed from then on, as in Kubernetes.
-        "sleep 1; curl -sS --fail http://web-svc",
+        "--", "sh", "-c", "sleep 1; curl -sS --fail http://web-svc",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "Hostname:" in done.stdout
     assert project.kubectl("get", "pod", "once").returncode == 1
+
+
+def test_nothing_is_lost_of_what_ends_before_anybody_can_attach(project: Project) -> None:
+    options = (f"--image={image(project)}", "--restart=Never", "--rm", "--attach", "--quiet")
+    done = project.kubectl("run", "brief", *options, "--command", "--", "echo", "hello")
+    assert (done.returncode, done.stdout.partition("\n")[0]) == (0, "hello"), done.stderr
+
+
+def test_nobody_debugs_in_a_pod_that_compose_made(project: Project) -> None:
+    done = project.kubectl("debug", "web-1", f"--image={image(project)}", "--profile=general")
+    assert done.returncode == 1
+    assert "static pods do not support ephemeral containers" in done.stderr
 
 
 @pytest.mark.parametrize("pod", ["client", "web-1"])
@@ -136,6 +146,28 @@ def test_a_missing_image_is_said_in_the_engines_words(project: Project) -> None:
         "get", "events", "--field-selector", "involvedObject.name=nobody"
     )
     project.kubectl_must("delete", "pod", "nobody", "--now", "--timeout=60s")
+
+
+def test_a_pods_token_outlives_the_api_server(mended: Project) -> None:
+    mended.kubectl_must("create", "rolebinding", "sees", "--clusterrole=view",
+                        "--serviceaccount=default:default")  # fmt: skip
+    mended.kubectl_must("run", "asks", f"--image={image(mended)}", "--command", "--",
+                        "sleep", "infinity")  # fmt: skip
+    mended.kubectl_must("wait", "--for=condition=Ready", "pod/asks", "--timeout=60s")
+    script = (
+        "cd /var/run/secrets/kubernetes.io/serviceaccount; "
+        'curl -sS --fail --cacert ca.crt -H "Authorization: Bearer $(cat token)" '
+        "https://kubernetes.default.svc/api/v1/namespaces/$(cat namespace)/pods/asks"
+    )
+
+    def asked() -> str:
+        return mended.kubectl("exec", "asks", "--", "sh", "-c", script).stdout
+
+    mended.until(asked, lambda said: '"name":"asks"' in said, "it may look at its pod")
+    mended.must("restart", "api")
+    mended.settle()
+    mended.until(asked, lambda said: '"name":"asks"' in said, "it still may")
+    mended.kubectl_must("delete", "rolebinding/sees", "pod/asks", "--now", "--timeout=60s")
 
 
 def test_api_restarts_and_what_kubectl_made_runs_on(mended: Project) -> None:

@@ -11,7 +11,7 @@ from typing import Any, cast
 import msgspec
 import pytest
 
-from podwire.emulator.apiserver import channels, streams
+from podwire.emulator.apiserver.streams import channels, streams
 from podwire.emulator.compose.sessions import EngineSession
 from podwire.emulator.engine.client import Engine, EngineError
 
