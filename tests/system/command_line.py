@@ -1,6 +1,7 @@
 """The command `podwire` run as a user runs it, with a home of its own."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -54,6 +55,8 @@ class User:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
+            # Whoever runs the tests in the background of a shell ignores SIGINT, and so do we.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )
 
     def starting_exec(self, *words: str) -> "subprocess.Popen[str]":
