@@ -6,7 +6,7 @@ import secrets
 import signal
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import cast
@@ -24,6 +24,8 @@ from podwire.emulator.runtimes.runtime import (
 from podwire.emulator.sandbox import paths
 from podwire.emulator.sandbox.forks import Forks
 from podwire.emulator.sandbox.processes import Place, Process, Program, StartError
+
+_NO_OWNER = "--no-same-owner"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,7 @@ class NetnsRuntime:
         self._attachments = Attachments(forks, node.netns, node.cni_config)
         self._host = read_host_root(Path("/"))
         self._kept = kept_directories()
+        self._all_users = has_all_users(Path("/proc/self/uid_map").read_text(encoding="ascii"))
 
     async def create(self, request: PodRequest) -> PodSandbox:
         """Make the pod's namespaces and network; raises RuntimeFailure.
@@ -124,6 +127,9 @@ class NetnsRuntime:
         process = cast(Process, container)
         if not process.running:
             raise RuntimeFailure("InternalError", "container not running")
+        if request.argv[0].rpartition("/")[2] == "tar" and not self._all_users:
+            # `kubectl cp` unpacks as root, who would give the files to users that are not there.
+            request = replace(request, environ={"TAR_OPTIONS": _NO_OWNER, **request.environ})
         return await self._fork(
             request, Place(join=process.pidfd, capabilities=request.capabilities), streams
         )
@@ -211,3 +217,8 @@ def is_there(path: str) -> bool:
     # A link as the last part would lead out of the container's root.
     there = Path(path)
     return there.exists() and not there.is_symlink()
+
+
+def has_all_users(uid_map: str) -> bool:
+    """Tell whether a user namespace has more users than its root (user_namespaces(7))."""
+    return sum(int(line.split()[2]) for line in uid_map.splitlines()) > 1

@@ -83,13 +83,16 @@ async def test_a_command_prints_what_it_prints_on_a_real_cluster(
 def differences(kubectl: Kubectl, case: Json) -> list[str]:
     """Run a case; return what is not as it should be."""
     before: list[str] = []
+    # Files that cases leave in /tmp would be in the way of another user's.
+    here = f"{kubectl.folder}/kt-"
     for step in case["setup"]:
-        done = kubectl.shell(recorded.ECHO_SETUP if step == "$ECHO_SETUP" else step)
+        step = recorded.ECHO_SETUP if step == "$ECHO_SETUP" else step
+        done = kubectl.shell(step.replace("/tmp/kt-", here))
         if done.returncode != 0:
             before.append(f"setup: {step}: {done.stdout}{done.stderr}")
     beside = kubectl.started_shell(case["background"]) if case.get("background") else None
     try:
-        done = kubectl.shell(case["command"])
+        done = kubectl.shell(case["command"].replace("/tmp/kt-", here))
     except subprocess.TimeoutExpired as error:
         return [*before, f"no end within {error.timeout} s: {error.output!r} {error.stderr!r}"]
     finally:
@@ -98,6 +101,7 @@ def differences(kubectl: Kubectl, case: Json) -> list[str]:
     expect: Json = case["expect"]
     problems: list[str] = []
     for stream, said in (("stdout", done.stdout), ("stderr", done.stderr)):
+        said = said.replace(here, "/tmp/kt-")
         text = normalised(said, kubectl.namespace)
         if not matches(expect["match"], expect[stream], text):
             problems.append(f"{stream}:\n{difference(expect[stream], text)}")
