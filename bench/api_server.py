@@ -6,6 +6,7 @@ Writes FOLDER/kubeconfig, prints the port, and ends when its standard input does
 """
 
 import asyncio
+import gc
 import random
 import socket
 import ssl
@@ -25,6 +26,9 @@ from podwire.testing.agent import FakeAgent
 
 def main(folder: Path) -> None:
     """Serve until standard input ends."""
+    # As in a cluster (emulator/supervisor.py).
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 10)
     kept = for_cluster("bench", addresses=("127.0.0.1",))
     listener = socket.create_server(("127.0.0.1", 0), backlog=2048)
     port = int(listener.getsockname()[1])

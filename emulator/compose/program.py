@@ -4,6 +4,7 @@ When a part of it fails it ends, and the restart policy of the container brings 
 has the objects, the engine has the pods.
 """
 
+import gc
 import logging
 import sys
 import time
@@ -32,6 +33,9 @@ def main(environ: Mapping[str, str]) -> int:
         # Not those of libraries: aiohttp tells of every request.
         logging.getLogger("podwire").setLevel(settings.log)
         linux.allow_many_descriptors()
+        # As in the sandbox (emulator/supervisor.py): a full look for garbage holds up all watchers.
+        gc.freeze()
+        gc.set_threshold(10_000, 20, 10)
         return uvloop.run(_serve(settings, time.monotonic()))
     except Exception as error:
         found = cause(error)
