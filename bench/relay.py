@@ -35,12 +35,13 @@ from pathlib import Path
 
 import uvloop
 
-from podwire.proxy.changes import between
 from podwire.proxy.endpoints import Backend
-from podwire.proxy.limits import raise_file_limit
-from podwire.proxy.listeners import Listeners
-from podwire.proxy.table import Frontend, PortName, Route, Target
-from podwire.proxy.tcp import Relay
+from podwire.proxy.table import PortName, Target
+from podwire.proxy.userspace.changes import between
+from podwire.proxy.userspace.limits import raise_file_limit
+from podwire.proxy.userspace.listeners import Listeners
+from podwire.proxy.userspace.routes import Frontend, Route
+from podwire.proxy.userspace.tcp import Relay
 from podwire.testing.benchmark import Benchmark
 from podwire.testing.figures import Figure
 

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from podwire.cni.present import Link, LinkAddress, Route
 from podwire.cni.spec import Call, Result, ResultInterface
+from podwire.netlink.present import Link, LinkAddress, Route
 
 
 class Survey(NamedTuple):

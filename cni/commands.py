@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 from podwire.cni import check as checks
 from podwire.cni import kernel, masquerade, plan
-from podwire.cni import namespace as namespaces
 from podwire.cni.documents import Json, table
 from podwire.cni.ipam import HostLocal
 from podwire.cni.ledger import Ledger
@@ -34,6 +33,7 @@ from podwire.cni.spec import (
     parse_result,
     print_result,
 )
+from podwire.netlink import namespace as namespaces
 
 
 class Invocation(NamedTuple):

@@ -9,9 +9,9 @@ from ipaddress import IPv4Interface, IPv6Interface, ip_address, ip_network
 from itertools import combinations
 from typing import NamedTuple
 
-from podwire.cni.changes import Address, Interface, Network
 from podwire.cni.documents import Json, anycase, as_object, lists, objects, text
 from podwire.cni.spec import ResultRoute, parse_route
+from podwire.netlink.changes import Address, Interface, Network
 
 DATA_DIR = "/var/lib/cni/networks"
 

@@ -4,14 +4,14 @@ import errno
 import time
 from collections.abc import Collection
 
-from podwire.cni import namespace as namespaces
 from podwire.cni import plan as plans
-from podwire.cni.changes import AddAddress, Change, DeleteAddress, DeleteLink, SetLink
 from podwire.cni.check import Survey
-from podwire.cni.netlink import Netlink, NetlinkError
 from podwire.cni.plan import Bridge, Plan
-from podwire.cni.present import OPERSTATE_UP, Link
 from podwire.cni.spec import CniError, Code
+from podwire.netlink import namespace as namespaces
+from podwire.netlink.changes import AddAddress, Change, DeleteAddress, DeleteLink, SetLink
+from podwire.netlink.client import Netlink, NetlinkError
+from podwire.netlink.present import OPERSTATE_UP, Link
 
 # The kernel's own work queue turns a port on, mostly before one can look; on a busy machine later.
 _PATIENCE = (0.0, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.2, 0.5, 1.0, 1.0)

@@ -13,9 +13,9 @@ from contextlib import contextmanager, suppress
 from ipaddress import ip_address
 from pathlib import Path
 
-from podwire.cni.changes import Address
 from podwire.cni.ipam import HostLocal, Lease, next_free, requested_lease, show
 from podwire.cni.spec import Attachment, CniError, Code
+from podwire.netlink.changes import Address
 
 _LOCK, _LAST = "lock", "last_reserved_ip."
 

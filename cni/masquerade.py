@@ -8,9 +8,9 @@ import errno
 import socket
 import struct
 
-from podwire.cni.netlink import Netlink, NetlinkError
-from podwire.cni.present import attributes
-from podwire.cni.rtnetlink import Message, attribute
+from podwire.netlink.client import Netlink, NetlinkError
+from podwire.netlink.present import attributes
+from podwire.netlink.rtnetlink import Message, attribute
 
 _NETLINK_NETFILTER = 12
 _NFT_SUBSYSTEM = 10 << 8

@@ -6,7 +6,6 @@ from contextlib import suppress
 from ipaddress import ip_address
 from typing import NamedTuple, cast
 
-from podwire.cni.changes import Address
 from podwire.cni.documents import Json, anycase, flag, number, objects, table, text, texts
 from podwire.cni.ipam import DATA_DIR, HostLocal, RangeSet, parse_host_local, parse_sets
 from podwire.cni.spec import (
@@ -19,6 +18,7 @@ from podwire.cni.spec import (
     is_network_name,
     parse_dns,
 )
+from podwire.netlink.changes import Address
 
 BRIDGE = "cni0"
 

@@ -8,7 +8,16 @@ from hashlib import sha256
 from ipaddress import IPv4Address, IPv4Interface, IPv6Interface, ip_network
 from typing import NamedTuple
 
-from podwire.cni.changes import (
+from podwire.cni.netconf import NetConf
+from podwire.cni.spec import (
+    Attachment,
+    Call,
+    Result,
+    ResultAddress,
+    ResultInterface,
+    ResultRoute,
+)
+from podwire.netlink.changes import (
     AddAddress,
     AddBridge,
     Address,
@@ -19,15 +28,6 @@ from podwire.cni.changes import (
     Network,
     SetHairpin,
     SetLink,
-)
-from podwire.cni.netconf import NetConf
-from podwire.cni.spec import (
-    Attachment,
-    Call,
-    Result,
-    ResultAddress,
-    ResultInterface,
-    ResultRoute,
 )
 
 MASQUERADE_PREFIX = "podwire_masquerade_"

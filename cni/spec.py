@@ -10,8 +10,8 @@ from ipaddress import ip_address, ip_interface, ip_network
 from types import MappingProxyType
 from typing import NamedTuple
 
-from podwire.cni.changes import Address, Interface, Network
 from podwire.cni.documents import Json, number, objects, table, text, texts
+from podwire.netlink.changes import Address, Interface, Network
 
 VERSIONS = ("0.3.1", "0.4.0", "1.0.0", "1.1.0")
 NEWEST = VERSIONS[-1]

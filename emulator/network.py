@@ -12,8 +12,14 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from podwire.cni.changes import AddBridge, AddVeth, AddVxlan, SetLink, describe
-from podwire.cni.namespace import (
+from podwire.emulator import node_rules
+from podwire.emulator.node_rules import NodeRules
+from podwire.emulator.topology import HOST_SYSCTLS, Namespace, Sysctls, Topology
+from podwire.errors import MachineError
+from podwire.linux import CLONE_NEWNET, MS_BIND, mount, setns, unmount, unshare
+from podwire.netlink.changes import AddBridge, AddVeth, AddVxlan, SetLink, describe
+from podwire.netlink.client import Netlink
+from podwire.netlink.namespace import (
     OWN,
     entered,
     is_network_namespace,
@@ -21,13 +27,7 @@ from podwire.cni.namespace import (
     read_sysctl,
     write_sysctls,
 )
-from podwire.cni.netlink import Netlink
-from podwire.cni.present import Link
-from podwire.emulator import node_rules
-from podwire.emulator.node_rules import NodeRules
-from podwire.emulator.topology import HOST_SYSCTLS, Namespace, Sysctls, Topology
-from podwire.errors import MachineError
-from podwire.linux import CLONE_NEWNET, MS_BIND, mount, setns, unmount, unshare
+from podwire.netlink.present import Link
 
 _SBIN = "/usr/sbin:/sbin:/usr/local/sbin"
 _KIND = {AddBridge: "bridge", AddVeth: "veth", AddVxlan: "vxlan"}

@@ -11,16 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Interface, IPv4Network
 
-from podwire.cni.changes import (
-    AddAddress,
-    AddBridge,
-    AddForwarding,
-    AddNeighbour,
-    AddRoute,
-    AddVeth,
-    AddVxlan,
-    SetLink,
-)
 from podwire.cni.plan import mac_of
 from podwire.emulator.addressing import (
     ClusterAddresses,
@@ -30,6 +20,16 @@ from podwire.emulator.addressing import (
 )
 from podwire.emulator.config import ClusterConfig
 from podwire.emulator.node_rules import NodeRules
+from podwire.netlink.changes import (
+    AddAddress,
+    AddBridge,
+    AddForwarding,
+    AddNeighbour,
+    AddRoute,
+    AddVeth,
+    AddVxlan,
+    SetLink,
+)
 
 ROUTER, EXTERNAL = "router", "external"
 UNDERLAY_BRIDGE, POD_BRIDGE, NODE_INTERFACE, VXLAN = "underlay", "cni0", "eth0", "flannel.1"

@@ -18,11 +18,11 @@ from podwire.errors import MachineError, PodwireError, UsageError
 from podwire.kube.client import Client
 from podwire.kube.clock import SystemClock
 from podwire.kube.httpd import Page, Pages, serving
-from podwire.proxy.limits import raise_file_limit
-from podwire.proxy.listeners import Listeners
+from podwire.proxy.endpoints import Place
+from podwire.proxy.node import NodeView
 from podwire.proxy.pages import Health, Metric, exposition, healthz, livez, summary
 from podwire.proxy.proxier import Proxier
-from podwire.proxy.tcp import Relay
+from podwire.proxy.userspace.mode import Userspace
 
 log = logging.getLogger("podwire.proxy")
 
@@ -76,22 +76,15 @@ async def run(options: Options) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    # A relayed connection takes two sockets; UDP flows and listeners come out of the reserve.
-    relay = Relay(loop, limit=raise_file_limit() // 3)
-    listeners = Listeners(relay, chance=random.random)
-    proxier = Proxier(
-        listeners,
-        node=options.node,
-        address=options.node_address,
-        clock=SystemClock(),
-        loop=loop,
-    )
+    mode = Userspace.with_relay(loop, chance=random.random)
+    view = NodeView(Place(options.node), options.node_address)
+    proxier = Proxier(mode, view, clock=SystemClock(), loop=loop)
     try:
         async with AsyncExitStack() as stack:
             client = await stack.enter_async_context(_client(options))
             for port, pages in (
                 (options.health_port, health_pages(proxier)),
-                (options.metrics_port, metrics_pages(proxier, listeners, relay)),
+                (options.metrics_port, metrics_pages(proxier)),
             ):
                 try:
                     await stack.enter_async_context(serving(pages, str(options.node_address), port))
@@ -101,12 +94,11 @@ async def run(options: Options) -> None:
                     ) from error
             tasks = await stack.enter_async_context(asyncio.TaskGroup())
             following = tasks.create_task(proxier.run(client))
-            log.info("kube-proxy of %s, userspace mode", options.node)
+            log.info("kube-proxy of %s, %s mode", options.node, mode.name)
             await stop.wait()
             following.cancel()
     finally:
-        listeners.close()
-        relay.close()
+        await mode.close(cleanup=False)
 
 
 def health_pages(proxier: Proxier) -> Pages:
@@ -129,11 +121,11 @@ def health_pages(proxier: Proxier) -> Pages:
     }
 
 
-def metrics_pages(proxier: Proxier, listeners: Listeners, relay: Relay) -> Pages:
+def metrics_pages(proxier: Proxier) -> Pages:
     """Return what the metrics port answers."""
 
     def metrics() -> Page:
-        syncs, counts, sources = proxier.syncs, relay.counts, proxier.sources
+        syncs, sources = proxier.syncs, proxier.sources
         family = '{ip_family="IPv4"}'
         text = exposition(
             (
@@ -164,40 +156,12 @@ def metrics_pages(proxier: Proxier, listeners: Listeners, relay: Relay) -> Pages
                     sources.slice_changes,
                 ),
                 Metric(
-                    "podwire_proxy_listeners", "gauge", "Open listening sockets.", len(listeners)
-                ),
-                Metric(
-                    "podwire_proxy_listeners_failed",
+                    "podwire_proxy_services_failed",
                     "gauge",
-                    "Frontends that cannot be served.",
+                    "Services that cannot be served.",
                     len(proxier.failed),
                 ),
-                Metric("podwire_proxy_connections", "gauge", "Open TCP connections.", relay.open),
-                Metric(
-                    "podwire_proxy_connections_total",
-                    "counter",
-                    "TCP connections accepted.",
-                    counts.connections,
-                ),
-                Metric(
-                    "podwire_proxy_connections_failed_total",
-                    "counter",
-                    "TCP connections reset because no endpoint answered.",
-                    counts.failed_connections,
-                ),
-                Metric(
-                    "podwire_proxy_connect_attempts_failed_total",
-                    "counter",
-                    "Connects to an endpoint that failed.",
-                    counts.failed_attempts,
-                ),
-                Metric("podwire_proxy_udp_flows", "gauge", "Open UDP flows.", listeners.flows),
-                Metric(
-                    "podwire_proxy_bytes_total",
-                    "counter",
-                    "Bytes carried over TCP, both ways.",
-                    relay.machinery.bytes_carried,
-                ),
+                *proxier.mode.metrics(),
             )
         )
         text += summary(
@@ -216,7 +180,7 @@ def metrics_pages(proxier: Proxier, listeners: Listeners, relay: Relay) -> Pages
 
     return {
         "/metrics": metrics,
-        "/proxyMode": lambda: Page("userspace"),
+        "/proxyMode": lambda: Page(proxier.mode.name),
         "/healthz": lambda: Page("ok"),
     }
 

@@ -1,37 +1,37 @@
 """What the proxy has heard of Services, EndpointSlices and its Node, sorted by Service.
 
-Events only mark what must be looked at again; `routes_of` then looks at all there is.
+Events only mark what must be looked at again; `order` then looks at all there is.
 """
 
 from collections.abc import Callable
-from ipaddress import IPv4Address, IPv4Network
+from dataclasses import replace
+from ipaddress import IPv4Network
 
 from podwire.kube.names import Key
 from podwire.kube.objects import EndpointSlice, Node, Service
 from podwire.proxy.endpoints import Place
-from podwire.proxy.table import Frontend, Route, frontends, service_ports
+from podwire.proxy.mode import Order
+from podwire.proxy.node import NodeView
+from podwire.proxy.table import ServicePort, service_ports
 
 SERVICE_NAME_LABEL = "kubernetes.io/service-name"
 ZONE_LABEL = "topology.kubernetes.io/zone"
 AUTOSCALER_TAINT = "ToBeDeletedByClusterAutoscaler"
 
-_LOOPBACK = IPv4Network("127.0.0.0/8")
-
 
 class Sources:
-    """The objects that decide where this node's frontends lead, and which Services to look at."""
+    """The objects that decide where this node's Services lead, and which of them to look at."""
 
-    def __init__(self, node: str, address: IPv4Address, changed: Callable[[], None]) -> None:
-        self.place = Place(node)
-        self.inside: tuple[IPv4Network, ...] = (_LOOPBACK, IPv4Network(address))
+    def __init__(self, view: NodeView, changed: Callable[[], None]) -> None:
+        self.view = view
         self.eligible = True
         self.service_changes = 0
         self.slice_changes = 0
-        self._address = address
         self._changed = changed
         self._services: dict[Key, Service] = {}
         self._slices: dict[Key, dict[str, EndpointSlice]] = {}
         self._dirty: set[Key] = set()
+        self._whole = True
 
     def service(self, old: Service | None, new: Service | None) -> None:
         """Hear of a Service."""
@@ -69,30 +69,38 @@ class Sources:
         self.eligible = new.metadata.deletion_timestamp is None and not any(
             taint.key == AUTOSCALER_TAINT for taint in new.spec.taints
         )
-        place = Place(self.place.node, new.metadata.labels.get(ZONE_LABEL, ""))
-        inside = (_LOOPBACK, IPv4Network(self._address), *_pod_ranges(new))
-        if (place, inside) != (self.place, self.inside):
-            self.place, self.inside = place, inside
-            self._dirty.update(self._services)
+        place = Place(self.view.place.node, new.metadata.labels.get(ZONE_LABEL, ""))
+        self.see(replace(self.view, place=place, pods=_pod_ranges(new)))
+
+    def see(self, view: NodeView) -> None:
+        """Take *view* as what this node is like; another one concerns every Service."""
+        if view != self.view:
+            self.view = view
+            self.mark_all()
             self._changed()
 
-    def take_dirty(self) -> frozenset[Key]:
-        """Return the Services to look at, and forget that they were marked."""
-        dirty = frozenset(self._dirty)
+    def take_order(self) -> Order:
+        """Return what is to be served differently, and forget that it was marked."""
+        whole, self._whole = self._whole, False
+        keys = self._services.keys() if whole else self._dirty
+        order = Order(self.view, {key: self.ports_of(key) for key in keys}, whole=whole)
         self._dirty.clear()
-        return dirty
+        return order
 
     def mark(self, key: Key) -> None:
         """Have *key* looked at again, though nothing has changed."""
         self._dirty.add(key)
 
-    def routes_of(self, key: Key) -> dict[Frontend, Route]:
-        """Return the frontends of one Service; none when it is gone."""
+    def mark_all(self) -> None:
+        """Have everything looked at again, and what is programmed compared with it."""
+        self._whole = True
+
+    def ports_of(self, key: Key) -> tuple[ServicePort, ...]:
+        """Return the ports of one Service; none when it is gone."""
         service = self._services.get(key)
         if service is None:
-            return {}
-        slices = self._slices.get(key, {}).values()
-        return frontends(service_ports(service, slices, self.place), (self._address,))
+            return ()
+        return service_ports(service, self._slices.get(key, {}).values(), self.view.place)
 
     def changed_at(self, key: Key) -> list[str]:
         """Return when the endpoints of *key* last changed, as their controller has noted it."""

@@ -1,8 +1,7 @@
-"""Pure: Services and EndpointSlices -> frontends and where each of them leads.
+"""Pure: a Service and its EndpointSlices -> its ports as seen from one node.
 
-Two steps. `service_ports` says all that any mode needs to know about a Service (a rule-writing mode
-renders it); `frontends` spreads that over the addresses that a client can connect to (the userspace
-mode listens on them).
+It says all that a mode of the proxy needs to know: the userspace mode listens where it says, a
+rule-writing mode renders it, and neither decides again which endpoints may be used.
 """
 
 from collections.abc import Iterable
@@ -23,22 +22,9 @@ from podwire.proxy.endpoints import (
 Protocol = Literal["TCP", "UDP", "SCTP"]
 Verdict = Literal["FORWARD", "REJECT", "DROP"]
 Policy = Literal["Cluster", "Local"]
-Kind = Literal["ClusterIP", "NodePort", "ExternalIP", "LoadBalancer"]
 
 DEFAULT_AFFINITY_SECONDS = 10800
 PROTOCOLS: frozenset[str] = frozenset({"TCP", "UDP", "SCTP"})
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Frontend:
-    """Where clients connect to."""
-
-    address: IPv4Address
-    port: int
-    protocol: Protocol
-
-    def __str__(self) -> str:
-        return f"{self.address}:{self.port}/{self.protocol}"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -82,26 +68,11 @@ class ServicePort:
     affinity_seconds: int
     internal_policy: Policy
     external_policy: Policy
+    health_check_port: int
     usable: Usable
     internal: Target
     external: Target
     short_circuit: Target
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """Where one frontend leads, by where the client is; only *sources* are let in, if any.
-
-    *affinity_seconds* is 0 without session affinity. Frontends of one Service port share affinity.
-    """
-
-    name: PortName
-    kind: Kind
-    inside: Target
-    outside: Target
-    lasting: frozenset[Backend] = frozenset()
-    affinity_seconds: int = 0
-    sources: tuple[IPv4Network, ...] = ()
 
 
 def service_ports(
@@ -141,6 +112,7 @@ def service_ports(
                 affinity_seconds=_affinity_seconds(service),
                 internal_policy=internal_policy,
                 external_policy=external_policy,
+                health_check_port=spec.health_check_node_port or 0,
                 usable=endpoints,
                 internal=target(endpoints, internal_policy),
                 external=target(endpoints, external_policy),
@@ -159,61 +131,6 @@ def target(endpoints: Usable, policy: Policy) -> Target:
     if chosen:
         return Target("FORWARD", chosen)
     return Target("DROP" if endpoints.anywhere else "REJECT")
-
-
-def frontends(
-    ports: Iterable[ServicePort], node_addresses: Iterable[IPv4Address]
-) -> dict[Frontend, Route]:
-    """Return every frontend of *ports* on a node that has *node_addresses*."""
-    nodes = tuple(node_addresses)
-    table: dict[Frontend, Route] = {}
-    for port in ports:
-        internal = _route(port, "ClusterIP", inside=port.internal, outside=port.internal)
-        table[Frontend(port.cluster_ip, port.port, port.protocol)] = internal
-        for kind, addresses, number in (
-            ("NodePort", nodes if port.node_port else (), port.node_port),
-            ("ExternalIP", port.external_ips, port.port),
-            ("LoadBalancer", port.load_balancer_ips, port.port),
-        ):
-            for address in addresses:
-                table[Frontend(address, number, port.protocol)] = _route(
-                    port,
-                    cast("Kind", kind),
-                    inside=port.short_circuit,
-                    outside=port.external,
-                    sources=_let_in(port, address, nodes) if kind == "LoadBalancer" else (),
-                )
-    return table
-
-
-def _route(
-    port: ServicePort,
-    kind: Kind,
-    *,
-    inside: Target,
-    outside: Target,
-    sources: tuple[IPv4Network, ...] = (),
-) -> Route:
-    return Route(
-        name=port.name,
-        kind=kind,
-        inside=inside,
-        outside=outside,
-        lasting=port.usable.lasting,
-        affinity_seconds=port.affinity_seconds,
-        sources=sources,
-    )
-
-
-def _let_in(
-    port: ServicePort, address: IPv4Address, nodes: tuple[IPv4Address, ...]
-) -> tuple[IPv4Network, ...]:
-    ranges = port.source_ranges
-    # A node's own process may get the load-balancer address as its source (the route is local), so
-    # a range that lets the node in must let that address in too.
-    if any(node in network for node in nodes for network in ranges):
-        return (*ranges, IPv4Network(address))
-    return ranges
 
 
 def _load_balancer_ips(service: Service) -> tuple[IPv4Address, ...]:

@@ -5,9 +5,6 @@ import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from podwire.cni.changes import DeleteLink
-from podwire.cni.namespace import read_sysctl, write_sysctls
-from podwire.cni.netlink import Netlink, NetlinkError
 from podwire.emulator.config import Backend
 from podwire.emulator.node import plan
 from podwire.emulator.node.plan import Interfaces, Survey
@@ -15,6 +12,9 @@ from podwire.emulator.node.roster import Peer
 from podwire.emulator.node.settings import NodeSettings
 from podwire.emulator.topology import VXLAN
 from podwire.errors import MachineError
+from podwire.netlink.changes import DeleteLink
+from podwire.netlink.client import Netlink, NetlinkError
+from podwire.netlink.namespace import read_sysctl, write_sysctls
 
 log = logging.getLogger(__name__)
 

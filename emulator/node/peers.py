@@ -7,7 +7,6 @@ import asyncio
 import logging
 from collections.abc import Iterable
 
-from podwire.cni.netlink import NetlinkError
 from podwire.emulator.node.kernel import NodeNetwork
 from podwire.emulator.node.roster import Peer, peers_of
 from podwire.errors import ApiError, UnreachableError
@@ -15,6 +14,7 @@ from podwire.kube.client import Client
 from podwire.kube.informer import Informer
 from podwire.kube.names import Key
 from podwire.kube.objects import Node
+from podwire.netlink.client import NetlinkError
 
 log = logging.getLogger(__name__)
 

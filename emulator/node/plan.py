@@ -8,7 +8,12 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
-from podwire.cni.changes import (
+from podwire.emulator.config import Backend
+from podwire.emulator.node.roster import Peer, vtep_mac
+from podwire.emulator.node.settings import NodeSettings
+from podwire.emulator.topology import ANYWHERE, VNI, VXLAN, VXLAN_OVERHEAD, VXLAN_PORT
+from podwire.errors import MachineError
+from podwire.netlink.changes import (
     AddAddress,
     AddForwarding,
     AddNeighbour,
@@ -24,13 +29,8 @@ from podwire.cni.changes import (
     Rule,
     SetLink,
 )
-from podwire.cni.present import Link, LinkAddress, Neighbour, Route
-from podwire.cni.rtnetlink import TABLE_LOCAL, TABLE_MAIN
-from podwire.emulator.config import Backend
-from podwire.emulator.node.roster import Peer, vtep_mac
-from podwire.emulator.node.settings import NodeSettings
-from podwire.emulator.topology import ANYWHERE, VNI, VXLAN, VXLAN_OVERHEAD, VXLAN_PORT
-from podwire.errors import MachineError
+from podwire.netlink.present import Link, LinkAddress, Neighbour, Route
+from podwire.netlink.rtnetlink import TABLE_LOCAL, TABLE_MAIN
 
 _ICMP = 1
 _DEFAULT_LOCAL = Rule(0, table=TABLE_LOCAL)

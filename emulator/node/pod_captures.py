@@ -22,11 +22,11 @@ from collections.abc import Iterable, Sequence
 from ipaddress import AddressValueError, IPv4Address
 from pathlib import Path
 
-from podwire.cni.netlink import Netlink
-from podwire.cni.present import Link, Neighbour
 from podwire.errors import MachineError, PodwireError
 from podwire.lender import Lender
 from podwire.lending import LentDevice, Loan, Wanted
+from podwire.netlink.client import Netlink
+from podwire.netlink.present import Link, Neighbour
 
 SOCKET_PATH = "/run/podwire-captures/captures.sock"
 

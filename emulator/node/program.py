@@ -24,11 +24,11 @@ from podwire.kube.client import Client
 from podwire.kube.clock import SystemClock
 from podwire.kube.httpd import serving
 from podwire.lender import Lender
-from podwire.proxy.limits import raise_file_limit
-from podwire.proxy.listeners import Listeners
+from podwire.proxy.endpoints import Place
+from podwire.proxy.node import NodeView
 from podwire.proxy.program import health_pages, metrics_pages
 from podwire.proxy.proxier import Proxier
-from podwire.proxy.tcp import Relay
+from podwire.proxy.userspace.mode import Userspace
 
 log = logging.getLogger("podwire.node")
 
@@ -68,12 +68,9 @@ async def run(settings: NodeSettings) -> None:
         *(settings.name, settings.address, network.found.underlay),
         *(settings.gateway, network.found.pods, network.backend),
     )
-    # A relayed connection takes two sockets; UDP flows and listeners come out of the reserve.
-    relay = Relay(loop, limit=raise_file_limit() // 3)
-    listeners = Listeners(relay, chance=random.random)
-    proxier = Proxier(
-        listeners, node=settings.name, address=settings.address, clock=SystemClock(), loop=loop
-    )
+    mode = Userspace.with_relay(loop, chance=random.random)
+    view = NodeView(Place(settings.name), settings.address)
+    proxier = Proxier(mode, view, clock=SystemClock(), loop=loop)
     lent = Path(settings.api).parent / "nodes" / f"{settings.name}.sock"
     try:
         async with (
@@ -88,7 +85,7 @@ async def run(settings: NodeSettings) -> None:
                     ("the service proxy", proxier.run(for_proxy)),
                     ("the ways to other nodes", peers.run()),
                     ("the lender of sockets", _lend(lent)),
-                    ("the pages", _serve_pages(settings, proxier, peers, listeners, relay)),
+                    ("the pages", _serve_pages(settings, proxier, peers)),
                 )
             ]
             probing = tasks.create_task(_look_for_rival(network))
@@ -96,8 +93,7 @@ async def run(settings: NodeSettings) -> None:
             for part in (*parts, probing):
                 part.cancel()
     finally:
-        listeners.close()
-        relay.close()
+        await mode.close(cleanup=False)
 
 
 async def _part(name: str, work: Awaitable[None]) -> None:
@@ -116,9 +112,7 @@ async def _lend(path: Path) -> None:
         ) from error
 
 
-async def _serve_pages(
-    settings: NodeSettings, proxier: Proxier, peers: Peers, listeners: Listeners, relay: Relay
-) -> None:
+async def _serve_pages(settings: NodeSettings, proxier: Proxier, peers: Peers) -> None:
     """Serve health and metrics as soon as there is health: a container is healthy by these."""
     log.info("waiting for the API server at %s", settings.api)
     await proxier.synced.wait()
@@ -127,13 +121,13 @@ async def _serve_pages(
     async with AsyncExitStack() as stack:
         for port, pages in (
             (HEALTH_PORT, health_pages(proxier)),
-            (METRICS_PORT, metrics_pages(proxier, listeners, relay)),
+            (METRICS_PORT, metrics_pages(proxier)),
         ):
             try:
                 await stack.enter_async_context(serving(pages, address, port))
             except OSError as error:
                 raise MachineError(f"cannot serve on {address}:{port}: {error}") from error
-        log.info("%s is ready, %d frontends of Services", settings.name, len(listeners))
+        log.info("%s is ready, proxy mode %s", settings.name, proxier.mode.name)
         await asyncio.Event().wait()
 
 

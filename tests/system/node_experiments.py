@@ -206,7 +206,7 @@ def borrowed(node: str) -> str:
 
 
 NO_VXLAN = """
-from podwire.cni import rtnetlink
+from podwire.netlink import rtnetlink
 kind = rtnetlink._kind
 rtnetlink._kind = lambda name, data=b"": kind("nosuch" if name == "vxlan" else name, data)
 """

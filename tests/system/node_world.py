@@ -25,7 +25,6 @@ from scapy.layers.l2 import Ether
 from scapy.layers.vxlan import VXLAN
 
 from podwire import linux
-from podwire.cni.changes import AddAddress, AddBridge, AddRoute, AddVeth, SetLink
 from podwire.emulator.apiserver.request import Network
 from podwire.emulator.apiserver.server import ApiServer
 from podwire.emulator.apiserver.store import Store
@@ -40,6 +39,7 @@ from podwire.kube.client import Client
 from podwire.kube.clock import SystemClock
 from podwire.kube.names import Key
 from podwire.kube.objects import EndpointSlice, Node, Service
+from podwire.netlink.changes import AddAddress, AddBridge, AddRoute, AddVeth, SetLink
 from podwire.testing.agent import FakeAgent
 
 NETNS = Path("/run/netns")

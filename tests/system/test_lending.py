@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 
 from podwire import lending, linux
-from podwire.cni.changes import AddAddress, AddBridge, AddVeth, SetLink
-from podwire.cni.netlink import Netlink
 from podwire.emulator.apiserver.agent import CapturePoint
 from podwire.emulator.kubelet.recorder import CaptureAgent, as_child
 from podwire.emulator.trace import pcapng
 from podwire.emulator.trace.frames import Packet, packets
+from podwire.netlink.changes import AddAddress, AddBridge, AddVeth, SetLink
+from podwire.netlink.client import Netlink
 from podwire.testing import inside
 from tests.needs import lack
 

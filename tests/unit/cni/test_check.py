@@ -5,7 +5,6 @@ from ipaddress import ip_address, ip_interface, ip_network
 import pytest
 
 from podwire.cni.check import Survey, faults
-from podwire.cni.present import Link, LinkAddress, Route
 from podwire.cni.spec import (
     Attachment,
     Call,
@@ -14,6 +13,7 @@ from podwire.cni.spec import (
     ResultInterface,
     ResultRoute,
 )
+from podwire.netlink.present import Link, LinkAddress, Route
 
 CALL = Call("CHECK", Attachment("c1", "eth0"), "/n")
 MAC = "0a:58:0a:01:00:05"

@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from podwire.cni.changes import SetHairpin, describe
 from podwire.cni.netconf import NetConf
 from podwire.cni.plan import (
     Plan,
@@ -22,6 +21,7 @@ from podwire.cni.plan import (
     veth,
 )
 from podwire.cni.spec import Attachment, Call, Dns, Result, ResultAddress, ResultRoute
+from podwire.netlink.changes import SetHairpin, describe
 
 OWNER = Attachment("c1", "eth0")
 CALL = Call("ADD", OWNER, "/n")

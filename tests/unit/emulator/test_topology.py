@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from podwire.cni.changes import AddBridge, AddVeth, AddVxlan, describe
 from podwire.cni.netconf import NetConf, parse, parse_request
 from podwire.cni.spec import Attachment, Call
 from podwire.emulator import node_rules
 from podwire.emulator.config import Backend, ClusterConfig, NodeConfig, numbered_nodes
 from podwire.emulator.topology import Topology, network_list, pod_mtu, topology
+from podwire.netlink.changes import AddBridge, AddVeth, AddVxlan, describe
 
 LONG = "a-worker-with-a-name-longer-than-an-interface"
 

@@ -11,13 +11,14 @@ from ipaddress import IPv4Address, IPv4Network
 import pytest
 import uvloop
 
-from podwire.proxy.changes import between
 from podwire.proxy.endpoints import Backend
-from podwire.proxy.limits import raise_file_limit
-from podwire.proxy.listeners import Listeners
-from podwire.proxy.pipes import Pipes
-from podwire.proxy.table import Frontend, PortName, Protocol, Route, Target
-from podwire.proxy.tcp import PATIENCE, Relay
+from podwire.proxy.table import PortName, Protocol, Target
+from podwire.proxy.userspace.changes import between
+from podwire.proxy.userspace.limits import raise_file_limit
+from podwire.proxy.userspace.listeners import Listeners
+from podwire.proxy.userspace.pipes import Pipes
+from podwire.proxy.userspace.routes import Frontend, Route
+from podwire.proxy.userspace.tcp import PATIENCE, Relay
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from aiohttp import web
 
 from podwire.kube.client import Client
 from podwire.kube.clock import rfc3339
+from podwire.kube.names import Key
 from podwire.kube.objects import (
     Endpoint,
     EndpointPort,
@@ -26,10 +27,12 @@ from podwire.kube.objects import (
     Taint,
 )
 from podwire.proxy.endpoints import Backend, Place
+from podwire.proxy.node import NodeView
 from podwire.proxy.pages import Health, healthz, livez
 from podwire.proxy.program import health_pages, metrics_pages
 from podwire.proxy.proxier import OVERDUE, Proxier
-from podwire.proxy.table import Frontend
+from podwire.proxy.userspace.mode import Userspace
+from podwire.proxy.userspace.routes import Frontend
 from podwire.testing.clock import FakeClock
 from tests.unit.proxy.conftest import World, free_port, naming, new_address
 
@@ -43,15 +46,26 @@ class Scene:
         self.world = world
         self.clock = FakeClock()
         self.proxier = Proxier(
-            world.listeners,
-            node="node-1",
-            address=IPv4Address(NODE),
+            Userspace(world.listeners, world.relay),
+            NodeView(Place("node-1"), IPv4Address(NODE)),
             clock=self.clock,
             loop=asyncio.get_running_loop(),
         )
         self.frontend = Frontend(IPv4Address(new_address()), free_port("TCP"), "TCP")
         self.service: Service | None = None
         self.slice: EndpointSlice | None = None
+        self._serving: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Have all lists be here."""
+        self._serving = asyncio.get_running_loop().create_task(self.proxier.serve())
+
+    async def stop(self) -> None:
+        """End what `start` began."""
+        if self._serving is not None:
+            self._serving.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._serving
 
     def set_service(self, *, gone: bool = False, **more: Any) -> None:
         port = ServicePort(port=self.frontend.port, node_port=more.pop("node_port", 0))
@@ -99,14 +113,16 @@ def slice_of(*backends: Backend, changed: str = "") -> EndpointSlice:
 
 
 @pytest.fixture
-async def scene(world: World) -> Scene:
-    return Scene(world)
+async def scene(world: World) -> AsyncGenerator[Scene]:
+    scene = Scene(world)
+    yield scene
+    await scene.stop()
 
 
 async def test_a_change_is_served_in_the_same_turn_of_the_loop(scene: Scene) -> None:
     scene.set_service()
     scene.set_endpoints(await scene.world.backend(naming("a")))
-    scene.proxier.start()
+    scene.start()
     await scene.turn()
     assert await scene.met() == "a"
     scene.set_endpoints(await scene.world.backend(naming("b")))
@@ -132,7 +148,7 @@ async def test_nothing_is_served_before_all_lists_are_here(scene: Scene) -> None
 
 async def test_a_burst_is_one_sync(scene: Scene) -> None:
     backend = await scene.world.backend(naming("a"))
-    scene.proxier.start()
+    scene.start()
     await scene.turn()
     before = scene.proxier.syncs.count
     scene.set_service()
@@ -144,7 +160,7 @@ async def test_a_burst_is_one_sync(scene: Scene) -> None:
 
 
 async def test_order_of_events_does_not_matter(scene: Scene) -> None:
-    scene.proxier.start()
+    scene.start()
     scene.set_endpoints(await scene.world.backend(naming("a")))
     await scene.turn()
     assert await scene.met() == "refused"
@@ -161,9 +177,9 @@ async def test_a_frontend_that_failed_is_tried_again(
     scene.frontend = Frontend(scene.frontend.address, taken.getsockname()[1], "TCP")
     scene.set_service()
     scene.set_endpoints(await scene.world.backend(naming("a")))
-    scene.proxier.start()
+    scene.start()
     await scene.turn()
-    assert list(scene.proxier.failed) == [scene.frontend]
+    assert list(scene.proxier.failed) == [Key("default", "web")]
     assert "Address already in use; trying again every second" in caplog.text
     taken.close()
     await scene.world.until(lambda: not scene.proxier.failed)
@@ -174,7 +190,7 @@ async def test_an_address_that_moves_to_another_service_stays_served(scene: Scen
     """Whatever the order in which the two Services are heard of."""
     scene.set_service()
     scene.set_endpoints(await scene.world.backend(naming("a")))
-    scene.proxier.start()
+    scene.start()
     await scene.turn()
     other = Service(
         metadata=ObjectMeta(name="web2", namespace="default"),
@@ -206,8 +222,8 @@ async def test_the_node_decides_who_is_inside_and_where_we_are(scene: Scene) -> 
         spec=NodeSpec(pod_cidr="10.244.1.0/24", pod_cidrs=("10.244.1.0/24", "fd00::/64")),
     )
     scene.proxier.sources.node(None, node)
-    assert scene.proxier.sources.place == Place("node-1", "a")
-    assert IPv4Network("10.244.1.0/24") in scene.proxier.sources.inside
+    assert scene.proxier.sources.view.place == Place("node-1", "a")
+    assert IPv4Network("10.244.1.0/24") in scene.proxier.sources.view.inside
     assert scene.proxier.sources.eligible
 
 
@@ -235,7 +251,7 @@ async def test_a_node_that_is_about_to_go_is_not_healthy_for_load_balancers(
 
 
 async def test_a_change_that_waits_too_long_is_unhealthy(scene: Scene) -> None:
-    scene.proxier.start()
+    scene.start()
     await scene.turn()
     scene.set_service()
     scene.clock.advance(OVERDUE + 1)
@@ -248,10 +264,10 @@ async def test_metrics_count_what_happened(scene: Scene) -> None:
     scene.clock.advance(0.25)
     scene.set_service()
     scene.set_endpoints(await scene.world.backend(naming("a")), changed=rfc3339(scene.clock.now()))
-    scene.proxier.start()
+    scene.start()
     await scene.turn()
     await scene.met()
-    pages = metrics_pages(scene.proxier, scene.world.listeners, scene.world.relay)
+    pages = metrics_pages(scene.proxier)
     lines = pages["/metrics"]().body.splitlines()
     assert "kubeproxy_sync_proxy_rules_duration_seconds_count 1" in lines
     assert "kubeproxy_network_programming_duration_seconds_sum 0.25" in lines

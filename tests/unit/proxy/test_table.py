@@ -20,7 +20,8 @@ from podwire.kube.objects import (
     ServiceStatus,
 )
 from podwire.proxy.endpoints import Place, candidates, usable
-from podwire.proxy.table import Frontend, PortName, Route, frontends, service_ports
+from podwire.proxy.table import PortName, service_ports
+from podwire.proxy.userspace.routes import Frontend, Route, frontends
 
 HERE = Place("node-1", "a")
 NODE = IPv4Address("192.168.1.10")

@@ -6,8 +6,6 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 import pytest
 
-from podwire.cni.changes import AddRule, AddVxlan, Change, DeleteRule, Rule, describe
-from podwire.cni.present import Link, LinkAddress, Neighbour, Route
 from podwire.emulator.config import ClusterConfig, numbered_nodes
 from podwire.emulator.node import plan
 from podwire.emulator.node.plan import Interfaces, Survey
@@ -15,6 +13,8 @@ from podwire.emulator.node.roster import Peer
 from podwire.emulator.node.settings import NodeSettings
 from podwire.emulator.topology import topology
 from podwire.errors import MachineError
+from podwire.netlink.changes import AddRule, AddVxlan, Change, DeleteRule, Rule, describe
+from podwire.netlink.present import Link, LinkAddress, Neighbour, Route
 
 SETTINGS = NodeSettings(
     "node-a",

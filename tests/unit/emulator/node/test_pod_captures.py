@@ -5,11 +5,11 @@ from ipaddress import IPv4Address
 
 import pytest
 
-from podwire.cni.present import Link, Neighbour
 from podwire.emulator.node.pod_captures import arp_question, bridges, open_pod, port_of
 from podwire.emulator.trace.frames import packets
 from podwire.emulator.trace.pcapng import Capture, Frame, Interface
 from podwire.lending import Wanted
+from podwire.netlink.present import Link, Neighbour
 
 POD, OTHER = "02:42:0a:f4:01:80", "02:42:0a:f4:01:81"
 

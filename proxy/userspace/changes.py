@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Network
 
 from podwire.proxy.endpoints import Backend
-from podwire.proxy.table import Frontend, Route
+from podwire.proxy.userspace.routes import Frontend, Route
 
 
 @dataclass(frozen=True, slots=True)

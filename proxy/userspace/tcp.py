@@ -12,12 +12,13 @@ import asyncio
 import errno
 import logging
 import socket
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from podwire.proxy.endpoints import Backend
-from podwire.proxy.pipes import Pipes
-from podwire.proxy.stream import Machinery, Stream, reset
+from podwire.proxy.userspace.pipes import Pipes
+from podwire.proxy.userspace.stream import Machinery, Stream, reset
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +69,7 @@ class Relay:
         self.patience = patience
         self._limit = limit
         self._openings: dict[_Opening, None] = {}
-        self._streams: dict[Stream, None] = {}
+        self._streams: dict[Stream, tuple[object, Backend | None]] = {}
         self._waiting: list[Callable[[], None]] = []
         self._sweep: asyncio.TimerHandle | None = None
 
@@ -82,6 +83,10 @@ class Relay:
         """Whether no connection may be added now."""
         return len(self._openings) + len(self._streams) >= self._limit
 
+    def connections(self) -> Counter[tuple[object, Backend | None]]:
+        """Return how many connections are open, by what they are counted as and backend."""
+        return Counter(self._streams.values())
+
     def when_room(self, call: Callable[[], None]) -> None:
         """Call *call* once, as soon as a connection may be added."""
         if not self._waiting:
@@ -89,10 +94,15 @@ class Relay:
             log.warning("%d connections are open: new clients wait until one ends", self.open)
         self._waiting.append(call)
 
-    def carry(self, client: socket.socket, address: str, choose: Choose) -> None:
-        """Carry the accepted, non-blocking *client* to the backend that *choose* names."""
+    def carry(
+        self, client: socket.socket, address: str, choose: Choose, what: object = None
+    ) -> None:
+        """Carry the accepted, non-blocking *client* to the backend that *choose* names.
+
+        *what* it is counted as by `connections`.
+        """
         self.counts.connections += 1
-        opening = _Opening(client, address, choose, self)
+        opening = _Opening(client, address, choose, what, self)
         self._openings[opening] = None
         if self._sweep is None:
             self._sweep = self.loop.call_later(_SWEEP, self._look_at_deadlines)
@@ -102,7 +112,7 @@ class Relay:
         """Replace *opening*, which has found *backend*, by a stream."""
         self._openings.pop(opening)
         stream = Stream(opening.client, backend, self.machinery, self._over)
-        self._streams[stream] = None
+        self._streams[stream] = (opening.what, opening.backend)
         stream.start()
 
     def give_up(self, opening: "_Opening") -> None:
@@ -150,26 +160,30 @@ class _Opening:
     __slots__ = (
         "_address",
         "_attempts",
-        "_backend",
         "_choose",
         "_refused",
         "_relay",
         "_socket",
         "_tried",
+        "backend",
         "client",
         "deadline",
+        "what",
     )
 
-    def __init__(self, client: socket.socket, address: str, choose: Choose, relay: Relay) -> None:
+    def __init__(
+        self, client: socket.socket, address: str, choose: Choose, what: object, relay: Relay
+    ) -> None:
         self.client = client
         self.deadline = 0.0
+        self.what = what
+        self.backend: Backend | None = None
         self._address = address
         self._choose = choose
         self._relay = relay
         self._tried: list[Backend] = []
         self._refused: list[Backend] = []
         self._attempts = 0
-        self._backend: Backend | None = None
         self._socket: socket.socket | None = None
 
     def attempt(self) -> None:
@@ -182,7 +196,7 @@ class _Opening:
             )
             if backend is None:
                 break
-            self._backend = backend
+            self.backend = backend
             self.deadline = relay.loop.time() + relay.patience[self._attempts]
             self._attempts += 1
             try:
@@ -238,8 +252,8 @@ class _Opening:
 
     def _failed(self, failure: int) -> None:
         self._relay.counts.failed_attempts += 1
-        if self._backend is not None:
-            log.debug("%s: %s", self._backend, errno.errorcode.get(failure, failure))
-            self._tried.append(self._backend)
+        if self.backend is not None:
+            log.debug("%s: %s", self.backend, errno.errorcode.get(failure, failure))
+            self._tried.append(self.backend)
             if failure != errno.ETIMEDOUT:
-                self._refused.append(self._backend)
+                self._refused.append(self.backend)

@@ -12,7 +12,7 @@ import socket
 from collections.abc import Callable
 
 from podwire.proxy.endpoints import Backend
-from podwire.proxy.tcp import Choose
+from podwire.proxy.userspace.tcp import Choose
 
 log = logging.getLogger(__name__)
 
@@ -88,6 +88,10 @@ class UdpServer:
     def open(self) -> int:
         """Flows that are open now."""
         return len(self._flows)
+
+    def backends(self) -> list[Backend]:
+        """Return the backend of each open flow."""
+        return [flow.backend for flow in self._flows.values()]
 
     def cut(self, backend: Backend) -> None:
         """End all flows to *backend*."""

@@ -7,7 +7,7 @@ news of the new owner comes first. Whoever wanted it first has it, until it lets
 from collections.abc import Mapping
 
 from podwire.kube.names import Key
-from podwire.proxy.table import Frontend, Route
+from podwire.proxy.userspace.routes import Frontend, Route
 
 
 class Claims:

@@ -7,10 +7,11 @@ from ipaddress import IPv4Address, IPv4Network
 
 import pytest
 
-from podwire.proxy import filters
-from podwire.proxy.changes import Changes, between
 from podwire.proxy.endpoints import Backend
-from podwire.proxy.table import Frontend, PortName, Target
+from podwire.proxy.table import PortName, Target
+from podwire.proxy.userspace import filters
+from podwire.proxy.userspace.changes import Changes, between
+from podwire.proxy.userspace.routes import Frontend
 from tests.unit.proxy.conftest import World, free_port, naming, new_address
 
 MakeWorld = Callable[..., World]
@@ -185,3 +186,13 @@ async def test_too_many_source_ranges_are_reported(world: World) -> None:
     failed = world.listeners.apply(Changes(open={frontend: route}))
     assert "more than the kernel takes" in failed[frontend]
     await asyncio.sleep(0)
+
+
+async def test_connections_are_counted_by_endpoint(world: World) -> None:
+    backend = await world.backend(naming("x"))
+    frontend = world.frontend(world.route(backend))
+    _, writer = await world.connect(frontend)
+    counted = {(PortName("default", "web"), "TCP", backend): 1}
+    await world.until(lambda: world.listeners.connections() == counted)
+    writer.close()
+    await world.until(lambda: not world.listeners.connections())

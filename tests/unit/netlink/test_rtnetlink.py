@@ -4,8 +4,8 @@ from ipaddress import IPv4Network, ip_address, ip_interface, ip_network
 
 import pytest
 
-from podwire.cni import present
-from podwire.cni.changes import (
+from podwire.netlink import present
+from podwire.netlink.changes import (
     AddAddress,
     AddBridge,
     AddForwarding,
@@ -22,7 +22,7 @@ from podwire.cni.changes import (
     SetLink,
     describe,
 )
-from podwire.cni.rtnetlink import attribute, encode
+from podwire.netlink.rtnetlink import attribute, encode
 
 INDEX = {"eth0": 7, "cni0": 9, "flannel.1": 5, "lo": 1}
 

@@ -2,8 +2,8 @@ from ipaddress import IPv4Address
 
 import pytest
 
-from podwire.proxy.balance import Affinity, pick, pick_for
 from podwire.proxy.endpoints import Backend
+from podwire.proxy.userspace.balance import Affinity, pick, pick_for
 
 A, B, C = (Backend(IPv4Address(f"10.244.1.{n}"), 80) for n in (1, 2, 3))
 

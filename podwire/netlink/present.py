@@ -11,8 +11,8 @@ from ipaddress import (
 )
 from typing import NamedTuple
 
-from podwire.cni.changes import Address, Interface, Network, Rule, RuleAction
-from podwire.cni.rtnetlink import AF_BRIDGE, FAMILY, IFF_UP, ONLINK, RULE_ACTIONS
+from podwire.netlink.changes import Address, Interface, Network, Rule, RuleAction
+from podwire.netlink.rtnetlink import AF_BRIDGE, FAMILY, IFF_UP, ONLINK, RULE_ACTIONS
 
 OPERSTATE_UP = 6
 _NOTHING = b"\xff\xff\xff\xff"  # a rule's suppress_prefixlength that suppresses nothing

@@ -11,18 +11,20 @@ import ctypes
 import logging
 import socket
 import struct
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from weakref import WeakValueDictionary
 
-from podwire.proxy import filters
-from podwire.proxy.balance import Affinity, pick, pick_for
-from podwire.proxy.changes import Changes, let_in
 from podwire.proxy.endpoints import Backend
-from podwire.proxy.table import Frontend, PortName, Protocol, Route
-from podwire.proxy.tcp import NO_MORE, Relay, keep_alive
-from podwire.proxy.udp import UdpServer
+from podwire.proxy.table import PortName, Protocol
+from podwire.proxy.userspace import filters
+from podwire.proxy.userspace.balance import Affinity, pick, pick_for
+from podwire.proxy.userspace.changes import Changes, let_in
+from podwire.proxy.userspace.routes import Frontend, Route
+from podwire.proxy.userspace.tcp import NO_MORE, Relay, keep_alive
+from podwire.proxy.userspace.udp import UdpServer
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +65,19 @@ class Listeners:
     def flows(self) -> int:
         """UDP flows that are open now."""
         return sum(o.server.open for o in self._open.values() if isinstance(o, _UdpListener))
+
+    def connections(self) -> Counter[tuple[PortName, Protocol, Backend]]:
+        """Return the open TCP connections and UDP flows of each Service port and backend."""
+        found: Counter[tuple[PortName, Protocol, Backend]] = Counter()
+        for (name, backend), count in self._relay.connections().items():
+            if isinstance(name, PortName) and backend is not None:
+                found[name, "TCP", backend] += count
+        for listener in self._open.values():
+            if isinstance(listener, _UdpListener):
+                name = listener.choice.route.name
+                for backend in listener.server.backends():
+                    found[name, "UDP", backend] += 1
+        return found
 
     def apply(self, changes: Changes) -> dict[Frontend, str]:
         """Carry out *changes*; return the frontends that have failed, each with the reason.
@@ -206,7 +221,8 @@ class _TcpListener:
                     return
                 continue  # the client has gone already
             client.settimeout(0)
-            self._relay.carry(client, address[0], self.choice.next)
+            choice = self.choice
+            self._relay.carry(client, address[0], choice.next, choice.route.name)
 
     def _pause(self) -> None:
         self._relay.loop.remove_reader(self.socket.fileno())

@@ -8,7 +8,7 @@ import struct
 from collections.abc import Callable
 from typing import NamedTuple
 
-from podwire.cni.changes import (
+from podwire.netlink.changes import (
     AddAddress,
     AddBridge,
     AddForwarding,

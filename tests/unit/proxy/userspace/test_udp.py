@@ -7,10 +7,10 @@ from collections.abc import Callable
 import pytest
 
 from podwire.proxy.endpoints import Backend
-from podwire.proxy.table import Frontend
-from podwire.proxy.udp import UdpServer
+from podwire.proxy.userspace.routes import Frontend
+from podwire.proxy.userspace.udp import UdpServer
 from tests.unit.proxy.conftest import World
-from tests.unit.proxy.test_tcp import backend_of
+from tests.unit.proxy.userspace.test_tcp import backend_of
 
 MakeWorld = Callable[..., World]
 

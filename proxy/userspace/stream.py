@@ -13,7 +13,7 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from podwire.proxy.pipes import Pipe, Pipes
+from podwire.proxy.userspace.pipes import Pipe, Pipes
 
 BUFFER = 1 << 16
 """Bytes that are received at once, and kept at most for a receiver that does not read."""

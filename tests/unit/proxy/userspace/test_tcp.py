@@ -14,9 +14,10 @@ from ipaddress import IPv4Address
 import pytest
 
 from podwire.proxy.endpoints import Backend
-from podwire.proxy.limits import raise_file_limit
-from podwire.proxy.pipes import Pipes
-from podwire.proxy.table import Frontend, Target
+from podwire.proxy.table import Target
+from podwire.proxy.userspace.limits import raise_file_limit
+from podwire.proxy.userspace.pipes import Pipes
+from podwire.proxy.userspace.routes import Frontend
 from tests.unit.proxy.conftest import World, echo, naming
 
 MakeWorld = Callable[..., World]

@@ -2,9 +2,10 @@ from ipaddress import IPv4Address, IPv4Network
 
 import pytest
 
-from podwire.proxy.changes import Changes, between, let_in
 from podwire.proxy.endpoints import Backend
-from podwire.proxy.table import Frontend, PortName, Protocol, Route, Target, Verdict
+from podwire.proxy.table import PortName, Protocol, Target, Verdict
+from podwire.proxy.userspace.changes import Changes, between, let_in
+from podwire.proxy.userspace.routes import Frontend, Route
 
 A, B = (Backend(IPv4Address(f"10.244.1.{n}"), 80) for n in (1, 2))
 POD_RANGE = IPv4Network("10.244.1.0/24")

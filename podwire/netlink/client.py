@@ -11,10 +11,10 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Self, TypeVar
 
-from podwire.cni import present
-from podwire.cni.changes import Change, Rule, describe
-from podwire.cni.namespace import entered
-from podwire.cni.rtnetlink import (
+from podwire.netlink import present
+from podwire.netlink.changes import Change, Rule, describe
+from podwire.netlink.namespace import entered
+from podwire.netlink.rtnetlink import (
     AF_BRIDGE,
     GET_ADDRESS,
     GET_LINK,

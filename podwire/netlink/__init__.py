@@ -1,0 +1,1 @@
+"""Linux networking by netlink: links, addresses, routes, neighbours; shared by all parts."""

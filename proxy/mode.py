@@ -1,0 +1,64 @@
+"""What a mode of the proxy is: something that makes a node serve what it is told to."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol as Interface
+
+from podwire.errors import PodwireError
+from podwire.kube.names import Key
+from podwire.proxy.endpoints import Backend
+from podwire.proxy.node import NodeView
+from podwire.proxy.pages import Metric
+from podwire.proxy.table import PortName, Protocol, ServicePort
+
+
+class SyncFailed(PodwireError):
+    """Nothing of the order was programmed; the whole is to be tried again later."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a node shall serve from now on.
+
+    *services* are those that may have changed, with no ports for one that has gone; all others stay
+    as they are. When *whole* it is every Service there is: what else is programmed must go, and
+    nothing that was programmed before may be trusted to be there still.
+    """
+
+    node: NodeView
+    services: Mapping[Key, tuple[ServicePort, ...]] = field(
+        default_factory=dict[Key, tuple[ServicePort, ...]]
+    )
+    whole: bool = False
+
+
+class Mode(Interface):
+    """One way to serve: userspace, nftables, iptables, ipvs. It decides nothing about endpoints."""
+
+    @property
+    def name(self) -> str:
+        """Return its name, as KubeProxyConfiguration and /proxyMode have it."""
+        ...
+
+    async def sync(self, order: Order) -> Mapping[Key, str]:
+        """Obey *order*; return the Services that cannot be served, each with the reason.
+
+        One sync at a time. Raises SyncFailed when nothing could be programmed: the next order is
+        then whole. Cancelled in the middle it leaves either the old or the new state.
+        """
+        ...
+
+    def connections(self) -> Mapping[tuple[PortName, Protocol, Backend], int]:
+        """Return how many connections and UDP flows are open now, per Service port and endpoint."""
+        ...
+
+    def metrics(self) -> tuple[Metric, ...]:
+        """Return the figures that only this mode has."""
+        ...
+
+    async def close(self, *, cleanup: bool) -> None:
+        """Stop serving; with *cleanup* leave nothing programmed, as `kube-proxy --cleanup` does.
+
+        Without it kernel rules stay and serve on while the proxy is away.
+        """
+        ...

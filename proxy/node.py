@@ -1,0 +1,54 @@
+"""Pure data: the node that a proxy runs on, and what is configured for it."""
+
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv4Network
+from typing import Literal
+
+from podwire.proxy.endpoints import Place
+
+DetectLocal = Literal["ClusterCIDR", "NodeCIDR", "BridgeInterface", "InterfaceNamePrefix"]
+SamePodNetwork = Literal["routed", "bridge-nf", "switched"]
+"""How packets between two pods of this node go: through the node's routing (isolated bridge ports
+and proxy ARP), through its packet filter all the same (br_netfilter), or past both."""
+
+LOOPBACK = IPv4Network("127.0.0.0/8")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What KubeProxyConfiguration says that decides where packets go.
+
+    *node_port_addresses* is None for the default of the mode: every local address for iptables, the
+    node's primary one for the others.
+    """
+
+    cluster_cidr: IPv4Network | None = None
+    service_cidr: IPv4Network | None = None
+    node_port_addresses: tuple[IPv4Network, ...] | Literal["primary"] | None = None
+    masquerade_all: bool = False
+    masquerade_bit: int = 14
+    localhost_node_ports: bool = True
+    detect_local: DetectLocal = "ClusterCIDR"
+    bridge_interface: str = ""
+    interface_prefix: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeView:
+    """The proxy's node as the API server and the kernel show it.
+
+    *addresses* are all IPv4 addresses of its interfaces except loopback, the primary one first.
+    """
+
+    place: Place
+    address: IPv4Address
+    addresses: tuple[IPv4Address, ...] = ()
+    pods: tuple[IPv4Network, ...] = ()
+    same_pod_network: SamePodNetwork = "routed"
+    settings: Settings = field(default_factory=Settings)
+
+    @property
+    def inside(self) -> tuple[IPv4Network, ...]:
+        """Return the sources that count as this node's own: its processes and its pods."""
+        own = (self.address, *(a for a in self.addresses if a != self.address))
+        return (LOOPBACK, *(IPv4Network(address) for address in own), *self.pods)

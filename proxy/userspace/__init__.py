@@ -1,0 +1,1 @@
+"""The userspace mode: a relay behind one listening socket per frontend."""
