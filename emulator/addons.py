@@ -21,19 +21,29 @@ _EVERYWHERE: list[Json] = [{"operator": "Exists"}]
 # What a trace has to know of the network and no other object says: read by podwire.testing.target.
 NETWORK = "podwire-network"
 
+# kubeadm's names: the ConfigMap, its key, and where the DaemonSet mounts it.
+PROXY, PROXY_FILE = "kube-proxy", "config.conf"
+_PROXY_FOLDER = "/var/lib/kube-proxy"
 
-def addons(network: Mapping[str, str]) -> tuple[Json, ...]:
+
+def addons(network: Mapping[str, str], proxy_mode: str) -> tuple[Json, ...]:
     """Return the objects, in the order in which they should be created.
 
-    *network* has the keys domain, dns, pods, services, external and backend.
+    *network* has the keys domain, dns, pods, services, external and backend. *proxy_mode* is the
+    mode of kube-proxy.
     """
-    return (_kube_proxy(), *descriptions(network), _coredns(network["domain"]))
+    return (
+        *descriptions(network, proxy_mode),
+        _kube_proxy(network["services"]),
+        _coredns(network["domain"]),
+    )
 
 
-def descriptions(network: Mapping[str, str]) -> tuple[Json, ...]:
-    """Return what runs nothing: the Service of the DNS, and how the network is laid."""
+def descriptions(network: Mapping[str, str], proxy_mode: str) -> tuple[Json, ...]:
+    """Return what runs nothing: the DNS's Service, kube-proxy's file, how the network is laid."""
     return (
         _dns_service(network["dns"]),
+        _proxy_configuration(network["pods"], proxy_mode),
         {
             "apiVersion": "v1",
             "kind": "ConfigMap",
@@ -43,26 +53,51 @@ def descriptions(network: Mapping[str, str]) -> tuple[Json, ...]:
     )
 
 
-def _kube_proxy() -> Json:
-    labels = {"k8s-app": "kube-proxy"}
+def _proxy_configuration(pods: str, mode: str) -> Json:
+    # As kubeadm writes it, but with metrics on the node's address too, where a Prometheus finds it.
+    text = f"""\
+apiVersion: kubeproxy.config.k8s.io/v1alpha1
+kind: KubeProxyConfiguration
+mode: {mode}
+clusterCIDR: {pods}
+nodePortAddresses: null
+metricsBindAddress: 0.0.0.0:10249
+healthzBindAddress: 0.0.0.0:10256
+ipvs:
+  scheduler: ""
+conntrack:
+  tcpEstablishedTimeout: null
+"""
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": PROXY, "namespace": NAMESPACE, "labels": {"app": PROXY}},
+        "data": {PROXY_FILE: text},
+    }
+
+
+def _kube_proxy(services: str) -> Json:
+    labels = {"k8s-app": PROXY}
     container: Json = {
-        "name": "kube-proxy",
+        "name": PROXY,
         "image": "registry.k8s.io/kube-proxy:v1.32.0",
         "args": [
-            "--node=$(NODE_NAME)",
+            f"--config={_PROXY_FOLDER}/{PROXY_FILE}",
+            "--hostname-override=$(NODE_NAME)",
             "--node-address=$(HOST_IP)",
+            f"--service-cidr={services}",
             f"--api={API_SOCKET}",
         ],
         "env": [
             {"name": "NODE_NAME", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}},
             {"name": "HOST_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.hostIP"}}},
         ],
-        "volumeMounts": [_API_MOUNT],
+        "volumeMounts": [_API_MOUNT, {"name": PROXY, "mountPath": _PROXY_FOLDER}],
     }
     return {
         "apiVersion": "apps/v1",
         "kind": "DaemonSet",
-        "metadata": {"name": "kube-proxy", "namespace": NAMESPACE, "labels": labels},
+        "metadata": {"name": PROXY, "namespace": NAMESPACE, "labels": labels},
         "spec": {
             "selector": {"matchLabels": labels},
             "template": {
@@ -73,7 +108,7 @@ def _kube_proxy() -> Json:
                     "tolerations": _EVERYWHERE,
                     "terminationGracePeriodSeconds": 5,
                     "containers": [container],
-                    "volumes": [_API_VOLUME],
+                    "volumes": [_API_VOLUME, {"name": PROXY, "configMap": {"name": PROXY}}],
                 },
             },
         },

@@ -9,6 +9,7 @@ from typing import Literal
 from podwire.errors import ConfigError
 
 Backend = Literal["vxlan", "host-gw"]
+ProxyMode = Literal["userspace", "nftables", "iptables", "ipvs"]
 
 POD_SUBNET = IPv4Network("10.244.0.0/16")
 SERVICE_SUBNET = IPv4Network("10.96.0.0/12")
@@ -55,6 +56,7 @@ class ClusterConfig:
     api_server_port: int = 0  # 0: any free port
     dns_domain: str = "cluster.local"
     backend: Backend = "vxlan"
+    proxy_mode: ProxyMode = "userspace"
 
 
 def checked_name(name: str) -> str:

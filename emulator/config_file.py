@@ -5,7 +5,7 @@ column, never ignored, so that a file which loads means what it says.
 """
 
 from ipaddress import IPv4Address, IPv4Network
-from typing import cast
+from typing import cast, get_args
 
 from podwire.emulator.config import (
     LOCALHOST,
@@ -14,6 +14,7 @@ from podwire.emulator.config import (
     ClusterConfig,
     NodeConfig,
     PortMapping,
+    ProxyMode,
     checked_name,
     is_label,
 )
@@ -22,7 +23,6 @@ from podwire.kube.documents import read
 from podwire.kube.fields import Fields
 
 API_VERSIONS = ("podwire.dev/v1alpha1", "kind.x-k8s.io/v1alpha4")
-PROXY_MODES = ("userspace",)
 
 
 def parse(text: str, source: str = "cluster.yaml") -> ClusterConfig:
@@ -72,6 +72,7 @@ def _cluster(fields: Fields) -> ClusterConfig:
             api_server_port=config.api_server_port,
             dns_domain=config.dns_domain,
             backend=config.backend,
+            proxy_mode=config.proxy_mode,
         ),
     )
 
@@ -163,7 +164,6 @@ def _networking(fields: Fields, default: ClusterConfig) -> ClusterConfig:
         refused={"dnsSearch": "pods get the search path that a kubelet writes"},
     )
     fields.one_of("ipFamily", "ipv4", ("ipv4",), " (the only family so far)")
-    fields.one_of("kubeProxyMode", "userspace", PROXY_MODES, " (the only mode so far)")
     if fields.yes("disableDefaultCNI"):
         raise fields.error(
             "disableDefaultCNI",
@@ -179,7 +179,11 @@ def _networking(fields: Fields, default: ClusterConfig) -> ClusterConfig:
         ),
         api_server_port=fields.port("apiServerPort", 0),
         dns_domain=fields.parsed("dnsDomain", default.dns_domain, _domain),
-        backend=cast("Backend", fields.one_of("backend", default.backend, ("vxlan", "host-gw"))),
+        backend=cast("Backend", fields.one_of("backend", default.backend, get_args(Backend))),
+        proxy_mode=cast(
+            "ProxyMode",
+            fields.one_of("kubeProxyMode", default.proxy_mode, get_args(ProxyMode)),
+        ),
     )
 
 

@@ -48,6 +48,13 @@ class Mode(Interface):
         """
         ...
 
+    async def intact(self) -> bool:
+        """Return whether what was programmed is still there; asked every syncPeriod, so cheap.
+
+        If not, the next order is whole: somebody has flushed the rules.
+        """
+        ...
+
     def connections(self) -> Mapping[tuple[PortName, Protocol, Backend], int]:
         """Return how many connections and UDP flows are open now, per Service port and endpoint."""
         ...

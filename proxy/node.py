@@ -19,12 +19,14 @@ class Settings:
     """What KubeProxyConfiguration says that decides where packets go.
 
     *node_port_addresses* is None for the default of the mode: every local address for iptables, the
-    node's primary one for the others.
+    node's primary one for the others. *keep_source* is of the userspace mode: False is the relay of
+    old, behind which endpoints see the node's address.
     """
 
     cluster_cidr: IPv4Network | None = None
     service_cidr: IPv4Network | None = None
     node_port_addresses: tuple[IPv4Network, ...] | Literal["primary"] | None = None
+    keep_source: bool = True
     masquerade_all: bool = False
     masquerade_bit: int = 14
     localhost_node_ports: bool = True

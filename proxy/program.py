@@ -3,26 +3,28 @@
 import argparse
 import asyncio
 import logging
-import random
 import signal
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
-from ipaddress import AddressValueError, IPv4Address
-from typing import NoReturn
+from dataclasses import dataclass, replace
+from ipaddress import AddressValueError, IPv4Address, IPv4Network
+from pathlib import Path
+from typing import NoReturn, cast
 
 import uvloop
 
-from podwire.errors import MachineError, PodwireError, UsageError
+from podwire.errors import ConfigError, MachineError, PodwireError, UsageError
 from podwire.kube.client import Client
 from podwire.kube.clock import SystemClock
-from podwire.kube.httpd import Page, Pages, serving
+from podwire.kube.httpd import Pages, serving
+from podwire.proxy import configuration as configurations
+from podwire.proxy import modes
+from podwire.proxy.configuration import MODES, Address, Configuration, ModeName
 from podwire.proxy.endpoints import Place
 from podwire.proxy.node import NodeView
-from podwire.proxy.pages import Health, Metric, exposition, healthz, livez, summary
 from podwire.proxy.proxier import Proxier
-from podwire.proxy.userspace.mode import Userspace
+from podwire.proxy.serving import health_pages, metrics_pages
 
 log = logging.getLogger("podwire.proxy")
 
@@ -34,8 +36,10 @@ class Options:
     node: str
     node_address: IPv4Address
     api: str
-    health_port: int
-    metrics_port: int
+    config: Path | None = None
+    mode: ModeName | None = None
+    service_cidr: IPv4Network | None = None
+    cleanup: bool = False
 
 
 def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
@@ -47,7 +51,7 @@ def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     )
     try:
         options = parse(argv)
-        uvloop.run(run(options))
+        uvloop.run(run(options, load(options)))
     except PodwireError as error:
         log.error("%s", error)
         return error.exit_status
@@ -57,132 +61,103 @@ def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
 def parse(argv: Sequence[str]) -> Options:
     """Return the options in *argv*; raises UsageError."""
     parser = _Parser(prog="podwire.proxy", description="Serve Services on one node.")
-    parser.add_argument("--node", required=True, help="name of the Node object")
+    parser.add_argument(
+        "--hostname-override", required=True, metavar="NODE", help="name of the Node object"
+    )
     parser.add_argument("--node-address", required=True, help="IPv4 address for NodePorts")
     parser.add_argument("--api", required=True, help="Unix socket's path, or http(s) URL")
-    parser.add_argument("--health-port", type=int, default=10256)
-    parser.add_argument("--metrics-port", type=int, default=10249)
+    parser.add_argument("--config", metavar="FILE", help="a KubeProxyConfiguration")
+    parser.add_argument("--proxy-mode", choices=MODES, help="wins over the file")
+    parser.add_argument("--service-cidr", help="range of all ClusterIPs")
+    parser.add_argument(
+        "--cleanup", action="store_true", help="remove what any mode has programmed, and exit"
+    )
     found = parser.parse_args(list(argv))
     try:
         address = IPv4Address(found.node_address)
-    except AddressValueError as error:
-        raise UsageError(f"--node-address: {error}") from error
-    return Options(found.node, address, found.api, found.health_port, found.metrics_port)
+        services = IPv4Network(found.service_cidr) if found.service_cidr else None
+    except (AddressValueError, ValueError) as error:
+        raise UsageError(f"--node-address, --service-cidr: {error}") from error
+    return Options(
+        node=found.hostname_override,
+        node_address=address,
+        api=found.api,
+        config=Path(found.config) if found.config else None,
+        mode=cast("ModeName | None", found.proxy_mode),
+        service_cidr=services,
+        cleanup=found.cleanup,
+    )
 
 
-async def run(options: Options) -> None:
+def load(options: Options) -> Configuration:
+    """Return what file and command line say together; raises ConfigError."""
+    found = Configuration()
+    if options.config is not None:
+        try:
+            text = options.config.read_text("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"cannot read {options.config}: {error}") from error
+        found = configurations.parse(text, str(options.config))
+    settings = replace(found.settings, service_cidr=options.service_cidr)
+    return replace(found, settings=settings, mode=options.mode or found.mode)
+
+
+async def run(options: Options, configuration: Configuration) -> None:
     """Serve until a signal says stop."""
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    mode = Userspace.with_relay(loop, chance=random.random)
-    view = NodeView(Place(options.node), options.node_address)
+    if options.cleanup:
+        await modes.clean_up(loop)
+        return
+    mode = modes.build(configuration, loop)
+    view = NodeView(
+        Place(configuration.hostname_override or options.node),
+        options.node_address,
+        settings=configuration.settings,
+    )
     proxier = Proxier(mode, view, clock=SystemClock(), loop=loop)
     try:
         async with AsyncExitStack() as stack:
             client = await stack.enter_async_context(_client(options))
-            for port, pages in (
-                (options.health_port, health_pages(proxier)),
-                (options.metrics_port, metrics_pages(proxier)),
+            for address, pages in (
+                (configuration.healthz, health_pages(proxier)),
+                (configuration.metrics, metrics_pages(proxier)),
             ):
-                try:
-                    await stack.enter_async_context(serving(pages, str(options.node_address), port))
-                except OSError as error:
-                    raise MachineError(
-                        f"cannot serve on {options.node_address}:{port}: {error}"
-                    ) from error
+                await _serve(stack, pages, address, options.node_address)
             tasks = await stack.enter_async_context(asyncio.TaskGroup())
-            following = tasks.create_task(proxier.run(client))
-            log.info("kube-proxy of %s, %s mode", options.node, mode.name)
+            parts = [
+                tasks.create_task(proxier.run(client)),
+                tasks.create_task(proxier.watch_over(configuration.sync_period)),
+                tasks.create_task(_settle(proxier, client, loop)),
+            ]
+            log.info("kube-proxy of %s, %s mode", view.place.node, mode.name)
             await stop.wait()
-            following.cancel()
+            for part in parts:
+                part.cancel()
     finally:
         await mode.close(cleanup=False)
 
 
-def health_pages(proxier: Proxier) -> Pages:
-    """Return what the health port answers."""
-
-    def health() -> Health:
-        return Health(
-            updated=proxier.syncs.last,
-            now=SystemClock().now(),
-            overdue=proxier.overdue(),
-            eligible=proxier.sources.eligible,
-        )
-
-    def page(answer: tuple[int, str]) -> Page:
-        return Page(answer[1], status=answer[0], content_type="application/json")
-
-    return {
-        "/healthz": lambda: page(healthz(health())),
-        "/livez": lambda: page(livez(health())),
-    }
+async def _settle(proxier: Proxier, client: Client, loop: asyncio.AbstractEventLoop) -> None:
+    """Once served: remove what another mode has left on this node, and say which one serves."""
+    await proxier.synced.wait()
+    await modes.clean_up(loop, but=proxier.mode.name)
+    await proxier.announce(client)
 
 
-def metrics_pages(proxier: Proxier) -> Pages:
-    """Return what the metrics port answers."""
-
-    def metrics() -> Page:
-        syncs, sources = proxier.syncs, proxier.sources
-        family = '{ip_family="IPv4"}'
-        text = exposition(
-            (
-                Metric(
-                    "kubeproxy_sync_proxy_rules_last_timestamp_seconds",
-                    "gauge",
-                    "Unix time of the last sync.",
-                    syncs.last,
-                    family,
-                ),
-                Metric(
-                    "kubeproxy_sync_proxy_rules_last_queued_timestamp_seconds",
-                    "gauge",
-                    "Unix time at which a sync was last asked for.",
-                    syncs.last_queued,
-                    family,
-                ),
-                Metric(
-                    "kubeproxy_sync_proxy_rules_service_changes_total",
-                    "counter",
-                    "Changes of Services heard of.",
-                    sources.service_changes,
-                ),
-                Metric(
-                    "kubeproxy_sync_proxy_rules_endpoint_changes_total",
-                    "counter",
-                    "Changes of EndpointSlices heard of.",
-                    sources.slice_changes,
-                ),
-                Metric(
-                    "podwire_proxy_services_failed",
-                    "gauge",
-                    "Services that cannot be served.",
-                    len(proxier.failed),
-                ),
-                *proxier.mode.metrics(),
-            )
-        )
-        text += summary(
-            "kubeproxy_sync_proxy_rules_duration_seconds",
-            "Duration of syncs.",
-            count=syncs.count,
-            seconds=syncs.seconds,
-        )
-        text += summary(
-            "kubeproxy_network_programming_duration_seconds",
-            "From a change of endpoints to its sync.",
-            count=syncs.programming_count,
-            seconds=syncs.programming_seconds,
-        )
-        return Page(text)
-
-    return {
-        "/metrics": metrics,
-        "/proxyMode": lambda: Page(proxier.mode.name),
-        "/healthz": lambda: Page("ok"),
-    }
+async def _serve(
+    stack: AsyncExitStack, pages: Pages, address: Address | None, own: IPv4Address
+) -> None:
+    if address is None:
+        return
+    hosts = (own, IPv4Address("127.0.0.1")) if address.host is None else (address.host,)
+    for host in dict.fromkeys(hosts):
+        try:
+            await stack.enter_async_context(serving(pages, str(host), address.port))
+        except OSError as error:
+            raise MachineError(f"cannot serve on {host}:{address.port}: {error}") from error
 
 
 class _Parser(argparse.ArgumentParser):

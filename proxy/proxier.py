@@ -10,6 +10,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from podwire.errors import ApiError, UnreachableError
 from podwire.kube.client import Client
 from podwire.kube.clock import Clock, parse_rfc3339
 from podwire.kube.informer import Informer
@@ -24,6 +25,11 @@ log = logging.getLogger(__name__)
 
 RETRY = 1.0
 """Seconds until a Service that could not be served, or a sync that failed, is tried again."""
+
+SYNC_PERIOD = 30.0
+"""Seconds between two looks whether what was programmed is still there."""
+
+ANNOTATION = "podwire.dev"
 
 OVERDUE = 60.0
 """Seconds after which a change that was not applied makes the proxy unhealthy (2 x syncPeriod)."""
@@ -53,6 +59,8 @@ class Proxier:
         self.synced = asyncio.Event()
         self.failed: Mapping[Key, str] = {}
         self.mode = mode
+        self.sync_period = SYNC_PERIOD
+        self._programming = asyncio.Lock()
         self._clock = clock
         self._loop = loop
         self._queued_at: float | None = None
@@ -79,12 +87,48 @@ class Proxier:
         """Apply what is known, then changes as they come, until cancelled."""
         self._started = True
         self.soon()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._watch())
+            while True:
+                await self._wanted.wait()
+                self._wanted.clear()
+                began = self._clock.monotonic()
+                async with self._programming:
+                    await self._sync()
+                await asyncio.sleep(self._clock.monotonic() - began)
+
+    async def _watch(self) -> None:
+        """Have everything programmed again when another program has taken it away."""
         while True:
-            await self._wanted.wait()
-            self._wanted.clear()
-            began = self._clock.monotonic()
-            await self._sync()
-            await asyncio.sleep(self._clock.monotonic() - began)
+            await asyncio.sleep(self.sync_period)
+            async with self._programming:
+                intact = not self.synced.is_set() or await self.mode.intact()
+            if not intact:
+                log.warning("what was programmed is gone; programming it again")
+                self.sources.mark_all()
+                self.soon()
+
+    async def watch_over(self, period: float) -> None:
+        """Every *period* seconds have all programmed again if somebody has removed it."""
+        while True:
+            await asyncio.sleep(period)
+            if self.synced.is_set() and not await self.mode.intact():
+                log.warning("what was programmed is gone: everything is programmed again")
+                self.sources.mark_all()
+                self.soon()
+
+    async def announce(self, client: Client) -> None:
+        """Write on the Node how its Services are served; `podwire trace` judges by that."""
+        view = self.sources.view
+        notes = {
+            f"{ANNOTATION}/proxy-mode": self.mode.name,
+            f"{ANNOTATION}/pod-network": view.same_pod_network,
+            f"{ANNOTATION}/source": "kept" if view.settings.keep_source else "node",
+        }
+        try:
+            await client.patch(Node, Key("", view.place.node), {"metadata": {"annotations": notes}})
+        except (ApiError, UnreachableError) as error:
+            log.warning("cannot note on node %s what mode serves: %s", view.place.node, error)
 
     def soon(self) -> None:
         """Have what has changed applied: at once, or when the last sync is long enough ago."""

@@ -193,7 +193,7 @@ class Cluster:
         """Say that the cluster is there, when it is: to people, and to the health check."""
         outcome = await asyncio.to_thread(
             applied_objects,
-            [Manifest(obj, _OWN) for obj in descriptions(network(self._settings))],
+            [Manifest(obj, _OWN) for obj in descriptions(network(self._settings), "userspace")],
             from_document(document),
         )
         for problem in outcome.problems:

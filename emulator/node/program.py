@@ -26,8 +26,8 @@ from podwire.kube.httpd import serving
 from podwire.lender import Lender
 from podwire.proxy.endpoints import Place
 from podwire.proxy.node import NodeView
-from podwire.proxy.program import health_pages, metrics_pages
 from podwire.proxy.proxier import Proxier
+from podwire.proxy.serving import health_pages, metrics_pages
 from podwire.proxy.userspace.mode import Userspace
 
 log = logging.getLogger("podwire.node")

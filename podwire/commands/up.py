@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO, cast
+from typing import TYPE_CHECKING, Any, TextIO, cast, get_args
 
 from podwire.commands import session
 from podwire.commands.output import note, number, say, say_json
@@ -33,6 +33,7 @@ examples:
   podwire up -f examples/web.yaml         ... and the objects of a file, ready when this returns
   podwire up -f base/ -f - < more.yaml    folders and standard input, in this order
   podwire up --name blue --nodes 5        a second cluster, beside the first
+  podwire up --proxy-mode nftables        kube-proxy programs the kernel; see docs/proxy.md
   podwire up --config cluster.yaml        kind's shape; see examples/cluster.yaml
   podwire up --kubeconfig ./kc            keep out of ~/.kube/config
   podwire up --attached                   ends with Ctrl-D, Ctrl-C, or the program that started it
@@ -54,6 +55,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--config", metavar="FILE", help="what the cluster is made of")
     parser.add_argument("--nodes", metavar="N", help="how many nodes (default: 3)")
+    parser.add_argument(
+        "--proxy-mode",
+        choices=get_args(config.ProxyMode),
+        help="how kube-proxy serves Services (default: userspace)",
+    )
     parser.add_argument(
         "--wait",
         action=argparse.BooleanOptionalAction,
@@ -133,6 +139,8 @@ def cluster_config(args: argparse.Namespace) -> ClusterConfig:
         if not 1 <= count <= config.MOST_NODES:
             raise UsageError(f"--nodes: {args.nodes} is not a number from 1 to {config.MOST_NODES}")
         wanted = dataclasses.replace(wanted, nodes=config.numbered_nodes(count))
+    if args.proxy_mode:
+        wanted = dataclasses.replace(wanted, proxy_mode=args.proxy_mode)
     return wanted
 
 

@@ -7,10 +7,11 @@ range; at the end of summer time an hour that comes twice is met twice, and one 
 spring is never met. The Python libraries differ in each of these.
 """
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, tzinfo
+
+from podwire.kube import durations
 
 _MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
 _DAYS = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"]
@@ -170,14 +171,13 @@ def _number(text: str, names: Mapping[str, int]) -> int:
     return int(text)
 
 
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(h|ms|m|s|us|µs|ns)")
-_SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
-
-
 def _duration(text: str) -> int:
     written = text.removeprefix("@every ")
-    parts = _DURATION.findall(written)
-    if not parts or "".join(n + u for n, u in parts) != written.removeprefix("+"):
-        raise ScheduleError(f'failed to parse duration {text}: time: invalid duration "{written}"')
+    try:
+        length = durations.seconds(written)
+    except ValueError as error:
+        raise ScheduleError(
+            f'failed to parse duration {text}: time: invalid duration "{written}"'
+        ) from error
     # Whole seconds, and never less than one.
-    return max(1, int(sum(float(number) * _SECONDS[unit] for number, unit in parts)))
+    return max(1, int(length))

@@ -98,6 +98,17 @@ class Fields:
         items = self._typed(key, none, list, "a list")
         return tuple(Fields(self._document, (*self._path, key, i)) for i in range(len(items)))
 
+    def list_of_texts(self, key: str) -> tuple[str, ...]:
+        """Return a field that is a list of texts."""
+        none: list[Any] = []
+        items = self._typed(key, none, list, "a list")
+        for item in items:
+            if not isinstance(item, str):
+                raise self.error(
+                    key, f"{self.dotted(key)}: a list of text is expected, not {_named(item)} in it"
+                )
+        return tuple(items)
+
     def texts(self, key: str) -> dict[str, str]:
         """Return a field that maps text to text, such as labels."""
         reader = self.child(key)

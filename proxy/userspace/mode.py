@@ -61,6 +61,10 @@ class Userspace:
                 reasons.setdefault(owner, f"cannot serve {frontend}: {reason}")
         return reasons
 
+    async def intact(self) -> bool:
+        """Return True: nobody but this process can close its sockets."""
+        return True
+
     def connections(self) -> Mapping[tuple[PortName, Protocol, Backend], int]:
         """Return the open connections and flows of each endpoint."""
         return self._listeners.connections()

@@ -87,7 +87,7 @@ def test_a_lone_control_plane_is_one_node_as_in_kind() -> None:
             "nodes: [{extraPortMappings: [{containerPort: 53, protocol: UDP}]}]",
             "c:3:50: nodes[0].extraPortMappings[0].protocol: 'UDP' is not one of TCP",
         ),
-        ("networking:\n  kubeProxyMode: nftables", "c:4:3: networking.kubeProxyMode: 'nftables' is not one of userspace (the only mode so far)"),
+        ("networking:\n  kubeProxyMode: ebpf", "c:4:3: networking.kubeProxyMode: 'ebpf' is not one of userspace, nftables, iptables or ipvs"),
         ("networking:\n  disableDefaultCNI: true", "c:4:3: networking.disableDefaultCNI cannot be"),
         ("networking:\n  ipFamily: dual", "c:4:3: networking.ipFamily: 'dual' is not one of ipv4"),
         ("networking:\n  podSubnet: 10.0.0.1/16", "c:4:3: networking.podSubnet: 10.0.0.1/16 has host bits"),

@@ -4,28 +4,53 @@ import os
 import signal
 import subprocess
 import sys
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
 import pytest
 
 from podwire.errors import UsageError
-from podwire.proxy.program import Options, main, parse
+from podwire.proxy.program import Options, load, main, parse
 
-GOOD = ("--node", "node-1", "--node-address", "127.0.0.1", "--api", "/run/podwire/api.sock")
+GOOD = (
+    "--hostname-override",
+    "node-1",
+    "--node-address",
+    "127.0.0.1",
+    "--api",
+    "/run/podwire/api.sock",
+)
 
 
 def test_options() -> None:
     address = IPv4Address("127.0.0.1")
-    assert parse(GOOD) == Options("node-1", address, "/run/podwire/api.sock", 10256, 10249)
+    assert parse(GOOD) == Options("node-1", address, "/run/podwire/api.sock")
+
+
+def test_the_command_line_wins_over_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "config.conf"
+    file.write_text("mode: iptables\nclusterCIDR: 10.244.0.0/16\n")
+    argv = (*GOOD, "--config", str(file), "--service-cidr", "10.96.0.0/12")
+    found = load(parse(argv))
+    assert found.mode == "iptables"
+    assert found.settings.cluster_cidr == IPv4Network("10.244.0.0/16")
+    assert found.settings.service_cidr == IPv4Network("10.96.0.0/12")
+    assert load(parse((*argv, "--proxy-mode", "nftables"))).mode == "nftables"
+
+
+def test_a_configuration_that_cannot_be_read_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert main((*GOOD, "--config", str(tmp_path / "none")), {}) == 64
+    assert "cannot read" in caplog.text
 
 
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        ((), "the following arguments are required: --node, --node-address, --api"),
-        ((*GOOD, "--node-address", "node-1"), "--node-address: "),
-        ((*GOOD, "--health-port", "x"), "argument --health-port: invalid int value: 'x'"),
+        ((), "the following arguments are required: --hostname-override, --node-address, --api"),
+        ((*GOOD, "--node-address", "node-1"), "--node-address, --service-cidr: "),
+        ((*GOOD, "--proxy-mode", "ebpf"), "argument --proxy-mode: invalid choice: 'ebpf'"),
         ((*GOOD, "--mode", "ipvs"), "unrecognized arguments: --mode ipvs"),
     ],
 )
@@ -37,9 +62,19 @@ def test_wrong_options(argv: tuple[str, ...], message: str) -> None:
 
 
 def test_sigterm_stops_it(tmp_path: Path) -> None:
-    ports = ("--health-port", "0", "--metrics-port", "0")
+    file = tmp_path / "config.conf"
+    file.write_text("healthzBindAddress: 127.0.0.1:0\nmetricsBindAddress: 127.0.0.1:0\n")
     process = subprocess.Popen(
-        (sys.executable, "-Pm", "podwire.proxy", *GOOD, *ports, "--api", str(tmp_path / "no.sock")),
+        (
+            sys.executable,
+            "-Pm",
+            "podwire.proxy",
+            *GOOD,
+            "--config",
+            str(file),
+            "--api",
+            str(tmp_path / "no.sock"),
+        ),
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "PODWIRE_LOG": "info"},
@@ -56,6 +91,6 @@ def test_sigterm_stops_it(tmp_path: Path) -> None:
 
 
 def test_a_port_that_is_taken_is_said(caplog: pytest.LogCaptureFixture) -> None:
-    argv = (*GOOD, "--health-port", "10256", "--node-address", "192.0.2.1")
+    argv = (*GOOD, "--node-address", "192.0.2.1")
     assert main(argv, {}) == 69
     assert "cannot serve on 192.0.2.1:10256" in caplog.text

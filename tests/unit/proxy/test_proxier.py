@@ -29,8 +29,8 @@ from podwire.kube.objects import (
 from podwire.proxy.endpoints import Backend, Place
 from podwire.proxy.node import NodeView
 from podwire.proxy.pages import Health, healthz, livez
-from podwire.proxy.program import health_pages, metrics_pages
 from podwire.proxy.proxier import OVERDUE, Proxier
+from podwire.proxy.serving import health_pages, metrics_pages
 from podwire.proxy.userspace.mode import Userspace
 from podwire.proxy.userspace.routes import Frontend
 from podwire.testing.clock import FakeClock
