@@ -26,6 +26,7 @@ VERBS = {
     "shell": "open a shell in a pod, on a node, or on the host outside",
     "capture": "record packets of pods, nodes and the outside to a pcapng file",
     "trace": "make one request, and prove from captured packets which way it went",
+    "proxy": "show what the kube-proxy of each node serves, and why not more",
     "logs": "print the logs of a pod, or of the cluster itself",
     "images": "list, add and remove what runs under an image's name",
     "doctor": "check what this machine offers, and say how to mend what it lacks",

@@ -57,13 +57,14 @@ class Usable:
 
     *anywhere* says whether some node has an endpoint that could be used: it picks REJECT (no) or
     DROP (yes, but none here) when the policy is Local. *lasting* are those on which an open UDP
-    flow may stay.
+    flow may stay. *ready_here* are the ready ones of this node: what a load balancer asks for.
     """
 
     cluster: tuple[Backend, ...] = ()
     local: tuple[Backend, ...] = ()
     anywhere: bool = False
     lasting: frozenset[Backend] = frozenset()
+    ready_here: frozenset[Backend] = frozenset()
 
 
 def candidates(
@@ -109,7 +110,25 @@ def usable(found: Iterable[Candidate], place: Place) -> Usable:
         local=_backends(local_ready or local_leaving),
         anywhere=bool(ready or leaving),
         lasting=frozenset(c.backend for c in everything if c.ready or c.serving),
+        ready_here=frozenset(c.backend for c in local_ready),
     )
+
+
+def unused(candidate: Candidate, others: Usable, place: Place) -> str:
+    """Return why a proxy at *place* does not use *candidate*; "" if it does, for Cluster traffic.
+
+    *others* is what `usable` said of all the candidates together.
+    """
+    if candidate.backend in others.cluster:
+        return ""
+    if not candidate.ready:
+        if not candidate.serving:
+            return "not ready" if not candidate.terminating else "terminating, and serves no more"
+        return "terminating, and others are ready" if candidate.terminating else "not ready"
+    if candidate.hinted_nodes and place.node not in candidate.hinted_nodes:
+        return f"hinted for node {', '.join(sorted(candidate.hinted_nodes))}"
+    zones = ", ".join(sorted(candidate.hinted_zones)) or "none"
+    return f"hinted for zone {zones}, this node is in {place.zone or 'none'}"
 
 
 def _hinted(ready: list[Candidate], place: Place) -> list[Candidate]:

@@ -59,6 +59,10 @@ class Mode(Interface):
         """Return how many connections and UDP flows are open now, per Service port and endpoint."""
         ...
 
+    def listings(self) -> Mapping[str, str]:
+        """Return what a tool for this mode would print, by the tool's name; may be empty."""
+        ...
+
     def metrics(self) -> tuple[Metric, ...]:
         """Return the figures that only this mode has."""
         ...

@@ -50,7 +50,24 @@ class NodeView:
     settings: Settings = field(default_factory=Settings)
 
     @property
-    def inside(self) -> tuple[IPv4Network, ...]:
-        """Return the sources that count as this node's own: its processes and its pods."""
+    def processes(self) -> tuple[IPv4Network, ...]:
+        """Return the sources that the processes of this node have, host-network pods included."""
         own = (self.address, *(a for a in self.addresses if a != self.address))
-        return (LOOPBACK, *(IPv4Network(address) for address in own), *self.pods)
+        return (LOOPBACK, *(IPv4Network(address) for address in own))
+
+    @property
+    def detected(self) -> tuple[IPv4Network, ...]:
+        """Return the sources that the detector of local traffic takes for pods (detectLocalMode).
+
+        Empty when there is no usable detector. By addresses a detector of interfaces comes out as
+        NodeCIDR: what enters by the bridge or a veth of this node's pods has one of theirs.
+        """
+        if self.settings.detect_local == "ClusterCIDR":
+            cluster = self.settings.cluster_cidr
+            return () if cluster is None else (cluster,)
+        return self.pods
+
+    @property
+    def inside(self) -> tuple[IPv4Network, ...]:
+        """Return the sources that the external traffic policy Local does not bind."""
+        return (*self.processes, *self.detected)

@@ -1,7 +1,10 @@
 """Pure: the texts of /healthz, /livez and /metrics, in kube-proxy's words where it has them."""
 
-from dataclasses import dataclass
+from bisect import bisect_left
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import accumulate
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +31,7 @@ def livez(health: Health) -> tuple[int, str]:
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One number; *kind* is counter, gauge, or empty for the parts of a summary."""
+    """One number; *kind* is counter or gauge. *labels* are written as in the text: {code="200"}."""
 
     name: str
     kind: str
@@ -37,24 +40,64 @@ class Metric:
     labels: str = ""
 
 
-def exposition(metrics: tuple[Metric, ...]) -> str:
-    """Return *metrics* in the text format of Prometheus."""
-    lines: list[str] = []
-    for metric in metrics:
+@dataclass(slots=True)
+class Histogram:
+    """How long something took, in seconds, counted by upper bounds (the last one, +Inf, too)."""
+
+    name: str
+    help: str
+    bounds: tuple[float, ...]
+    labels: str = 'ip_family="IPv4"'
+    count: int = 0
+    sum: float = 0.0
+    counts: list[int] = field(default_factory=list[int])
+
+    def __post_init__(self) -> None:
+        self.counts = [0] * len(self.bounds)
+
+    def observe(self, seconds: float) -> None:
+        """Count one that took *seconds*."""
+        self.count += 1
+        self.sum += seconds
+        at = bisect_left(self.bounds, seconds)
+        if at < len(self.bounds):
+            self.counts[at] += 1
+
+    def exposition(self) -> str:
+        """Return it in the text format of Prometheus."""
+        lines = [f"# HELP {self.name} {self.help}", f"# TYPE {self.name} histogram"]
+        for bound, below in zip(self.bounds, accumulate(self.counts), strict=True):
+            lines.append(f'{self.name}_bucket{{{self.labels},le="{bound:.17g}"}} {below}')
         lines += [
-            f"# HELP {metric.name} {metric.help}",
-            f"# TYPE {metric.name} {metric.kind}",
-            f"{metric.name}{metric.labels} {metric.value:.17g}",
+            f'{self.name}_bucket{{{self.labels},le="+Inf"}} {self.count}',
+            f"{self.name}_sum{{{self.labels}}} {self.sum:.17g}",
+            f"{self.name}_count{{{self.labels}}} {self.count}",
         ]
+        return "\n".join(lines) + "\n"
+
+
+SYNC_BOUNDS = tuple(0.001 * 2**n for n in range(15))
+"""kube-proxy's bounds of the durations of syncs (pkg/proxy/metrics)."""
+
+PROGRAMMING_BOUNDS = (
+    *(0.25, 0.5),
+    *(float(n) for n in range(1, 60)),
+    *(float(n) for n in range(60, 120, 5)),
+    *(float(n) for n in range(120, 301, 30)),
+)
+"""kube-proxy's bounds of the time from a change of endpoints to its programming."""
+
+
+def exposition(metrics: Iterable[Metric]) -> str:
+    """Return *metrics* in the text format of Prometheus, those of one name together."""
+    families: dict[str, list[Metric]] = {}
+    for metric in metrics:
+        families.setdefault(metric.name, []).append(metric)
+    lines: list[str] = []
+    for name, members in families.items():
+        lines += [f"# HELP {name} {members[0].help}", f"# TYPE {name} {members[0].kind}"]
+        lines += [f"{name}{metric.labels} {metric.value:.17g}" for metric in members]
     return "\n".join(lines) + "\n"
-
-
-def summary(name: str, text: str, *, count: int, seconds: float) -> str:
-    """Return a summary without quantiles: how often, and how long in all."""
-    return (
-        f"# HELP {name} {text}\n# TYPE {name} summary\n{name}_sum {seconds:.17g}\n"
-        f"{name}_count {count}\n"
-    )
 
 
 def _times(health: Health) -> str:

@@ -16,15 +16,13 @@ import uvloop
 
 from podwire.errors import ConfigError, MachineError, PodwireError, UsageError
 from podwire.kube.client import Client
-from podwire.kube.clock import SystemClock
 from podwire.kube.httpd import Pages, serving
 from podwire.proxy import configuration as configurations
-from podwire.proxy import modes
+from podwire.proxy import modes, surroundings
 from podwire.proxy.configuration import MODES, Address, Configuration, ModeName
 from podwire.proxy.endpoints import Place
 from podwire.proxy.node import NodeView
-from podwire.proxy.proxier import Proxier
-from podwire.proxy.serving import health_pages, metrics_pages
+from podwire.proxy.whole import Proxy
 
 log = logging.getLogger("podwire.proxy")
 
@@ -112,39 +110,30 @@ async def run(options: Options, configuration: Configuration) -> None:
         await modes.clean_up(loop)
         return
     mode = modes.build(configuration, loop)
+    around = surroundings.look(options.node_address)
     view = NodeView(
         Place(configuration.hostname_override or options.node),
         options.node_address,
+        addresses=around.addresses,
+        same_pod_network=around.same_pod_network,
         settings=configuration.settings,
     )
-    proxier = Proxier(mode, view, clock=SystemClock(), loop=loop)
     try:
         async with AsyncExitStack() as stack:
             client = await stack.enter_async_context(_client(options))
+            proxy = Proxy(mode, view, client, loop)
             for address, pages in (
-                (configuration.healthz, health_pages(proxier)),
-                (configuration.metrics, metrics_pages(proxier)),
+                (configuration.healthz, proxy.pages.health()),
+                (configuration.metrics, proxy.pages.metrics()),
             ):
                 await _serve(stack, pages, address, options.node_address)
             tasks = await stack.enter_async_context(asyncio.TaskGroup())
-            parts = [
-                tasks.create_task(proxier.run(client)),
-                tasks.create_task(proxier.watch_over(configuration.sync_period)),
-                tasks.create_task(_settle(proxier, client, loop)),
-            ]
+            serving_all = tasks.create_task(proxy.run(client, configuration.sync_period))
             log.info("kube-proxy of %s, %s mode", view.place.node, mode.name)
             await stop.wait()
-            for part in parts:
-                part.cancel()
+            serving_all.cancel()
     finally:
         await mode.close(cleanup=False)
-
-
-async def _settle(proxier: Proxier, client: Client, loop: asyncio.AbstractEventLoop) -> None:
-    """Once served: remove what another mode has left on this node, and say which one serves."""
-    await proxier.synced.wait()
-    await modes.clean_up(loop, but=proxier.mode.name)
-    await proxier.announce(client)
 
 
 async def _serve(

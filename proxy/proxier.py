@@ -7,8 +7,8 @@ milliseconds and a thousand at once cost a few syncs.
 
 import asyncio
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from podwire.errors import ApiError, UnreachableError
 from podwire.kube.client import Client
@@ -19,17 +19,19 @@ from podwire.kube.objects import EndpointSlice, Node, Service
 from podwire.proxy.endpoints import HEADLESS_LABEL, PROXY_NAME_LABEL
 from podwire.proxy.mode import Mode, Order, SyncFailed
 from podwire.proxy.node import NodeView
+from podwire.proxy.pages import PROGRAMMING_BOUNDS, SYNC_BOUNDS, Histogram
 from podwire.proxy.sources import Sources
+from podwire.proxy.table import ServicePort
 
 log = logging.getLogger(__name__)
 
 RETRY = 1.0
 """Seconds until a Service that could not be served, or a sync that failed, is tried again."""
 
-SYNC_PERIOD = 30.0
-"""Seconds between two looks whether what was programmed is still there."""
-
 ANNOTATION = "podwire.dev"
+
+Report = Callable[[Service, str, str], None]
+"""Writes a Warning event about a Service: reason and message."""
 
 OVERDUE = 60.0
 """Seconds after which a change that was not applied makes the proxy unhealthy (2 x syncPeriod)."""
@@ -39,33 +41,70 @@ OVERDUE = 60.0
 class Syncs:
     """What the loop has done since it started; times are unix seconds."""
 
-    count: int = 0
     failures: int = 0
-    seconds: float = 0.0
     last: float = 0.0
     last_queued: float = 0.0
-    programming_count: int = 0
-    programming_seconds: float = 0.0
+    every: Histogram = field(
+        default_factory=lambda: Histogram(
+            "kubeproxy_sync_proxy_rules_duration_seconds", "Duration of syncs.", SYNC_BOUNDS
+        )
+    )
+    full: Histogram = field(
+        default_factory=lambda: Histogram(
+            "kubeproxy_sync_full_proxy_rules_duration_seconds",
+            "Duration of syncs of everything.",
+            SYNC_BOUNDS,
+        )
+    )
+    partial: Histogram = field(
+        default_factory=lambda: Histogram(
+            "kubeproxy_sync_partial_proxy_rules_duration_seconds",
+            "Duration of syncs of what has changed.",
+            SYNC_BOUNDS,
+        )
+    )
+    programming: Histogram = field(
+        default_factory=lambda: Histogram(
+            "kubeproxy_network_programming_duration_seconds",
+            "From a change of endpoints to its sync.",
+            PROGRAMMING_BOUNDS,
+        )
+    )
+
+    @property
+    def count(self) -> int:
+        """How many have succeeded."""
+        return self.every.count
 
 
 class Proxier:
     """Has one mode serve on one node what Services and EndpointSlices say."""
 
     def __init__(
-        self, mode: Mode, view: NodeView, *, clock: Clock, loop: asyncio.AbstractEventLoop
+        self,
+        mode: Mode,
+        view: NodeView,
+        *,
+        clock: Clock,
+        loop: asyncio.AbstractEventLoop,
+        obeyed: Callable[[Order], None] = lambda _: None,
+        report: Report = lambda service, reason, message: None,
     ) -> None:
         self.syncs = Syncs()
         self.sources = Sources(view, self.soon)
         self.synced = asyncio.Event()
         self.failed: Mapping[Key, str] = {}
+        self.served: dict[Key, tuple[ServicePort, ...]] = {}
         self.mode = mode
-        self.sync_period = SYNC_PERIOD
-        self._programming = asyncio.Lock()
         self._clock = clock
         self._loop = loop
         self._queued_at: float | None = None
         self._started = False
         self._wanted = asyncio.Event()
+        self._thawed = asyncio.Event()
+        self._thawed.set()
+        self._obeyed = obeyed
+        self._report = report
 
     async def run(self, client: Client) -> None:
         """Follow the API server until cancelled; the first sync waits until all lists are here."""
@@ -87,26 +126,13 @@ class Proxier:
         """Apply what is known, then changes as they come, until cancelled."""
         self._started = True
         self.soon()
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._watch())
-            while True:
-                await self._wanted.wait()
-                self._wanted.clear()
-                began = self._clock.monotonic()
-                async with self._programming:
-                    await self._sync()
-                await asyncio.sleep(self._clock.monotonic() - began)
-
-    async def _watch(self) -> None:
-        """Have everything programmed again when another program has taken it away."""
         while True:
-            await asyncio.sleep(self.sync_period)
-            async with self._programming:
-                intact = not self.synced.is_set() or await self.mode.intact()
-            if not intact:
-                log.warning("what was programmed is gone; programming it again")
-                self.sources.mark_all()
-                self.soon()
+            await self._wanted.wait()
+            await self._thawed.wait()
+            self._wanted.clear()
+            began = self._clock.monotonic()
+            await self._sync()
+            await asyncio.sleep(self._clock.monotonic() - began)
 
     async def watch_over(self, period: float) -> None:
         """Every *period* seconds have all programmed again if somebody has removed it."""
@@ -137,6 +163,15 @@ class Proxier:
             self.syncs.last_queued = self._clock.now()
         self._wanted.set()
 
+    @property
+    def frozen(self) -> bool:
+        """Whether changes wait for `freeze(False)`."""
+        return not self._thawed.is_set()
+
+    def freeze(self, frozen: bool) -> None:  # noqa: FBT001 - it is the thing itself
+        """Serve what is programmed, whatever changes: a fault to test with, as of a hung proxy."""
+        (self._thawed.clear if frozen else self._thawed.set)()
+
     def overdue(self) -> bool:
         """Whether a change has waited for too long."""
         waiting_since = self._queued_at
@@ -160,10 +195,17 @@ class Proxier:
             self._loop.call_later(RETRY, self._wanted.set)
             return
         self._note(order, failed)
-        self.syncs.count += 1
-        self.syncs.seconds += self._clock.monotonic() - began
+        if order.whole:
+            self.served.clear()
+        self.served |= {key: ports for key, ports in order.services.items() if ports}
+        for key in [key for key, ports in order.services.items() if not ports]:
+            self.served.pop(key, None)
+        took = self._clock.monotonic() - began
+        self.syncs.every.observe(took)
+        (self.syncs.full if order.whole else self.syncs.partial).observe(took)
         self.syncs.last = self._clock.now()
         self._observe(order)
+        self._obeyed(order)
         self.synced.set()
 
     def _note(self, order: Order, failed: Mapping[Key, str]) -> None:
@@ -171,10 +213,17 @@ class Proxier:
         for key, reason in failed.items():
             if self.failed.get(key) != reason:
                 log.error("%s: %s; trying again every second", key, reason)
+                self.report(key, "FailedToServe", reason)
             self._loop.call_later(RETRY, self._again, key)
         others = {} if order.whole else self.failed
         kept = {key: reason for key, reason in others.items() if key not in order.services}
         self.failed = kept | {**failed}
+
+    def report(self, key: Key, reason: str, message: str) -> None:
+        """Have a Warning event about a Service written."""
+        service = self.sources.service_of(key)
+        if service is not None:
+            self._report(service, reason, message)
 
     def _again(self, key: Key) -> None:
         self.sources.mark(key)
@@ -189,5 +238,4 @@ class Proxier:
                     continue
                 # The annotation stays on the slice: only a fresh one says how long this took.
                 if 0 <= took < OVERDUE:
-                    self.syncs.programming_count += 1
-                    self.syncs.programming_seconds += took
+                    self.syncs.programming.observe(took)

@@ -1,15 +1,43 @@
 """What the proxy's health and metrics ports answer."""
 
+import json
+from collections import Counter
+
 from podwire.kube.clock import SystemClock
 from podwire.kube.httpd import Page, Pages
-from podwire.proxy.pages import Health, Metric, exposition, healthz, livez, summary
+from podwire.proxy import pages as texts
+from podwire.proxy.pages import Health, Metric, healthz, livez
 from podwire.proxy.proxier import Proxier
+from podwire.proxy.state import state
+
+_FAMILY = '{ip_family="IPv4"}'
 
 
-def health_pages(proxier: Proxier) -> Pages:
-    """Return what the health port answers."""
+class Serving:
+    """The pages of one proxier; it counts how often health was asked for."""
 
-    def health() -> Health:
+    def __init__(self, proxier: Proxier) -> None:
+        self._proxier = proxier
+        self._asked: Counter[tuple[str, int]] = Counter()
+
+    def health(self) -> Pages:
+        """Return what the health port answers."""
+        return {
+            "/healthz": lambda: self._health("healthz", *healthz(self._state_of_health())),
+            "/livez": lambda: self._health("livez", *livez(self._state_of_health())),
+        }
+
+    def metrics(self) -> Pages:
+        """Return what the metrics port answers; /podwire/state is ours."""
+        return {
+            "/metrics": lambda: Page(self._exposition()),
+            "/proxyMode": lambda: Page(self._proxier.mode.name),
+            "/healthz": lambda: Page("ok"),
+            "/podwire/state": lambda: Page(self._state(), content_type="application/json"),
+        }
+
+    def _state_of_health(self) -> Health:
+        proxier = self._proxier
         return Health(
             updated=proxier.syncs.last,
             now=SystemClock().now(),
@@ -17,74 +45,100 @@ def health_pages(proxier: Proxier) -> Pages:
             eligible=proxier.sources.eligible,
         )
 
-    def page(answer: tuple[int, str]) -> Page:
-        return Page(answer[1], status=answer[0], content_type="application/json")
+    def _health(self, what: str, status: int, body: str) -> Page:
+        self._asked[what, status] += 1
+        return Page(body, status=status, content_type="application/json")
 
-    return {
-        "/healthz": lambda: page(healthz(health())),
-        "/livez": lambda: page(livez(health())),
-    }
+    def _state(self) -> str:
+        proxier = self._proxier
+        found = state(
+            proxier.sources.view,
+            proxier.mode.name,
+            proxier.served,
+            proxier.failed,
+            proxier.mode.connections(),
+        )
+        found |= {"frozen": proxier.frozen, "lastSync": proxier.syncs.last}
+        return json.dumps(found | dict(proxier.mode.listings()))
 
-
-def metrics_pages(proxier: Proxier) -> Pages:
-    """Return what the metrics port answers."""
-
-    def metrics() -> Page:
+    def _exposition(self) -> str:
+        proxier = self._proxier
         syncs, sources = proxier.syncs, proxier.sources
-        family = '{ip_family="IPv4"}'
-        text = exposition(
-            (
+        numbers = (
+            Metric(
+                "kubeproxy_sync_proxy_rules_last_timestamp_seconds",
+                "gauge",
+                "Unix time of the last sync.",
+                syncs.last,
+                _FAMILY,
+            ),
+            Metric(
+                "kubeproxy_sync_proxy_rules_last_queued_timestamp_seconds",
+                "gauge",
+                "Unix time at which a sync was last asked for.",
+                syncs.last_queued,
+                _FAMILY,
+            ),
+            Metric(
+                "kubeproxy_sync_proxy_rules_service_changes_total",
+                "counter",
+                "Changes of Services heard of.",
+                sources.service_changes,
+            ),
+            Metric(
+                "kubeproxy_sync_proxy_rules_service_changes_pending",
+                "gauge",
+                "Services that wait for a sync.",
+                sources.services_pending,
+            ),
+            Metric(
+                "kubeproxy_sync_proxy_rules_endpoint_changes_total",
+                "counter",
+                "Changes of EndpointSlices heard of.",
+                sources.slice_changes,
+            ),
+            Metric(
+                "kubeproxy_sync_proxy_rules_endpoint_changes_pending",
+                "gauge",
+                "Services whose endpoints wait for a sync.",
+                sources.endpoints_pending,
+            ),
+            *(
                 Metric(
-                    "kubeproxy_sync_proxy_rules_last_timestamp_seconds",
+                    "kubeproxy_sync_proxy_rules_no_local_endpoints_total",
                     "gauge",
-                    "Unix time of the last sync.",
-                    syncs.last,
-                    family,
-                ),
+                    "Service ports with policy Local that have endpoints, but none on this node.",
+                    count,
+                    f'{{ip_family="IPv4",traffic_policy="{policy}"}}',
+                )
+                for policy, count in self._without_local().items()
+            ),
+            *(
                 Metric(
-                    "kubeproxy_sync_proxy_rules_last_queued_timestamp_seconds",
-                    "gauge",
-                    "Unix time at which a sync was last asked for.",
-                    syncs.last_queued,
-                    family,
-                ),
-                Metric(
-                    "kubeproxy_sync_proxy_rules_service_changes_total",
+                    f"kubeproxy_proxy_{what}_total",
                     "counter",
-                    "Changes of Services heard of.",
-                    sources.service_changes,
-                ),
-                Metric(
-                    "kubeproxy_sync_proxy_rules_endpoint_changes_total",
-                    "counter",
-                    "Changes of EndpointSlices heard of.",
-                    sources.slice_changes,
-                ),
-                Metric(
-                    "podwire_proxy_services_failed",
-                    "gauge",
-                    "Services that cannot be served.",
-                    len(proxier.failed),
-                ),
-                *proxier.mode.metrics(),
-            )
+                    f"Answers of /{what} by status.",
+                    count,
+                    f'{{code="{status}"}}',
+                )
+                for (what, status), count in sorted(self._asked.items())
+            ),
+            Metric(
+                "podwire_proxy_services_failed",
+                "gauge",
+                "Services that cannot be served.",
+                len(proxier.failed),
+            ),
+            *proxier.mode.metrics(),
         )
-        text += summary(
-            "kubeproxy_sync_proxy_rules_duration_seconds",
-            "Duration of syncs.",
-            count=syncs.count,
-            seconds=syncs.seconds,
-        )
-        text += summary(
-            "kubeproxy_network_programming_duration_seconds",
-            "From a change of endpoints to its sync.",
-            count=syncs.programming_count,
-            seconds=syncs.programming_seconds,
-        )
-        return Page(text)
+        durations = (syncs.every, syncs.full, syncs.partial, syncs.programming)
+        return texts.exposition(numbers) + "".join(each.exposition() for each in durations)
 
-    return {
-        "/metrics": metrics,
-        "/proxyMode": lambda: Page(proxier.mode.name),
-        "/healthz": lambda: Page("ok"),
-    }
+    def _without_local(self) -> dict[str, int]:
+        found = {"internal": 0, "external": 0}
+        for ports in self._proxier.served.values():
+            for port in ports:
+                found["internal"] += port.internal.verdict == "DROP"
+                reachable = port.node_port or port.external_ips or port.load_balancer_ips
+                found["external"] += bool(reachable) and port.external.verdict == "DROP"
+        return found

@@ -25,8 +25,8 @@ class Sources:
     def __init__(self, view: NodeView, changed: Callable[[], None]) -> None:
         self.view = view
         self.eligible = True
-        self.service_changes = 0
-        self.slice_changes = 0
+        self.service_changes = self.services_pending = 0
+        self.slice_changes = self.endpoints_pending = 0
         self._changed = changed
         self._services: dict[Key, Service] = {}
         self._slices: dict[Key, dict[str, EndpointSlice]] = {}
@@ -44,11 +44,13 @@ class Sources:
         else:
             self._services[key] = new
         self.service_changes += 1
+        self.services_pending += 1
         self._look_at(key)
 
     def slice(self, old: EndpointSlice | None, new: EndpointSlice | None) -> None:
         """Hear of an EndpointSlice."""
         self.slice_changes += 1
+        self.endpoints_pending += 1
         if old is not None:
             key = _owner(old)
             slices = self._slices.get(key, {})
@@ -85,6 +87,7 @@ class Sources:
         keys = self._services.keys() if whole else self._dirty
         order = Order(self.view, {key: self.ports_of(key) for key in keys}, whole=whole)
         self._dirty.clear()
+        self.services_pending = self.endpoints_pending = 0
         return order
 
     def mark(self, key: Key) -> None:
@@ -94,6 +97,10 @@ class Sources:
     def mark_all(self) -> None:
         """Have everything looked at again, and what is programmed compared with it."""
         self._whole = True
+
+    def service_of(self, key: Key) -> Service | None:
+        """Return the Service *key*."""
+        return self._services.get(key)
 
     def ports_of(self, key: Key) -> tuple[ServicePort, ...]:
         """Return the ports of one Service; none when it is gone."""

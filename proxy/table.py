@@ -13,6 +13,7 @@ from podwire.kube.objects import EndpointSlice, Service
 from podwire.proxy.endpoints import (
     PROXY_NAME_LABEL,
     Backend,
+    Candidate,
     Place,
     Usable,
     candidates,
@@ -69,6 +70,7 @@ class ServicePort:
     internal_policy: Policy
     external_policy: Policy
     health_check_port: int
+    candidates: tuple[Candidate, ...]
     usable: Usable
     internal: Target
     external: Target
@@ -98,7 +100,8 @@ def service_ports(
         protocol = port.protocol
         if protocol not in PROTOCOLS:
             continue
-        endpoints = usable(candidates(own, port=port.name, protocol=protocol), place)
+        found = candidates(own, port=port.name, protocol=protocol)
+        endpoints = usable(found, place)
         ports.append(
             ServicePort(
                 name=PortName(service.metadata.namespace, service.metadata.name, port.name),
@@ -113,6 +116,7 @@ def service_ports(
                 internal_policy=internal_policy,
                 external_policy=external_policy,
                 health_check_port=spec.health_check_node_port or 0,
+                candidates=found,
                 usable=endpoints,
                 internal=target(endpoints, internal_policy),
                 external=target(endpoints, external_policy),

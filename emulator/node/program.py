@@ -21,18 +21,19 @@ from podwire.emulator.node.peers import Peers
 from podwire.emulator.node.settings import NodeSettings, parse
 from podwire.errors import InternalError, MachineError, PodwireError, cause
 from podwire.kube.client import Client
-from podwire.kube.clock import SystemClock
 from podwire.kube.httpd import serving
 from podwire.lender import Lender
 from podwire.proxy.endpoints import Place
-from podwire.proxy.node import NodeView
-from podwire.proxy.proxier import Proxier
-from podwire.proxy.serving import health_pages, metrics_pages
+from podwire.proxy.node import NodeView, Settings
 from podwire.proxy.userspace.mode import Userspace
+from podwire.proxy.whole import Proxy
 
 log = logging.getLogger("podwire.node")
 
 HEALTH_PORT, METRICS_PORT = 10256, 10249
+SYNC_PERIOD = 30.0
+"""Seconds between two looks whether what the proxy has programmed is still there."""
+
 PROBE = 1.0
 """Seconds in which somebody else who has the gateway's address must answer."""
 
@@ -69,8 +70,15 @@ async def run(settings: NodeSettings) -> None:
         *(settings.gateway, network.found.pods, network.backend),
     )
     mode = Userspace.with_relay(loop, chance=random.random)
-    view = NodeView(Place(settings.name), settings.address)
-    proxier = Proxier(mode, view, clock=SystemClock(), loop=loop)
+    view = NodeView(
+        Place(settings.name),
+        settings.address,
+        addresses=(settings.address, settings.gateway),
+        same_pod_network="switched",
+        settings=Settings(
+            cluster_cidr=settings.cluster, service_cidr=settings.services, keep_source=False
+        ),
+    )
     lent = Path(settings.api).parent / "nodes" / f"{settings.name}.sock"
     try:
         async with (
@@ -79,13 +87,14 @@ async def run(settings: NodeSettings) -> None:
             asyncio.TaskGroup() as tasks,
         ):
             peers = Peers(for_node, network)
+            proxy = Proxy(mode, view, for_proxy, loop)
             parts = [
                 tasks.create_task(_part(name, work))
                 for name, work in (
-                    ("the service proxy", proxier.run(for_proxy)),
+                    ("the service proxy", proxy.run(for_proxy, SYNC_PERIOD)),
                     ("the ways to other nodes", peers.run()),
                     ("the lender of sockets", _lend(lent)),
-                    ("the pages", _serve_pages(settings, proxier, peers)),
+                    ("the pages", _serve_pages(settings, proxy, peers)),
                 )
             ]
             probing = tasks.create_task(_look_for_rival(network))
@@ -112,22 +121,22 @@ async def _lend(path: Path) -> None:
         ) from error
 
 
-async def _serve_pages(settings: NodeSettings, proxier: Proxier, peers: Peers) -> None:
+async def _serve_pages(settings: NodeSettings, proxy: Proxy, peers: Peers) -> None:
     """Serve health and metrics as soon as there is health: a container is healthy by these."""
     log.info("waiting for the API server at %s", settings.api)
-    await proxier.synced.wait()
+    await proxy.proxier.synced.wait()
     await peers.joined.wait()
     address = str(settings.address)
     async with AsyncExitStack() as stack:
         for port, pages in (
-            (HEALTH_PORT, health_pages(proxier)),
-            (METRICS_PORT, metrics_pages(proxier)),
+            (HEALTH_PORT, proxy.pages.health()),
+            (METRICS_PORT, proxy.pages.metrics()),
         ):
             try:
                 await stack.enter_async_context(serving(pages, address, port))
             except OSError as error:
                 raise MachineError(f"cannot serve on {address}:{port}: {error}") from error
-        log.info("%s is ready, proxy mode %s", settings.name, proxier.mode.name)
+        log.info("%s is ready, proxy mode %s", settings.name, proxy.proxier.mode.name)
         await asyncio.Event().wait()
 
 

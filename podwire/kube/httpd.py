@@ -17,18 +17,21 @@ class Page:
     headers: Mapping[str, str] | None = None
 
 
-Pages = Mapping[str, Callable[[], Page]]
+Pages = Mapping[str, Callable[[], Page]] | Callable[[], Page]
+"""A page for each path, or one that answers every path and method."""
 
 
 @asynccontextmanager
 async def serving(pages: Pages, address: str, port: int) -> AsyncGenerator[int]:
-    """Answer GET (and HEAD) of *pages* on *address*; yields the port (0 asks for a free one).
+    """Answer with *pages* on *address*; yields the port (0 asks for a free one).
+
+    Pages with paths answer GET and HEAD.
 
     Raises OSError when the address cannot be bound.
     """
 
     async def answer(request: web.Request) -> web.Response:
-        page = pages.get(request.path)
+        page = pages.get(request.path) if isinstance(pages, Mapping) else pages
         if page is None:
             return web.Response(status=404, text="404 page not found\n")
         made = page()
@@ -37,7 +40,10 @@ async def serving(pages: Pages, address: str, port: int) -> AsyncGenerator[int]:
         )
 
     app = web.Application()
-    app.router.add_get("/{tail:.*}", answer)
+    if isinstance(pages, Mapping):
+        app.router.add_get("/{tail:.*}", answer)
+    else:
+        app.router.add_route("*", "/{tail:.*}", answer)
     runner = web.AppRunner(app, access_log=None, handle_signals=False)
     await runner.setup()
     try:

@@ -18,7 +18,7 @@ from podwire.emulator.trace import packets as scapy_door  # loads scapy only whe
 from podwire.emulator.trace.trace import Trace
 from podwire.errors import NotFound, UsageError
 from podwire.kube import apply as applying
-from podwire.kube import manifests, places, stream, waiting
+from podwire.kube import manifests, places, proxies, stream, waiting
 from podwire.kube.config import Access
 from podwire.kube.plain import Connection
 from podwire.testing.target import judged as judge
@@ -217,6 +217,19 @@ class Cluster:
         judged = await judge(self.access, where, wanted, limit=timeout)
         self.traces.append(judged)
         return judged
+
+    async def proxies(self, node: str = "") -> list[Json]:
+        """Return what the kube-proxy of each node serves, as `podwire proxy show -o json`."""
+        return await self.call(lambda c: list(proxies.states(c, node)))
+
+    @asynccontextmanager
+    async def frozen_proxy(self, node: str) -> AsyncGenerator[None, None]:
+        """Have the kube-proxy of *node* apply no change while the block runs: a stale node."""
+        await self.call(lambda c: proxies.signal(c, node, "freeze"))
+        try:
+            yield
+        finally:
+            await self.call(lambda c: proxies.signal(c, node, "thaw"))
 
     @asynccontextmanager
     async def capture(self, *at: str, packet_filter: str = "") -> AsyncGenerator[Packets, None]:

@@ -1,30 +1,42 @@
 """The userspace mode: orders -> routes of frontends -> changes -> listeners."""
 
 import asyncio
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from ipaddress import IPv4Address
 from typing import Self
 
 from podwire.kube.names import Key
 from podwire.proxy.endpoints import Backend
 from podwire.proxy.mode import Order
+from podwire.proxy.node import NodeView
 from podwire.proxy.pages import Metric
 from podwire.proxy.table import PortName, Protocol
 from podwire.proxy.userspace.changes import between
 from podwire.proxy.userspace.claims import Claims
+from podwire.proxy.userspace.ground import Ground
 from podwire.proxy.userspace.limits import raise_file_limit
 from podwire.proxy.userspace.listeners import Chance, Listeners
-from podwire.proxy.userspace.routes import Frontend, Route, frontends
+from podwire.proxy.userspace.origins import Origins
+from podwire.proxy.userspace.routes import Frontend, Route, frontends, node_port_addresses
 from podwire.proxy.userspace.tcp import Relay
 
 
 class Userspace:
-    """Listens on every frontend of a node and relays what it accepts."""
+    """Listens on every frontend of a node and relays what it accepts.
+
+    Without *ground*, which needs to rule the network namespace, the node must lead packets for
+    Services here by itself, and no source is kept.
+    """
 
     name = "userspace"
 
-    def __init__(self, listeners: Listeners, relay: Relay) -> None:
+    def __init__(self, listeners: Listeners, relay: Relay, ground: Ground | None = None) -> None:
         self._listeners = listeners
         self._relay = relay
+        self._ground = ground
+        self._known: tuple[NodeView, bool] | None = None
+        self._led: Counter[IPv4Address] = Counter()
         self._claims = Claims()
         self._present: dict[Frontend, Route] = {}
         self._served: set[Key] = set()
@@ -34,20 +46,32 @@ class Userspace:
         """Return the mode with a relay that may use all files of this process."""
         # A relayed connection takes two sockets; UDP flows and listeners come out of the reserve.
         relay = Relay(loop, limit=raise_file_limit() // 3)
-        return cls(Listeners(relay, chance=chance), relay)
+        return cls(Listeners(relay, chance=chance), relay, Ground())
+
+    @property
+    def keeps_source(self) -> bool:
+        """Whether endpoints see clients' own addresses, where Kubernetes says that they do."""
+        return self._ground is not None and self._ground.keeps_source
 
     async def sync(self, order: Order) -> Mapping[Key, str]:
         """Open, adjust and close listeners; return the Services with one that cannot be opened."""
-        self._listeners.move(order.node.inside)
+        node = order.node
+        if self._ground is not None:
+            await self._ground.lay(node)
+        if self._known != (node, self.keeps_source):
+            self._listeners.move(Origins.seen_from(node, keeps=self.keeps_source))
+            self._known = node, self.keeps_source
+        nodes = node_port_addresses(node)
         touched: set[Frontend] = set()
         gone = self._served - order.services.keys() if order.whole else set[Key]()
         for key in gone:
             touched |= self._claims.update(key, {})
         for key, ports in order.services.items():
-            touched |= self._claims.update(key, frontends(ports, (order.node.address,)))
+            touched |= self._claims.update(key, frontends(ports, nodes, node.processes))
         self._served = (self._served - gone) | {k for k, ports in order.services.items() if ports}
         old = {f: route for f in touched if (route := self._present.get(f)) is not None}
         new = {f: route for f in touched if (route := self._claims.route(f)) is not None}
+        self._lead_here(node, old, new)
         failed = self._listeners.apply(between(old, new))
         for frontend in touched:
             if frontend in new and frontend not in failed:
@@ -62,12 +86,16 @@ class Userspace:
         return reasons
 
     async def intact(self) -> bool:
-        """Return True: nobody but this process can close its sockets."""
-        return True
+        """Return whether the ground is there still; nobody else can close the sockets."""
+        return self._ground is None or await self._ground.intact()
 
     def connections(self) -> Mapping[tuple[PortName, Protocol, Backend], int]:
         """Return the open connections and flows of each endpoint."""
         return self._listeners.connections()
+
+    def listings(self) -> Mapping[str, str]:
+        """Return nothing: no tool shows sockets of a proxy."""
+        return {}
 
     def metrics(self) -> tuple[Metric, ...]:
         """Return what the relay has carried."""
@@ -100,10 +128,42 @@ class Userspace:
                 "Bytes carried over TCP, both ways.",
                 relay.machinery.bytes_carried,
             ),
+            Metric(
+                "podwire_proxy_source_ports_changed_total",
+                "counter",
+                "Connections and flows that keep the client's address on another port.",
+                relay.borrowing.other_ports,
+            ),
+            Metric(
+                "podwire_proxy_sources_lost_total",
+                "counter",
+                "Connections and flows with the node's address because the client's was not to be"
+                " had.",
+                relay.borrowing.failures,
+            ),
         )
 
     async def close(self, *, cleanup: bool) -> None:
-        """Close all sockets; nothing else is programmed."""
-        del cleanup
+        """Close all sockets; with *cleanup* take away the ground as well."""
         self._listeners.close()
         self._relay.close()
+        if cleanup and self._ground is not None:
+            await self._ground.take_away()
+
+    def _lead_here(
+        self, node: NodeView, old: Mapping[Frontend, Route], new: Mapping[Frontend, Route]
+    ) -> None:
+        """Have packets for the Services' addresses taken in, as the routes go from *old* to *new*.
+
+        Also where nothing is served: to be refused is what REJECT means.
+        """
+        self._led.subtract(_to_lead(old))
+        self._led.update(_to_lead(new))
+        self._led = +self._led
+        if self._ground is not None:
+            self._ground.lead_here(node, self._led)
+
+
+def _to_lead(routes: Mapping[Frontend, Route]) -> Iterable[IPv4Address]:
+    """Return the addresses of *routes* that are not the node's own, once per frontend."""
+    return (frontend.address for frontend, r in routes.items() if r.kind != "NodePort")

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager, suppress
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
@@ -30,7 +30,7 @@ from podwire.proxy.endpoints import Backend, Place
 from podwire.proxy.node import NodeView
 from podwire.proxy.pages import Health, healthz, livez
 from podwire.proxy.proxier import OVERDUE, Proxier
-from podwire.proxy.serving import health_pages, metrics_pages
+from podwire.proxy.serving import Serving
 from podwire.proxy.userspace.mode import Userspace
 from podwire.proxy.userspace.routes import Frontend
 from podwire.testing.clock import FakeClock
@@ -223,7 +223,7 @@ async def test_the_node_decides_who_is_inside_and_where_we_are(scene: Scene) -> 
     )
     scene.proxier.sources.node(None, node)
     assert scene.proxier.sources.view.place == Place("node-1", "a")
-    assert IPv4Network("10.244.1.0/24") in scene.proxier.sources.view.inside
+    assert scene.proxier.sources.view.pods == (IPv4Network("10.244.1.0/24"),)
     assert scene.proxier.sources.eligible
 
 
@@ -245,7 +245,8 @@ async def test_a_node_that_is_about_to_go_is_not_healthy_for_load_balancers(
     scene: Scene, node: Node | None
 ) -> None:
     scene.proxier.sources.node(None, node)
-    pages = health_pages(scene.proxier)
+    pages = Serving(scene.proxier).health()
+    assert isinstance(pages, Mapping)
     assert pages["/healthz"]().status == 503
     assert pages["/livez"]().status == 200
 
@@ -260,6 +261,23 @@ async def test_a_change_that_waits_too_long_is_unhealthy(scene: Scene) -> None:
     assert not scene.proxier.overdue()
 
 
+async def test_a_frozen_proxy_serves_what_it_served(scene: Scene) -> None:
+    scene.set_service()
+    scene.set_endpoints(await scene.world.backend(naming("a")))
+    scene.start()
+    await scene.turn()
+    scene.proxier.freeze(True)
+    scene.set_endpoints(await scene.world.backend(naming("b")))
+    await scene.turn()
+    assert await scene.met() == "a"
+    scene.clock.advance(OVERDUE + 1)
+    assert scene.proxier.overdue()
+    scene.proxier.freeze(False)
+    await scene.turn()
+    assert await scene.met() == "b"
+    assert not scene.proxier.overdue()
+
+
 async def test_metrics_count_what_happened(scene: Scene) -> None:
     scene.clock.advance(0.25)
     scene.set_service()
@@ -267,10 +285,11 @@ async def test_metrics_count_what_happened(scene: Scene) -> None:
     scene.start()
     await scene.turn()
     await scene.met()
-    pages = metrics_pages(scene.proxier)
+    pages = Serving(scene.proxier).metrics()
+    assert isinstance(pages, Mapping)
     lines = pages["/metrics"]().body.splitlines()
-    assert "kubeproxy_sync_proxy_rules_duration_seconds_count 1" in lines
-    assert "kubeproxy_network_programming_duration_seconds_sum 0.25" in lines
+    assert 'kubeproxy_sync_proxy_rules_duration_seconds_count{ip_family="IPv4"} 1' in lines
+    assert 'kubeproxy_network_programming_duration_seconds_sum{ip_family="IPv4"} 0.25' in lines
     assert "podwire_proxy_listeners 1" in lines
     assert "podwire_proxy_connections_total 1" in lines
     assert pages["/proxyMode"]().body == "userspace"

@@ -76,7 +76,7 @@ def service(*, labels: dict[str, str] | None = None, **spec: object) -> Service:
 
 
 def routes(wish: Service, *slices: EndpointSlice, place: Place = HERE) -> dict[Frontend, Route]:
-    return frontends(service_ports(wish, slices, place), (NODE,))
+    return frontends(service_ports(wish, slices, place), (NODE,), (IPv4Network(NODE),))
 
 
 def leads(table: dict[Frontend, Route], frontend: str, *, inside: bool = True) -> str:

@@ -1,0 +1,79 @@
+"""A proxy whole: the loop, its mode, health checks, events and pages, put together.
+
+Once for the program that is a pod, and once for the node that is a container.
+"""
+
+import asyncio
+import logging
+import signal
+
+from podwire.kube.client import Client
+from podwire.kube.clock import SystemClock
+from podwire.kube.events import EventRecorder
+from podwire.kube.names import Key
+from podwire.kube.objects import Service
+from podwire.proxy import modes
+from podwire.proxy.health_checks import HealthChecks
+from podwire.proxy.mode import Mode
+from podwire.proxy.node import NodeView
+from podwire.proxy.proxier import Proxier
+from podwire.proxy.serving import Serving
+
+log = logging.getLogger(__name__)
+
+
+class Proxy:
+    """All parts of one node's proxy. *pages* are for whoever serves them."""
+
+    def __init__(
+        self, mode: Mode, view: NodeView, client: Client, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        node = view.place.node
+        self._loop = loop
+        self._events = EventRecorder(client, SystemClock(), "kube-proxy", node)
+        self._checks = HealthChecks(
+            (view.address,), lambda: not self.proxier.overdue(), self._unchecked
+        )
+        self.proxier = Proxier(
+            mode,
+            view,
+            clock=SystemClock(),
+            loop=loop,
+            obeyed=self._checks.obey,
+            report=self._warn,
+        )
+        self.pages = Serving(self.proxier)
+        # A fault for tests: a proxy that hears of changes and does nothing.
+        loop.add_signal_handler(signal.SIGUSR1, self._freeze, True)
+        loop.add_signal_handler(signal.SIGUSR2, self._freeze, False)
+
+    async def run(self, client: Client, period: float) -> None:
+        """Serve until cancelled; *period* is syncPeriod in seconds."""
+        async with asyncio.TaskGroup() as tasks:
+            for part in (
+                self.proxier.run(client),
+                self.proxier.watch_over(period),
+                self._checks.run(),
+                self._events.run(),
+                self._settle(client),
+            ):
+                tasks.create_task(part)
+
+    async def _settle(self, client: Client) -> None:
+        """Once served: remove what another mode has left on this node, and say which one serves."""
+        await self.proxier.synced.wait()
+        await modes.clean_up(self._loop, but=self.proxier.mode.name)
+        await self.proxier.announce(client)
+
+    def _freeze(self, frozen: bool) -> None:  # noqa: FBT001 - see Proxier.freeze
+        log.warning("frozen: changes wait" if frozen else "thawed: changes are applied again")
+        self.proxier.freeze(frozen)
+
+    def _warn(self, service: Service, reason: str, message: str) -> None:
+        self._events.event(service, "Warning", reason, message)
+
+    def _unchecked(self, key: Key, port: int, reason: str) -> None:
+        node = self.proxier.sources.view.place.node
+        message = f'node {node} failed to start healthcheck "{key}" on port {port}: {reason}'
+        log.error("%s", message)
+        self.proxier.report(key, "FailedToStartServiceHealthcheck", message)
