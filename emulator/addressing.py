@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
-from podwire.cni.plan import mac_of
 from podwire.emulator.config import ClusterConfig
 
 NODE_PREFIX = 24
@@ -28,17 +27,17 @@ class NodeAddresses:
     @property
     def underlay_mac(self) -> str:
         """The MAC of the node's eth0: 02:00 and the four bytes of its address."""
-        return mac_of(self.underlay.ip, "", prefix="02:00")
+        return _mac(self.underlay.ip, "02:00")
 
     @property
     def bridge_mac(self) -> str:
         """The MAC of the pod bridge, the one that the CNI plugin would give it."""
-        return mac_of(self.bridge.ip, "")
+        return _mac(self.bridge.ip)
 
     @property
     def vtep_mac(self) -> str:
         """The MAC of the VXLAN device: 0e:58 and the four bytes of its address."""
-        return mac_of(self.vtep, "", prefix="0e:58")
+        return _mac(self.vtep, "0e:58")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +77,14 @@ def addresses(config: ClusterConfig) -> ClusterAddresses:
 
 def router_end_mac(underlay: IPv4Address) -> str:
     """Return the MAC of the router's end of the wire that leads to *underlay*."""
-    return mac_of(underlay, "", prefix="06:00")
+    return _mac(underlay, "06:00")
+
+
+def _mac(address: IPv4Address, prefix: str = "0a:58") -> str:
+    # Who starts a cluster asks for addresses and lays no wires: 10 ms less to load.
+    from podwire.cni.plan import mac_of  # noqa: PLC0415
+
+    return mac_of(address, "", prefix=prefix)
 
 
 def _node(config: ClusterConfig, name: str, number: int) -> NodeAddresses:

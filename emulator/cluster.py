@@ -1,57 +1,69 @@
 """The control plane: API server, controllers and the kubelets of all nodes, on one event loop.
 
-The only place that constructs the parts. Each part is a client of the API server over its Unix
-socket, as it would be in a cluster of real machines.
+Here and in kubelet/nodes.py all parts are constructed. Each is a client of the API server over its
+Unix socket, as it would be in a cluster of real machines.
+
+The API server is loaded first and answers; `podwire up` writes its kubeconfig and applies what it
+was given while the parts that obey are loaded.
 """
 
 import asyncio
-import json
+import functools
+import gc
+import importlib
 import logging
 import os
 import random
 import socket
 import ssl
 import sys
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager
 from ipaddress import IPv4Address
+from typing import TYPE_CHECKING
 
 import uvloop
 
 from podwire import linux
 from podwire.emulator.addons import addons
 from podwire.emulator.addressing import ClusterAddresses, addresses
+from podwire.emulator.apiserver import http
 from podwire.emulator.apiserver.request import Network
 from podwire.emulator.apiserver.server import ApiServer
 from podwire.emulator.apiserver.store import Store
 from podwire.emulator.config import ClusterConfig
-from podwire.emulator.controllers import registry
-from podwire.emulator.controllers.kubernetes import ApiAddress
 from podwire.emulator.doors import Doors
-from podwire.emulator.kubelet.agent import ClusterAgent
-from podwire.emulator.kubelet.context import NodeContext
-from podwire.emulator.kubelet.hosts import Host, Hosts, node_files
-from podwire.emulator.kubelet.kubelet import Kubelet
-from podwire.emulator.kubelet.recorder import CaptureAgent, forked
-from podwire.emulator.kubelet.resolver import parse as parse_resolver
-from podwire.emulator.publish import publish
-from podwire.emulator.runtimes.netns import NetnsRuntime, NodePlace
-from podwire.emulator.runtimes.process_table import ProcessTable
+from podwire.emulator.kubelet.late_agent import LateAgent
 from podwire.emulator.sandbox import paths
 from podwire.emulator.sandbox.forks import Forks
 from podwire.emulator.sandbox.processes import Place, Program, StartError
 from podwire.emulator.sandbox.progress import Progress
-from podwire.emulator.topology import network_list
 from podwire.kube import credentials
 from podwire.kube.client import Client
 from podwire.kube.clock import SystemClock
-from podwire.kube.events import EventRecorder
 from podwire.kube.informers import Informers
 from podwire.kube.objects import ConfigMap, DaemonSet, Deployment, Object, Service
+
+if TYPE_CHECKING:
+    from podwire.emulator.kubelet.nodes import Nodes
 
 log = logging.getLogger(__name__)
 
 API_PORT = 6443
+
+# What is loaded when the API server answers already; in small steps, for it goes on answering.
+_AFTERWARDS = (
+    "podwire.emulator.runtimes.netns",
+    "podwire.emulator.kubelet.context",
+    "podwire.emulator.kubelet.container",
+    "podwire.emulator.kubelet.kubelet",
+    "podwire.emulator.kubelet.recorder",
+    "podwire.emulator.kubelet.nodes",
+    "podwire.emulator.controllers.endpointslices",
+    "podwire.emulator.controllers.daemonsets",
+    "podwire.emulator.controllers.registry",
+    "podwire.emulator.publish",
+)
 
 
 def control_plane(
@@ -84,16 +96,16 @@ async def _run(config: ClusterConfig, forks: Forks, doors: Doors, progress: Prog
         Client.unix(paths.API_SOCKET, user="system:podwire") as client,
     ):
         informers = Informers(client)
-        kubelets = [
-            _kubelet(config, known, number, forks, client, informers, clock)
-            for number in range(len(config.nodes))
-        ]
-        hosts = Hosts(forks, _hosts(config, known))
-        recorders = CaptureAgent(forked(forks), paths.CAPTURE_SOCKET)
-        agent = ClusterAgent(kubelets, hosts, recorders, clock, ProcessTable())
+
+        @functools.cache
+        def nodes() -> "Nodes":
+            from podwire.emulator.kubelet.nodes import Nodes  # noqa: PLC0415 - see the docstring
+
+            return Nodes(config, known, forks, client, informers, clock)
+
         server = ApiServer(
             Store(),
-            agent,
+            LateAgent(lambda: nodes().agent),
             clock,
             random.SystemRandom(),
             network=Network(services=config.service_subnet),
@@ -102,6 +114,25 @@ async def _run(config: ClusterConfig, forks: Forks, doors: Doors, progress: Prog
         server.fill(API_PORT)
         async with _serving(server, kept, doors.api, known.control_plane.ip):
             progress.step("API server answers")
+            for obj in addons(_network(config, known), config.proxy_mode):
+                await client.create_raw(_KINDS[obj["kind"]], "kube-system", obj)
+            progress.ready(
+                {
+                    "server": "https://{}:{}".format(*doors.api.getsockname()),
+                    "ca": kept.authority.decode(),
+                    "certificate": kept.admin.certificate.decode(),
+                    "key": kept.admin.key.decode(),
+                }
+            )
+            await _load(_AFTERWARDS)
+            http.load_streams()
+            from podwire.emulator.controllers import registry  # noqa: PLC0415 - see the docstring
+            from podwire.emulator.controllers.kubernetes import ApiAddress  # noqa: PLC0415
+            from podwire.emulator.publish import publish  # noqa: PLC0415
+
+            _collect_garbage_from_now_on()
+            # All subscribe before an informer runs: the first whole copies are for everybody.
+            kubelets, agent = nodes().kubelets, nodes().agent
             tasks.create_task(informers.run(), name="informers")
             for controller in registry.controllers(
                 client,
@@ -120,17 +151,20 @@ async def _run(config: ClusterConfig, forks: Forks, doors: Doors, progress: Prog
                 publish(doors.published, lambda node: known.node(node).underlay.ip, _outside),
                 name="published ports",
             )
-            for obj in addons(_network(config, known)):
-                await client.create_raw(_KINDS[obj["kind"]], "kube-system", obj)
-            progress.ready(
-                {
-                    "server": "https://{}:{}".format(*doors.api.getsockname()),
-                    "ca": kept.authority.decode(),
-                    "certificate": kept.admin.certificate.decode(),
-                    "key": kept.admin.key.decode(),
-                }
-            )
             await asyncio.Event().wait()
+
+
+async def _load(modules: Iterable[str]) -> None:
+    for module in modules:
+        importlib.import_module(module)
+        await asyncio.sleep(0)
+
+
+def _collect_garbage_from_now_on() -> None:
+    gc.freeze()
+    # Rarer than by default: with 200 pods that is a tenth of the control plane's time.
+    gc.set_threshold(10_000, 20, 10)
+    gc.enable()
 
 
 def _network(config: ClusterConfig, known: ClusterAddresses) -> dict[str, str]:
@@ -178,65 +212,6 @@ def _tls(kept: credentials.ClusterCertificates) -> ssl.SSLContext:
     context.load_cert_chain(file)
     file.unlink()
     return context
-
-
-def _kubelet(
-    config: ClusterConfig,
-    known: ClusterAddresses,
-    number: int,
-    forks: Forks,
-    client: Client,
-    informers: Informers,
-    clock: SystemClock,
-) -> Kubelet:
-    node, address = config.nodes[number], known.nodes[number]
-    resolver = _node_resolver(known)
-    state = paths.CNI_STATE / node.name
-    conflist = network_list(config, node.name, str(state))
-    directory = paths.CNI_CONFIG / node.name
-    directory.mkdir(parents=True)
-    file = directory / "10-podwire.conflist"
-    file.write_text(json.dumps(conflist, indent=2) + "\n")
-    netns = paths.NETNS / node.name
-    runtime = NetnsRuntime(NodePlace(node.name, address.underlay.ip, netns, file), forks)
-    context = NodeContext(
-        node.name,
-        address.underlay.ip,
-        netns=netns,
-        pods=paths.PODS,
-        runtime=runtime,
-        client=client,
-        informers=informers,
-        recorder=EventRecorder(client, clock, "kubelet", node.name),
-        clock=clock,
-        resolver=parse_resolver(resolver),
-        cluster_dns=str(known.dns_service),
-        domain=config.dns_domain,
-    )
-    return Kubelet(context, informers, str(address.pod_subnet), node.labels)
-
-
-def _node_resolver(known: ClusterAddresses) -> str:
-    # Nothing listens there: names outside the cluster fail at once instead of after a time-out.
-    return f"nameserver {known.router.ip}\n"
-
-
-def _hosts(config: ClusterConfig, known: ClusterAddresses) -> Sequence[Host]:
-    resolver = _node_resolver(known)
-    nodes = [
-        Host(
-            node.name,
-            "node",
-            paths.NETNS / node.name,
-            node_files(node.name, paths.CNI_CONFIG, resolver),
-        )
-        for node in config.nodes
-    ]
-    others = [
-        Host("external", "external", paths.NETNS / "external"),
-        Host("router", "router", paths.NETNS / "router"),
-    ]
-    return [*nodes, *others]
 
 
 async def _external(forks: Forks) -> None:

@@ -2,9 +2,9 @@
 
 Two fork servers: PID 1, which has loaded little and so forks fast, for programs of the host, CNI
 plugins and namespaces; and the zygote, for the built-in programs. The control plane is a fork of
-the zygote from when that has loaded what both need. Children build the network and the certificates
-meanwhile: the time from `podwire up` to the first answer is what users feel, most of it goes into
-loading libraries, and there are two cores.
+the zygote from when that has loaded what both need. PID 1 loads its own libraries beside that, and
+children build the network and the certificates: the time from `podwire up` to the first answer is
+what users feel, most of it goes into loading libraries, and there are two cores.
 """
 
 import contextlib
@@ -16,24 +16,21 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import NoReturn
 
 from podwire import linux
-from podwire.cni import __main__ as cni
 from podwire.emulator.config import ClusterConfig
 from podwire.emulator.doors import Doors
-from podwire.emulator.images import pause
-from podwire.emulator.sandbox import forkserver, paths
-from podwire.emulator.sandbox.container import BuiltIn
+from podwire.emulator.sandbox import messages, paths
 from podwire.emulator.sandbox.filesystem import make_file_system
 from podwire.emulator.sandbox.forkserver import ForkServer
 from podwire.emulator.sandbox.progress import Progress
 from podwire.errors import PodwireError
 
-# The programs of messages.LIGHT.
-_LIGHT: Mapping[str, BuiltIn] = {"cni": cni.main, "pause": pause.main}
+# What PID 1 and the zygote both need: loaded before they part, so that it is in memory once.
+_SHARED = ("hashlib", "shutil", "subprocess")
 
 # What the control plane and the built-in programs have in common: HTTP on both ends, and objects.
 _COMMON = ("podwire.emulator.images.web", "podwire.kube.informers")
@@ -58,9 +55,10 @@ def supervise(config: ClusterConfig, doors: Doors, link: socket.socket, keeper: 
             signal.signal(number, signal.SIG_IGN)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         make_file_system()
-        network = _in_child(lambda: _build_network(config), "the network of the cluster")
         made = _in_child(lambda: _make_certificates(config), "the certificates of the cluster")
-        ours, theirs = forkserver.channel()
+        for module in _SHARED:
+            importlib.import_module(module)
+        ours, theirs = messages.channel()
         prepared, tell = os.pipe2(os.O_CLOEXEC)
         zygote = os.fork()
         if zygote == 0:
@@ -69,12 +67,25 @@ def supervise(config: ClusterConfig, doors: Doors, link: socket.socket, keeper: 
             _be_zygote(config, doors, theirs, prepared, progress)
         for end in (theirs, doors):
             end.close()
-        network()
+        # Not before: the zygote loads beside it.
+        from podwire.emulator import network  # noqa: PLC0415
+        from podwire.emulator.topology import topology  # noqa: PLC0415
+
+        built = _in_child(
+            lambda: network.build(topology(config), Path(paths.NETNS)), "the network of the cluster"
+        )
+        from podwire.cni import __main__ as cni  # noqa: PLC0415
+        from podwire.emulator.images import pause  # noqa: PLC0415
+
+        built()
         progress.step(f"network of {len(config.nodes)} nodes made")
         made()
         os.close(tell)
         link.close()
-        ForkServer(ours, _LIGHT).run({zygote: "the zygote"}, _last_words)
+        # The programs of messages.LIGHT.
+        ForkServer(ours, {"cni": cni.main, "pause": pause.main}).run(
+            {zygote: "the zygote"}, _last_words
+        )
     except PodwireError as error:
         progress.failed(str(error), error.exit_status)
     except OSError as error:
@@ -103,7 +114,7 @@ def _be_zygote(
         with _no_authorities():
             for module in _COMMON:
                 importlib.import_module(module)
-        ours, theirs = forkserver.channel()
+        ours, theirs = messages.channel()
         control = os.fork()
         if control == 0:
             ours.close()
@@ -111,10 +122,6 @@ def _be_zygote(
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             from podwire.emulator.cluster import control_plane  # noqa: PLC0415 - only here
 
-            gc.freeze()
-            # Rarer than by default: with 200 pods that is a tenth of the control plane's time.
-            gc.set_threshold(10_000, 20, 10)
-            gc.enable()
             progress.step(f"libraries loaded in {time.monotonic() - began:.2f} s")
             os.read(prepared, 1)
             control_plane(config, light, theirs, doors, progress)
@@ -124,6 +131,8 @@ def _be_zygote(
         progress.close()
         from podwire.emulator.builtins import BUILTINS  # noqa: PLC0415 - beside the control plane
 
+        # Python loads it with the first address that a program connects to: here once for all.
+        importlib.import_module("encodings.idna")
         ForkServer(ours, BUILTINS).run({control: "the control plane"}, _last_words)
     except BaseException as error:  # noqa: BLE001 - a forked child must not return into its parent
         sys.excepthook(type(error), error, error.__traceback__)
@@ -134,13 +143,6 @@ def _be_zygote(
 
 def _last_words(what: str) -> None:
     print(f"{what} ended, and with it the cluster", file=sys.stderr)
-
-
-def _build_network(config: ClusterConfig) -> None:
-    from podwire.emulator.network import build  # noqa: PLC0415 - in the child, beside the imports
-    from podwire.emulator.topology import topology  # noqa: PLC0415
-
-    build(topology(config), Path(paths.NETNS))
 
 
 def _make_certificates(config: ClusterConfig) -> None:

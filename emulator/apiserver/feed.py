@@ -5,14 +5,15 @@ thousand watchers of a kind a task to wake for each of them would cost more than
 """
 
 import asyncio
+from collections.abc import Iterator
 from typing import Protocol
 
+from podwire.emulator.apiserver.backlogs import Backlogs
 from podwire.emulator.apiserver.store import Change, Store
 from podwire.emulator.apiserver.watch import Watch
 
 _BOOKMARK_SECONDS = 60.0
-LARGEST_BACKLOG = 32 * 1024 * 1024
-"""Bytes by which a client may lag behind; then it is cut off, and begins again."""
+_PIECE = 256 * 1024
 
 
 class Transport(Protocol):
@@ -36,9 +37,19 @@ class Transport(Protocol):
 
 
 class Feed:
-    """Writes a watch's lines to *transport*, on which an answer in chunks has begun."""
+    """Writes a watch's lines to *transport*, on which an answer in chunks has begun.
 
-    def __init__(self, store: Store, collection: str, watch: Watch, transport: Transport) -> None:
+    A client that lags further behind than *backlogs* bears is cut off, and begins again.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        collection: str,
+        watch: Watch,
+        transport: Transport,
+        backlogs: Backlogs,
+    ) -> None:
         self._watch = watch
         self._transport = transport
         self._loop = asyncio.get_running_loop()
@@ -47,8 +58,10 @@ class Feed:
         # A change that this watch does not see has an empty line, and an empty chunk is the end.
         self._lines = [line for line in watch.opening() if line]
         self._stop = store.subscribe(collection, self._tell)
-        self._most = LARGEST_BACKLOG + sum(len(line) for line in self._lines)
+        self._opening = sum(len(line) for line in self._lines)
+        self._backlogs = backlogs
         self._write()
+        backlogs.expect(transport, self._opening)
         if watch.over:
             self.close()
 
@@ -69,6 +82,7 @@ class Feed:
     def close(self) -> None:
         """End the watch."""
         self._stop()
+        self._backlogs.forget(self._transport)
         self._ended.set()
 
     async def _over_within(self, seconds: float) -> bool:
@@ -98,9 +112,24 @@ class Feed:
         # After the end comes the last chunk, and perhaps another answer.
         if not lines or self._ended.is_set() or transport.is_closing():
             return
-        if transport.get_write_buffer_size() > self._most:
+        if not self._backlogs.bears(transport, self._opening):
             self.close()
             transport.abort()
             return
-        piece = b"".join(lines)
-        transport.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+        for piece in _pieces(lines):
+            transport.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+
+
+def _pieces(lines: list[bytes]) -> Iterator[bytes]:
+    """Yield *lines* together, but not too many: under TLS one write is passed on as a whole.
+
+    What has been passed on is not in the transport's buffer any more: nobody sees the lag.
+    """
+    start = size = 0
+    for end, line in enumerate(lines, 1):
+        size += len(line)
+        if size >= _PIECE:
+            yield b"".join(lines[start:end])
+            start, size = end, 0
+    if size:
+        yield b"".join(lines[start:])

@@ -1,22 +1,28 @@
-"""HTTP, of aiohttp: connections, headers, bodies in, answers out (upgrades.py: what is no HTTP)."""
+"""HTTP, of aiohttp: headers, bodies in, answers out (upgrades.py: what is no HTTP).
+
+What only nodes can answer is loaded with the first such request, or by `load_streams`: the first
+answers of a cluster that starts do not wait for it.
+"""
+
+from __future__ import annotations
 
 import asyncio
+import importlib
 import logging
 import socket
 import ssl
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from aiohttp import web
 
-from podwire.emulator.apiserver import handlers, metrics, negotiate, paths, render, statuses
+from podwire.emulator.apiserver import handlers, negotiate, paths, render, statuses
 from podwire.emulator.apiserver.access import access, authn, impersonation
-from podwire.emulator.apiserver.agent import AgentError, NodeAgent
+from podwire.emulator.apiserver.backlogs import Backlogs
 from podwire.emulator.apiserver.documents import fixed
 from podwire.emulator.apiserver.feed import Feed
 from podwire.emulator.apiserver.kinds import Kinds
@@ -24,27 +30,51 @@ from podwire.emulator.apiserver.negotiate import Form
 from podwire.emulator.apiserver.request import Answer, Api, Body, Query, Request, User
 from podwire.emulator.apiserver.resources import Resource
 from podwire.emulator.apiserver.statuses import Refused
-from podwire.emulator.apiserver.streams import passing, proxying, sessions
-from podwire.emulator.apiserver.streams.heads import Asked, upstream_path
-from podwire.emulator.apiserver.streams.upgrades import Answering, Switch
 from podwire.emulator.apiserver.warning import warning_headers
 from podwire.emulator.apiserver.watch import Watch
 from podwire.kube.clock import Clock
 
+if TYPE_CHECKING:
+    from podwire.emulator.apiserver.agent import AgentError, NodeAgent
+    from podwire.emulator.apiserver.streams.heads import Asked
+    from podwire.emulator.apiserver.streams.sessions import LogPieces
+
 Json = dict[str, Any]
 Authenticate = Callable[[web.BaseRequest], User | None]
-Listener = tuple[socket.socket, ssl.SSLContext | None]
 
 _log = logging.getLogger(__name__)
 
 _NO_CACHE = {"Cache-Control": "no-cache, private"}
+_BY_NODES = frozenset({"exec", "attach", "portforward", "proxy", "log"})
+_USAGE = "metrics.k8s.io"
 _OWN = "/apis/podwire.dev/v1/"
 _OWN_KIND = Resource("podwire.dev", "v1", "hosts", "host", "Host", namespaced=False)
-_LARGEST_BODY = 3 * 1024 * 1024
+LARGEST_BODY = 3 * 1024 * 1024
+_PIECE = 256 * 1024
+_SMALL_ANSWER = 64 * 1024
+"""Bytes that may wait in a connection's buffer whether the client reads or not."""
 _WATCH_SECONDS = (1800, 3600)
 _DIAL_SECONDS = 30.0  # as long as Go's default dialer
 _FIRST_LINES_SECONDS = 0.2
 """How long a followed log may keep its first lines, or its error, before the headers are sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How many seconds a client has, with kube-apiserver's numbers."""
+
+    request: float = 32.0
+    """From the connection to the end of the first request's headers (ReadHeaderTimeout)."""
+    body: float = 60.0
+    """To send a body (--request-timeout)."""
+    answer: float = 60.0
+    """To read an answer that is no stream."""
+
+
+def load_streams() -> None:
+    """Load what requests to nodes need: 15 ms, for which the first would wait."""
+    for module in ("metrics", "streams.sessions", "streams.passing", "streams.upgrades"):
+        importlib.import_module(f"podwire.emulator.apiserver.{module}")
 
 
 def by_connection(request: web.BaseRequest) -> User | None:
@@ -72,35 +102,80 @@ class Front:
     """Answers HTTP requests from *api* and *agent*; *who* tells the user of a connection."""
 
     def __init__(
-        self, api: Api, agent: NodeAgent, clock: Clock, *, who: Authenticate = by_connection
+        self,
+        api: Api,
+        agent: NodeAgent,
+        clock: Clock,
+        *,
+        who: Authenticate = by_connection,
+        patience: Patience | None = None,
     ) -> None:
+        self.patience = patience or Patience()
         self._api = api
         self._agent = agent
         self._clock = clock
         self._who = who
         self._feeds: set[Feed] = set()
+        self._backlogs = Backlogs()
 
     async def handle(self, http: web.BaseRequest) -> web.StreamResponse:
         """Answer one request; every error becomes a Status."""
         try:
             # Before any answer: a client that still sends its body does not read.
             passed_on = paths.is_proxied(http.rel_url.raw_path)
-            content = await http.read() if http.can_read_body and not passed_on else b""
-            return await self._answer(http, content)
+            content = await self._body(http) if http.can_read_body and not passed_on else b""
+            return await self._taken(http, await self._answer(http, content))
         except Refused as refusal:
             return _refusal(refusal)
-        except AgentError as error:
-            return _refusal(sessions.refused(error))
         except web.RequestPayloadError as error:  # it ended early, or is not as encoded as it says
             message = f"the body of the request cannot be read: {error}"
             return _refusal(statuses.bad_request(message))
         except web.HTTPRequestEntityTooLarge:
-            return _refusal(statuses.too_large(f"limit is {_LARGEST_BODY}"))
+            return _refusal(statuses.too_large(f"limit is {LARGEST_BODY}"))
         except Exception as error:  # one broken request is no broken server
             _log.exception("%s %s", http.method, http.path)
             if http.writer.output_size > 0:
                 raise  # half of an answer is out: the connection must end
             return _refusal(statuses.internal(f"{type(error).__name__}: {error}"))
+
+    async def _body(self, http: web.BaseRequest) -> bytes:
+        """Return the body; raises Refused (504) if it takes too long."""
+        try:
+            async with asyncio.timeout(self.patience.body):
+                return await http.read()
+        except TimeoutError as error:
+            raise statuses.timeout() from error
+
+    async def _taken(
+        self, http: web.BaseRequest, response: web.StreamResponse
+    ) -> web.StreamResponse:
+        """Send a large answer and hang up if the client does not read it; aiohttp would wait.
+
+        Raises Refused (429) while others have too much still to read.
+        """
+        body = response.body if isinstance(response, web.Response) else None
+        transport = http.transport
+        if not isinstance(body, bytes) or len(body) <= _SMALL_ANSWER or transport is None:
+            return response
+        if http.method == "HEAD":
+            return response
+        if not self._backlogs.have_room():
+            raise statuses.too_many_requests()
+        # Piece by piece: under TLS a write is passed on as a whole, and nobody sees what is unread.
+        sent = web.StreamResponse(status=response.status, headers=response.headers)
+        sent.content_length = len(body)
+        self._backlogs.expect(transport, len(body))
+        try:
+            async with asyncio.timeout(self.patience.answer):
+                await sent.prepare(http)
+                for start in range(0, len(body), _PIECE):
+                    await sent.write(body[start : start + _PIECE])
+                await sent.write_eof()
+        except TimeoutError:
+            transport.abort()
+        finally:
+            self._backlogs.forget(transport)
+        return sent
 
     def stop(self) -> None:
         """End all watches in good order; what else runs is cancelled with the server."""
@@ -115,7 +190,7 @@ class Front:
         if path.startswith(_OWN):
             request = _own_request(path, user, now, query)
             access.check(self._api, request)
-            return await self._own(http, request)
+            return await self._by_node(http, request, "")
         try:
             target = paths.parse(self._api.kinds, http.method, path, watch=_is_watch(http))
         except Refused:
@@ -139,25 +214,47 @@ class Front:
         )
         # Here, before anything that answers: what follows asks nobody again.
         access.check(self._api, request)
-        if request.subresource in ("exec", "attach"):
-            switch = Switch(http)
-            await sessions.exec_(self._api, self._agent, request, switch.process)
-            return switch.response
-        if request.subresource == "portforward":
-            switch = Switch(http)
-            await sessions.forward(self._api, self._agent, request, switch.forward)
-            return switch.response
-        if request.subresource == "proxy":
-            return await self._proxied(http, request, target.tail)
-        if request.subresource == "log":
-            return await self._logs(http, request)
+        if request.subresource in _BY_NODES:
+            return await self._by_node(http, request, target.tail)
         form = negotiate.form_of(http.headers.get("Accept", ""), request.option("includeObject"))
         if request.verb == "watch":
             return await self._watch(http, request, form)
-        if request.resource.group == metrics.GROUP:
-            answer = await metrics.answer(self._api, self._agent, request)
-            return self._rendered(answer, form, now)
+        if request.resource.group == _USAGE:
+            return self._rendered(await self._used(request), form, now)
         return self._rendered(handlers.answer(self._api, request), form, now)
+
+    async def _used(self, request: Request) -> Answer:
+        from podwire.emulator.apiserver import metrics  # noqa: PLC0415 - see the docstring
+        from podwire.emulator.apiserver.agent import AgentError  # noqa: PLC0415
+        from podwire.emulator.apiserver.streams import sessions  # noqa: PLC0415
+
+        try:
+            return await metrics.answer(self._api, self._agent, request)
+        except AgentError as error:
+            raise sessions.refused(error) from error
+
+    async def _by_node(
+        self, http: web.BaseRequest, request: Request, tail: str
+    ) -> web.StreamResponse:
+        from podwire.emulator.apiserver.agent import AgentError  # noqa: PLC0415 - see the docstring
+        from podwire.emulator.apiserver.streams import sessions  # noqa: PLC0415
+        from podwire.emulator.apiserver.streams.upgrades import Switch  # noqa: PLC0415
+
+        try:
+            if request.resource is _OWN_KIND:
+                return await self._own(http, request)
+            if request.subresource == "proxy":
+                return await self._proxied(http, request, tail)
+            if request.subresource == "log":
+                return await self._logs(http, request)
+            switch = Switch(http)
+            if request.subresource == "portforward":
+                await sessions.forward(self._api, self._agent, request, switch.forward)
+            else:
+                await sessions.exec_(self._api, self._agent, request, switch.process)
+            return switch.response
+        except AgentError as error:
+            raise sessions.refused(error) from error
 
     def _user(self, http: web.BaseRequest, now: float) -> User:
         """Return who asks, and as whom; raises Refused (401, 403)."""
@@ -182,17 +279,23 @@ class Front:
         store = self._api.store
         watch = Watch(store, request, form, now=self._clock.now)
         seconds = watch.timeout or self._api.dice.randrange(*_WATCH_SECONDS)
+        if not self._backlogs.have_room():
+            raise statuses.too_many_requests()
         # A client that has left by now is noticed here, before anything is subscribed.
         response = await _streaming(http, form.content_type)
-        if http.transport is None:
+        transport = http.transport
+        if transport is None:
             return response
-        feed = Feed(store, request.resource.collection, watch, http.transport)
+        feed = Feed(store, request.resource.collection, watch, transport, self._backlogs)
         self._feeds.add(feed)
         stop = self._api.kinds.on_change(partial(self._end_unserved, request.resource, feed))
         try:
             await feed.run(seconds)
             with suppress(ConnectionError):
-                await response.write_eof()
+                async with asyncio.timeout(self.patience.answer):
+                    await response.write_eof()
+        except TimeoutError:
+            transport.abort()
         finally:
             stop()
             feed.close()
@@ -208,6 +311,9 @@ class Front:
             asyncio.get_running_loop().call_soon(feed.close)
 
     async def _logs(self, http: web.BaseRequest, request: Request) -> web.StreamResponse:
+        from podwire.emulator.apiserver.agent import AgentError  # noqa: PLC0415 - see the docstring
+        from podwire.emulator.apiserver.streams import sessions  # noqa: PLC0415
+
         pieces = sessions.logs(self._api, self._agent, request)
         if pieces is None:
             return web.Response(text="", headers=_NO_CACHE)
@@ -234,6 +340,9 @@ class Front:
     async def _proxied(
         self, http: web.BaseRequest, request: Request, tail: str
     ) -> web.StreamResponse:
+        from podwire.emulator.apiserver.streams import passing, proxying  # noqa: PLC0415
+        from podwire.emulator.apiserver.streams.upgrades import Answering  # noqa: PLC0415
+
         there = proxying.upstream(self._api, request)
         if there is None:
             code, kind, body = proxying.kubelet_page(
@@ -256,6 +365,9 @@ class Front:
         return await answering.end()
 
     async def _own(self, http: web.BaseRequest, request: Request) -> web.StreamResponse:
+        from podwire.emulator.apiserver.streams import sessions  # noqa: PLC0415
+        from podwire.emulator.apiserver.streams.upgrades import Switch  # noqa: PLC0415
+
         match http.rel_url.raw_path.removeprefix(_OWN).strip("/").split("/"):
             case ["hosts"]:
                 return _json(sessions.hosts(self._agent))
@@ -290,8 +402,10 @@ async def _streaming(http: web.BaseRequest, content_type: str) -> web.StreamResp
     return response
 
 
-async def _next(pieces: sessions.LogPieces) -> bytes | AgentError | None:
+async def _next(pieces: LogPieces) -> bytes | AgentError | None:
     """Return the next piece of a log, None at its end, or why there is none."""
+    from podwire.emulator.apiserver.agent import AgentError  # noqa: PLC0415 - see the docstring
+
     try:
         return await anext(pieces, None)
     except AgentError as error:
@@ -299,6 +413,8 @@ async def _next(pieces: sessions.LogPieces) -> bytes | AgentError | None:
 
 
 def _asked(http: web.BaseRequest, tail: str) -> Asked:
+    from podwire.emulator.apiserver.streams.heads import Asked, upstream_path  # noqa: PLC0415
+
     path, query = http.rel_url.raw_path, http.rel_url.raw_query_string
     return Asked(
         http.method,
@@ -342,33 +458,3 @@ def _refusal(refusal: Refused) -> web.Response:
 def _json(document: Json, code: int = 200) -> web.Response:
     headers = {"Content-Type": "application/json", **_NO_CACHE}
     return web.Response(body=msgspec.json.encode(document), status=code, headers=headers)
-
-
-@asynccontextmanager
-async def listening(
-    front: Front, sockets: Sequence[Listener], unix_path: Path | None
-) -> AsyncGenerator[None]:
-    """Serve on *sockets* (with TLS where there is a context) and on a Unix socket."""
-
-    def request(*parts: Any) -> web.BaseRequest:
-        message, payload, protocol, writer, task = parts
-        loop = asyncio.get_running_loop()
-        return web.BaseRequest(
-            message, payload, protocol, writer, task, loop, client_max_size=_LARGEST_BODY
-        )
-
-    # handler_cancellation: a watch or a session of a client that has left must end.
-    server = web.Server(
-        front.handle, request_factory=request, handler_cancellation=True, keepalive_timeout=300
-    )
-    runner = web.ServerRunner(server, access_log=None)
-    await runner.setup()
-    try:
-        for listener, context in sockets:
-            await web.SockSite(runner, listener, ssl_context=context).start()
-        if unix_path is not None:
-            await web.UnixSite(runner, unix_path).start()
-        yield
-    finally:
-        front.stop()
-        await runner.cleanup()

@@ -1,5 +1,6 @@
 """Pure: PATCH: read the patch, apply it to the present state, store the result as an update."""
 
+import re
 from typing import Any
 
 from podwire.emulator.apiserver import bodies, json_body, statuses, versions, write
@@ -105,7 +106,8 @@ def _as_object(request: Request, after: Json, changes: Any) -> tuple[Json, tuple
     try:
         read = bodies.well_formed(after, resource)
     except TypeMismatch as error:
-        raise statuses.invalid_patch(shown(), str(error)) from error
+        why = unstructured(str(error)) if kind == STRATEGIC else str(error)
+        raise statuses.invalid_patch(shown(), why) from error
     doubles = () if kind == JSON_PATCH else bodies.doubles(request.body, changes)
     wrong = (*doubles, *read.unknown)
     if wrong and directive == "Strict":
@@ -115,6 +117,32 @@ def _as_object(request: Request, after: Json, changes: Any) -> tuple[Json, tuple
     if struct(after, "metadata").get("managedFields") == []:
         bodies.keep_reset(read.object)
     return versions.to_stored(read.object, resource), wrong if directive == "Warn" else ()
+
+
+_MISMATCH = re.compile(r"json: cannot unmarshal (\w+)( \S+)? into Go struct field \S+ of type (.+)")
+_KINDS = {"object": "map", "array": "slice", "number": "int64"}
+
+
+def unstructured(message: str) -> str:
+    """Return what is said of a wrong type where Go reads maps, not JSON text.
+
+    Strategic patches end so: runtime.DefaultUnstructuredConverter (apimachinery).
+    """
+    found = _MISMATCH.fullmatch(message)
+    if not found:
+        return message
+    source, number, wanted = found[1], found[2] or "", found[3]
+    kind = "float64" if "." in number else _KINDS.get(source, source)
+    if wanted.startswith("[]"):
+        return f"cannot restore slice from {kind}"
+    if wanted.startswith("map["):
+        return f"cannot restore map from {kind}"
+    named = "." in wanted  # a struct, or a string with a name of its own
+    if named and kind in ("string", "slice", "bool"):
+        return f"cannot restore struct from: {kind}"
+    basic = "string" if named else wanted
+    convertible = (kind, basic) in (("int64", "string"), ("float64", "int32"), ("float64", "int64"))
+    return f"cannot convert {kind} to {wanted}" if convertible else f"unrecognized type: {basic}"
 
 
 def go_text(value: Any) -> str:

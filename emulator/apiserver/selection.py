@@ -78,6 +78,9 @@ def _path(resource: Resource, label: str) -> tuple[tuple[str, ...], str]:
     if label == "metadata.name" or (label == "metadata.namespace" and resource.namespaced):
         return tuple(label.split(".")), ""
     if label not in resource.fields:
+        if resource.kind == "Job" and resource.group == "batch":
+            # pkg/apis/batch/v1/conversion.go has words of its own.
+            raise statuses.bad_request(f'field label "{label}" not supported for batchv1.Job')
         if resource.fields:
             raise statuses.bad_request(f"field label not supported: {label}")
         raise statuses.bad_request(

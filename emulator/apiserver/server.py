@@ -1,17 +1,23 @@
 """The API server as a whole: what the control process starts."""
 
+from __future__ import annotations
+
 import asyncio
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from podwire.emulator.apiserver import bootstrap, http
-from podwire.emulator.apiserver.agent import NodeAgent
 from podwire.emulator.apiserver.expiry import EVENT_SECONDS, Expiry
-from podwire.emulator.apiserver.http import Authenticate, Front, Listener
+from podwire.emulator.apiserver.http import Authenticate, Front, Patience
+from podwire.emulator.apiserver.listening import Listener, listening
 from podwire.emulator.apiserver.request import Api, Dice, Network
 from podwire.emulator.apiserver.store import Store
 from podwire.kube.clock import Clock
+
+if TYPE_CHECKING:
+    from podwire.emulator.apiserver.agent import NodeAgent
 
 _SWEEP_SECONDS = 60.0
 
@@ -55,6 +61,7 @@ class ApiServer:
         *,
         dns_path: Path | None = None,
         sweep_seconds: float = _SWEEP_SECONDS,
+        patience: Patience | None = None,
     ) -> AsyncGenerator[None]:
         """Answer requests until the block ends.
 
@@ -62,15 +69,17 @@ class ApiServer:
         (`ssl.CERT_OPTIONAL`, so that health checks need none). On the Unix socket the header
         X-Remote-User is believed: only the cluster's own processes may reach *unix_path*. Who asks
         at *dns_path* is the DNS server, whatever it says, and may do what its role says.
-        Events of more than an hour are looked for every *sweep_seconds*.
+        Events of more than an hour are looked for every *sweep_seconds*. *patience* is how long
+        clients may take to ask and to read.
         """
-        front = Front(self.api, self._agent, self._clock, who=self._who)
-        of_dns = Front(self.api, self._agent, self._clock, who=http.as_dns_server)
+        api, agent, clock = self.api, self._agent, self._clock
+        front = Front(api, agent, clock, who=self._who, patience=patience)
+        of_dns = Front(api, agent, clock, who=http.as_dns_server, patience=patience)
         self._sweep(sweep_seconds)
         try:
             async with (
-                http.listening(front, tls_sockets, unix_path),
-                http.listening(of_dns, (), dns_path),
+                listening(front, tls_sockets, unix_path),
+                listening(of_dns, (), dns_path),
             ):
                 yield
         finally:

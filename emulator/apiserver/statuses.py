@@ -234,6 +234,19 @@ def too_large_version(asked: int, current: int) -> Refused:
     return refused(504, "Timeout", message, details=details, causes=[cause])
 
 
+def timeout() -> Refused:
+    """504 for a request that does not come to its end."""
+    return refused(
+        504, "Timeout", "Timeout: request did not complete within the allotted timeout", details={}
+    )
+
+
+def too_many_requests() -> Refused:
+    """429 while there is no room for another answer; the client is asked to come again."""
+    message = "Too many requests, please try again later."
+    return refused(429, "TooManyRequests", message, details={"retryAfterSeconds": 1})
+
+
 def internal(message: str) -> Refused:
     """500 with the words that Kubernetes puts before such a message."""
     causes = [{"message": message}]

@@ -19,6 +19,8 @@ ChangeType = Literal["ADDED", "MODIFIED", "DELETED"]
 
 HISTORY = 16_384
 """How many changes are remembered; a watch from before the oldest must list again."""
+LARGEST_HISTORY = 128 * 1024 * 1024
+"""Bytes of the states in the history: of large objects fewer changes are remembered."""
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Json).decode
@@ -82,13 +84,19 @@ class _Collection:
         self.subscribers: dict[int, Callable[[Change], None]] = {}
 
 
+_NONE = _Collection()
+
+
 class Store:
     """All objects of a cluster. Synchronous: a caller sees each write whole or not at all."""
 
-    def __init__(self, history: int = HISTORY) -> None:
+    def __init__(self, history: int = HISTORY, largest_history: int = LARGEST_HISTORY) -> None:
         self.revision = 1
         self._collections: dict[str, _Collection] = {}
-        self._history: deque[Change] = deque(maxlen=history)
+        self._history: deque[Change] = deque()
+        self._most = history
+        self._size = 0
+        self._largest = largest_history
         self._forgotten = 0
         self._subscriptions = 0
         self._followers: list[Callable[[Change], None]] = []
@@ -113,7 +121,7 @@ class Store:
 
     def put(self, collection: str, key: Key, obj: Json) -> Stored:
         """Create or replace; takes *obj* over and writes its resourceVersion."""
-        found = self._of(collection)
+        found = self._made(collection)
         before = found.objects.get(key)
         self.revision += 1
         obj["metadata"]["resourceVersion"] = str(self.revision)
@@ -139,6 +147,7 @@ class Store:
         now = Stored(key, obj, self.revision)
         self._tell(found, "DELETED", collection, now, before)
         now.release()
+        self._tidy(collection)
         return now
 
     def since(self, collection: str, revision: int) -> list[Change]:
@@ -163,13 +172,14 @@ class Store:
 
     def subscribe(self, collection: str, tell: Callable[[Change], None]) -> Callable[[], None]:
         """Call *tell* at each change from now on, within the write; return how to stop that."""
-        subscribers = self._of(collection).subscribers
+        subscribers = self._made(collection).subscribers
         self._subscriptions += 1
         number = self._subscriptions
         subscribers[number] = tell
 
         def stop() -> None:
             subscribers.pop(number, None)
+            self._tidy(collection)
 
         return stop
 
@@ -188,7 +198,7 @@ class Store:
         remembered is lost, and so may objects be that were not worth keeping.
         """
         for collection, key, obj in objects:
-            found = self._of(collection)
+            found = self._made(collection)
             found.objects[key] = Stored(key, obj, int(obj["metadata"]["resourceVersion"]))
         for found in self._collections.values():
             found.keys = sorted(found.objects)
@@ -196,15 +206,26 @@ class Store:
 
     def everything(self) -> Iterator[tuple[str, Stored]]:
         """Yield the present state of all objects, each with its collection."""
-        for name, found in self._collections.items():
+        for name, found in tuple(self._collections.items()):
             for key in found.keys:
                 yield name, found.objects[key]
 
     def _of(self, collection: str) -> _Collection:
+        """Return the objects of a kind to read them."""
+        return self._collections.get(collection, _NONE)
+
+    def _made(self, collection: str) -> _Collection:
+        """Return the objects of a kind to change them."""
         found = self._collections.get(collection)
         if found is None:
             found = self._collections[collection] = _Collection()
         return found
+
+    def _tidy(self, collection: str) -> None:
+        """Forget a kind of which nothing is left: those of operators come and go."""
+        found = self._of(collection)
+        if not found.keys and not found.subscribers:
+            self._collections.pop(collection, None)
 
     def _after(self, revision: int) -> list[Change]:
         newer: list[Change] = []
@@ -224,9 +245,7 @@ class Store:
         before: Stored | None,
     ) -> None:
         change = Change(self.revision, type_, collection, now, before)
-        if len(self._history) == self._history.maxlen:
-            self._forgotten = self._history[0].revision
-        self._history.append(change)
+        self._remember(change)
         for follow in self._followers:
             follow(change)
         for tell in tuple(found.subscribers.values()):
@@ -234,3 +253,13 @@ class Store:
         change.rendered.clear()  # the history keeps states, not what became of them
         if before is not None:
             before.release()
+
+    def _remember(self, change: Change) -> None:
+        """Add to the history; the newest change stays there, however large it is."""
+        history = self._history
+        self._size += len(change.now.encoded)
+        while history and (len(history) >= self._most or self._size > self._largest):
+            oldest = history.popleft()
+            self._size -= len(oldest.now.encoded)
+            self._forgotten = oldest.revision
+        history.append(change)

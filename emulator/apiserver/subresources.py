@@ -8,7 +8,7 @@ from podwire.emulator.apiserver.admission.admit import FieldError
 from podwire.emulator.apiserver.apply import shape, tracking
 from podwire.emulator.apiserver.apply.ownership import Owners
 from podwire.emulator.apiserver.custom import custom_scale
-from podwire.emulator.apiserver.request import Answer, Api, Plain, Request
+from podwire.emulator.apiserver.request import Answer, Api, One, Plain, Request
 from podwire.emulator.apiserver.resources import Resource, ScalePaths
 from podwire.emulator.apiserver.store import Stored
 from podwire.emulator.apiserver.types.fields import many, struct, text
@@ -32,7 +32,7 @@ def scale(api: Api, request: Request) -> Answer:
         if paths is not None and custom_scale.replicas(old.object, paths) is None:
             where = ".".join(("", *paths.wanted))
             raise statuses.bad_request(f'the spec replicas field "{where}" does not exist')
-        return Plain(before)
+        return Plain(before) if paths else One(_SCALE_KIND, before)
     if request.verb == "patch" and modify.check_type(request.body, resource) == modify.APPLY:
         obj, owners, warnings = _applied(api, request, old, paths or _WORKLOAD)
     else:

@@ -10,7 +10,7 @@ from typing import Any
 
 from podwire.emulator.apiserver import bodies, objects, statuses
 from podwire.emulator.apiserver.access import access, accounts, authorize, rbac_escalation
-from podwire.emulator.apiserver.admission import allocate, class_admission, unsupported
+from podwire.emulator.apiserver.admission import advice, allocate, class_admission, unsupported
 from podwire.emulator.apiserver.admission.admit import FieldError, default, validate
 from podwire.emulator.apiserver.apply import tracking
 from podwire.emulator.apiserver.apply.ownership import Owners
@@ -77,7 +77,7 @@ def written(
     """Return the answer to a write; it also says what was stored and has no effect here."""
     if not request.subresource:
         obj = now.object if isinstance(now, Stored) else now
-        warnings += unsupported.added(obj, before, api.honoured)
+        warnings += (*advice.given(obj, before), *unsupported.added(obj, before, api.honoured))
         if request.resource.custom:
             warnings += custom.odd_finalizers(obj, before)
     return One(request.resource, now, 201 if before is None else 200, warnings)

@@ -167,7 +167,7 @@ def _due(
         return None
     deadline = cron_job.spec.starting_deadline_seconds
     if deadline is not None and recent + timedelta(seconds=deadline) < now:
-        said = f"Missed scheduled time to start a job: {recent.astimezone(UTC):%a, %d %b %Y %T UTC}"
+        said = f"Missed scheduled time to start a job: {recent.astimezone(UTC):%a, %d %b %Y %T %z}"
         draft.note("Warning", "MissSchedule", said)
         return None
     name = job_name(cron_job, recent)

@@ -4,7 +4,6 @@ from typing import Any
 
 import msgspec
 
-from podwire.emulator.controllers.batches import in_batches, together
 from podwire.emulator.controllers.claims import settle
 from podwire.emulator.controllers.context import ControllerContext
 from podwire.emulator.controllers.daemon_plan import (
@@ -14,9 +13,9 @@ from podwire.emulator.controllers.daemon_plan import (
     plan_daemons,
     tolerations_of,
 )
-from podwire.emulator.controllers.expectations import Expectations
 from podwire.emulator.controllers.history import newest
-from podwire.emulator.controllers.ownership import claim, controller_of, controller_uid
+from podwire.emulator.controllers.owned_pods import OwnedPods
+from podwire.emulator.controllers.ownership import claim
 from podwire.emulator.controllers.patches import status_patch
 from podwire.emulator.controllers.pod_templates import (
     CONTROLLER_REVISION_HASH,
@@ -28,9 +27,8 @@ from podwire.emulator.controllers.podstate import available_in
 from podwire.emulator.controllers.revisions import Revisions
 from podwire.errors import ApiError, NotFound
 from podwire.kube.codec import key_of
-from podwire.kube.index import Index
 from podwire.kube.names import Key
-from podwire.kube.objects import ControllerRevision, DaemonSet, Node, Pod
+from podwire.kube.objects import ControllerRevision, DaemonSet, Node
 from podwire.kube.reconcile import Reconciler
 from podwire.kube.selectors import from_selector
 
@@ -51,15 +49,17 @@ class DaemonSets:
         self._sets = context.informers.of(DaemonSet)
         self._nodes = context.informers.of(Node)
         self._events = context.recorder("daemonset-controller")
-        self._expectations = Expectations(context.clock)
         self._loop = Reconciler(self.reconcile, name="daemonset")
         self._revisions = Revisions(context.client, context.informers.of(ControllerRevision))
-        pods = context.informers.of(Pod)
-        self._pods = Index(pods, lambda p: [(p.metadata.namespace, controller_uid(p))])
-        self._by_namespace = Index(self._sets, lambda d: [d.metadata.namespace])
+        self._pods = OwnedPods(
+            context,
+            DaemonSet,
+            self._events,
+            wake=self._loop.add,
+            accepts=lambda ds, pod: from_selector(ds.spec.selector).matches(pod.metadata.labels),
+        )
         self._sets.subscribe(self._set_changed)
         self._nodes.subscribe(self._node_changed)
-        pods.subscribe(self._pod_changed)
 
     async def run(self) -> None:
         """Work until cancelled."""
@@ -70,8 +70,7 @@ class DaemonSets:
         daemon_set = self._sets.get(key)
         if daemon_set is None or daemon_set.metadata.deletion_timestamp is not None:
             return None
-        candidates = self._pods.get((key.namespace, daemon_set.metadata.uid))
-        candidates += self._pods.get((key.namespace, ""))
+        candidates = self._pods.of(daemon_set) + self._pods.orphans(key.namespace)
         claims = claim(daemon_set, from_selector(daemon_set.spec.selector), candidates)
         pods = await settle(self._client, daemon_set, claims)
         if not self._context.accepts_objects(key.namespace):
@@ -90,7 +89,7 @@ class DaemonSets:
         nodes = sorted(self._nodes.all(), key=lambda node: node.metadata.name)
         now = self._context.clock.now()
         errors: tuple[ApiError, ...] = ()
-        waiting = self._expectations.missing(key)
+        waiting = self._pods.missing(key)
         if waiting is None:
             step = plan_daemons(daemon_set, nodes, pods, revision=revision, now=now)
             errors = await self._carry_out(daemon_set, step, revision)
@@ -127,21 +126,9 @@ class DaemonSets:
         for daemon_set in self._sets.all():
             self._loop.add(key_of(daemon_set))
 
-    def _pod_changed(self, old: Pod | None, new: Pod | None) -> None:
-        self._expectations.saw(old, new)
-        for pod in (old, new):
-            owner = controller_of(pod) if pod else None
-            if pod and owner and owner.kind == "DaemonSet":
-                self._loop.add(Key(pod.metadata.namespace, owner.name))
-        if new is not None and controller_of(new) is None:
-            for daemon_set in self._by_namespace.get(new.metadata.namespace):
-                if from_selector(daemon_set.spec.selector).matches(new.metadata.labels):
-                    self._loop.add(key_of(daemon_set))
-
     async def _carry_out(
         self, daemon_set: DaemonSet, step: DaemonPlan, revision: str
     ) -> tuple[ApiError, ...]:
-        owner = key_of(daemon_set)
         for pod in step.failed:
             self._events.event(
                 daemon_set,
@@ -150,41 +137,18 @@ class DaemonSets:
                 f"Found failed daemon pod {key_of(pod)} on node {pod.spec.node_name}, "
                 "will try to kill it",
             )
-        for pod in step.delete:
-            self._expectations.delete(owner, pod.metadata.uid)
-        errors = await together(step.delete, lambda pod: self._delete(daemon_set, pod))
-        return errors + await in_batches(
-            step.create_on, lambda node: self._create(daemon_set, node, revision)
+        errors = await self._pods.delete(daemon_set, step.delete)
+        _made, refused = await self._pods.create(
+            daemon_set,
+            step.create_on,
+            lambda node: daemon_pod(
+                daemon_set,
+                generated_name(daemon_set.metadata.name, self._context.rng),
+                node,
+                revision,
+            ),
         )
-
-    async def _create(self, daemon_set: DaemonSet, node: str, revision: str) -> None:
-        namespace = daemon_set.metadata.namespace
-        name = Key(namespace, generated_name(daemon_set.metadata.name, self._context.rng))
-        self._expectations.create(key_of(daemon_set), name)
-        try:
-            pod = daemon_pod(daemon_set, name.name, node, revision)
-            await self._client.create_raw(Pod, namespace, pod)
-        except BaseException as error:
-            self._expectations.forget(name)
-            if isinstance(error, ApiError):
-                self._events.event(
-                    daemon_set, "Warning", "FailedCreate", f"Error creating: {error.message}"
-                )
-            raise
-        self._events.event(daemon_set, "Normal", "SuccessfulCreate", f"Created pod: {name.name}")
-
-    async def _delete(self, daemon_set: DaemonSet, pod: Pod) -> None:
-        try:
-            await self._client.delete(Pod, key_of(pod), uid=pod.metadata.uid)
-        except NotFound:
-            self._expectations.forget(pod.metadata.uid)
-            return
-        except BaseException:
-            self._expectations.forget(pod.metadata.uid)
-            raise
-        self._events.event(
-            daemon_set, "Normal", "SuccessfulDelete", f"Deleted pod: {pod.metadata.name}"
-        )
+        return errors + refused
 
 
 def daemon_pod(daemon_set: DaemonSet, name: str, node: str, revision: str) -> dict[str, Any]:

@@ -203,9 +203,16 @@ def _keep_new(draft: _Draft) -> None:
             new.spec, min_ready_seconds=draft.deployment.spec.min_ready_seconds
         ),
     )
-    if reports.find(draft.conditions, reports.PROGRESSING) is None:
+    noted = reports.find(draft.conditions, reports.PROGRESSING)
+    if noted is None:
         draft.conditions = reports.with_condition(
             draft.conditions, reports.found_new(new.metadata.name), now=draft.now
+        )
+    elif HISTORY not in annotations and reports.speaks_of_another(noted, new.metadata.name):
+        # It was made for this rollout, and the note of it was lost to a conflict: without one the
+        # rollout could never be late.
+        draft.conditions = reports.with_condition(
+            draft.conditions, reports.created_new(new.metadata.name), now=draft.now
         )
 
 

@@ -150,6 +150,13 @@ def created_new(replica_set: str) -> Condition:
     return _progressing("True", "NewReplicaSetCreated", f'Created new replica set "{replica_set}"')
 
 
+def speaks_of_another(progressing: Condition, replica_set: str) -> bool:
+    """Tell whether the condition says that another ReplicaSet's rollout is complete."""
+    done = progressing.reason == "NewReplicaSetAvailable"
+    subject = progressing.message.partition(" has ")[0]
+    return done and subject.startswith("ReplicaSet ") and subject != f'ReplicaSet "{replica_set}"'
+
+
 def find(conditions: Sequence[Condition], type_: str) -> Condition | None:
     """Return the condition of a type."""
     return next((c for c in conditions if c.type == type_), None)

@@ -5,8 +5,8 @@ from typing import Any
 
 from podwire.emulator.controllers.claims import settle
 from podwire.emulator.controllers.context import ControllerContext
-from podwire.emulator.controllers.deployment_plan import REVISION, Plan, plan
-from podwire.emulator.controllers.deployment_status import deadline_in
+from podwire.emulator.controllers.deployment_plan import REVISION, Plan, plan, split
+from podwire.emulator.controllers.deployment_status import counted, deadline_in
 from podwire.emulator.controllers.ownership import claim, controller_of, controller_uid
 from podwire.emulator.controllers.patches import status_patch
 from podwire.emulator.controllers.pod_templates import same_template
@@ -46,7 +46,10 @@ class Deployments:
     async def reconcile(self, key: Key) -> float | None:
         """Take the next step of one Deployment; return when its deadline is over, seconds."""
         deployment = self._deployments.get(key)
-        if deployment is None or deployment.metadata.deletion_timestamp is not None:
+        if deployment is None:
+            return None
+        if deployment.metadata.deletion_timestamp is not None:
+            await self._write_status(deployment, self._last_words(deployment))
             return None
         if not self._context.accepts_objects(key.namespace):
             return None
@@ -63,6 +66,13 @@ class Deployments:
         )
         await self._carry_out(deployment, step)
         return deadline_in(deployment, step.status, now=now)
+
+    def _last_words(self, deployment: Deployment) -> DeploymentStatus:
+        """Return the status of a Deployment that is being deleted: it only counts."""
+        key = (deployment.metadata.namespace, deployment.metadata.uid)
+        new, old = split(deployment, self._sets.get(key))
+        everything = [*old, *([new] if new else [])]
+        return counted(deployment, everything, new, now=self._context.clock.now())
 
     def _deployment_changed(self, old: Deployment | None, new: Deployment | None) -> None:
         if new is not None:
@@ -101,8 +111,13 @@ class Deployments:
         for replica_set in step.delete:
             await self._delete(replica_set)
         if step.revision and deployment.metadata.annotations.get(REVISION) != step.revision:
-            patch = {"metadata": {"annotations": {REVISION: step.revision}}}
-            await self._client.patch(Deployment, key_of(deployment), patch)
+            metadata = {
+                "resourceVersion": deployment.metadata.resource_version,
+                "annotations": {REVISION: step.revision},
+            }
+            deployment = await self._client.patch(
+                Deployment, key_of(deployment), {"metadata": metadata}
+            )
         await self._write_status(deployment, step.status)
 
     async def _create(self, deployment: Deployment, wanted: ReplicaSet) -> None:
@@ -164,10 +179,11 @@ class Deployments:
     async def _write_status(self, deployment: Deployment, status: DeploymentStatus) -> None:
         if _unordered(status) == _unordered(deployment.status):
             return
+        # From an old copy: what a pass noted meanwhile (a new ReplicaSet) would be lost.
+        metadata = {"resourceVersion": deployment.metadata.resource_version}
+        patch = {**status_patch(status), "metadata": metadata}
         try:
-            await self._client.patch(
-                Deployment, key_of(deployment), status_patch(status), subresource="status"
-            )
+            await self._client.patch(Deployment, key_of(deployment), patch, subresource="status")
         except NotFound:
             return
 

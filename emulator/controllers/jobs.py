@@ -1,14 +1,14 @@
 """Jobs -> pods that are to end; carries out what job_plan decides."""
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 import msgspec
 
-from podwire.emulator.controllers.batches import in_batches, together
+from podwire.emulator.controllers.batches import together
 from podwire.emulator.controllers.claims import settle
 from podwire.emulator.controllers.context import ControllerContext
-from podwire.emulator.controllers.expectations import Expectations
 from podwire.emulator.controllers.job_backoff import Backoff
 from podwire.emulator.controllers.job_facts import TRACKING, JobFacts, has_finalizer
 from podwire.emulator.controllers.job_outcome import Outcome, expires_in, finished
@@ -16,12 +16,12 @@ from podwire.emulator.controllers.job_plan import JobPlan, plan_job
 from podwire.emulator.controllers.job_pods import base_name, job_pod
 from podwire.emulator.controllers.job_status import ended, freed
 from podwire.emulator.controllers.own_writes import newer
-from podwire.emulator.controllers.ownership import claim, controller_of, controller_uid
+from podwire.emulator.controllers.owned_pods import OwnedPods
+from podwire.emulator.controllers.ownership import claim, controller_of
 from podwire.emulator.controllers.patches import status_patch
 from podwire.emulator.controllers.pod_templates import generated_name
 from podwire.errors import ApiError, Conflict, NotFound
 from podwire.kube.codec import key_of
-from podwire.kube.index import Index
 from podwire.kube.names import Key
 from podwire.kube.objects import Job, JobStatus, Pod
 from podwire.kube.reconcile import Reconciler
@@ -43,11 +43,15 @@ class Jobs:
         self._jobs = context.informers.of(Job)
         self._pods = context.informers.of(Pod)
         self._events = context.recorder("job-controller")
-        self._expectations = Expectations(context.clock)
         self._loop = Reconciler(self.reconcile, name="job", concurrency=8)
         self._orphans = Reconciler(self._let_go, name="job-orphans")
-        self._by_owner = Index(self._pods, lambda p: [(p.metadata.namespace, controller_uid(p))])
-        self._by_namespace = Index(self._jobs, lambda j: [j.metadata.namespace])
+        self._owned = OwnedPods(
+            context,
+            Job,
+            self._events,
+            wake=self._loop.add,
+            accepts=lambda job, pod: from_selector(job.spec.selector).matches(pod.metadata.labels),
+        )
         # What we wrote and the informers have not shown: counting from an old copy counts twice.
         self._written: dict[Key, Job] = {}
         self._freed: dict[Key, set[str]] = {}
@@ -74,7 +78,7 @@ class Jobs:
             return await self._expire(job)
         pods = await self._claimed(job)
         now = self._context.clock.now()
-        waiting = self._expectations.missing(key)
+        waiting = self._owned.missing(key)
         step = plan_job(
             job,
             pods,
@@ -93,18 +97,22 @@ class Jobs:
         self, job: Job, pods: Iterable[Pod], step: JobPlan
     ) -> tuple[ApiError, ...]:
         key = key_of(job)
-        for pod in step.delete:
-            self._expectations.delete(key, pod.metadata.uid)
-        errors = await together(
-            step.delete, lambda pod: self._delete(job, pod, free_first=step.uncounted)
-        )
+        free_first = partial(self._free, key) if step.uncounted else None
+        errors = await self._owned.delete(job, step.delete, free_first)
         delayed = JobFacts(job, tuple(pods), ()).delayed
-        failed = await in_batches(
-            step.create, lambda i: self._create(job, i, delayed.get(-1 if i is None else i))
+        made, failed = await self._owned.create(
+            job,
+            step.create,
+            lambda index: job_pod(
+                job,
+                generated_name(base_name(job, index), self._context.rng),
+                index,
+                delayed.get(-1 if index is None else index),
+            ),
         )
         status = step.status
         if failed:
-            active = max(0, status.active - len(failed))
+            active = status.active - len(step.create) + made
             status = msgspec.structs.replace(status, active=active)
         job = await self._write(job, status)
         self._backoffs[key] = step.backoff
@@ -147,11 +155,10 @@ class Jobs:
             if job is not None:
                 self._loop.add(key_of(job))
         if new is None and old is not None:
-            for pod in self._by_owner.get((old.metadata.namespace, old.metadata.uid)):
+            for pod in self._owned.of(old):
                 self._orphans.add(key_of(pod))
 
     def _pod_changed(self, old: Pod | None, new: Pod | None) -> None:
-        self._expectations.saw(old, new)
         for pod in (old, new):
             owner = controller_of(pod) if pod else None
             if pod is None or owner is None or owner.kind != "Job":
@@ -159,15 +166,8 @@ class Jobs:
             key = Key(pod.metadata.namespace, owner.name)
             if (pod is not new and new is None) or (pod is new and not has_finalizer(pod)):
                 self._forget(key, pod.metadata.uid)
-            self._loop.add(key)
-        if new is None:
-            return
-        if has_finalizer(new):
+        if new is not None and has_finalizer(new):
             self._orphans.add(key_of(new))
-        if controller_of(new) is None:
-            for job in self._by_namespace.get(new.metadata.namespace):
-                if from_selector(job.spec.selector).matches(new.metadata.labels):
-                    self._loop.add(key_of(job))
 
     def _forget(self, key: Key, uid: str) -> None:
         known = self._freed.get(key)
@@ -177,43 +177,9 @@ class Jobs:
                 del self._freed[key]
 
     async def _claimed(self, job: Job) -> tuple[Pod, ...]:
-        namespace = job.metadata.namespace
-        candidates = self._by_owner.get((namespace, job.metadata.uid))
-        candidates += self._by_owner.get((namespace, ""))
+        candidates = self._owned.of(job) + self._owned.orphans(job.metadata.namespace)
         claims = claim(job, from_selector(job.spec.selector), candidates)
         return await settle(self._client, job, claims, finalizer=TRACKING)
-
-    async def _create(self, job: Job, index: int | None, last: Pod | None) -> None:
-        namespace = job.metadata.namespace
-        name = Key(namespace, generated_name(base_name(job, index), self._context.rng))
-        self._expectations.create(key_of(job), name)
-        try:
-            pod = job_pod(job, name.name, index, last)
-            await self._client.create_raw(Pod, namespace, pod)
-        except BaseException as error:
-            self._expectations.forget(name)
-            if isinstance(error, ApiError):
-                message = f"Error creating: {error.message}"
-                self._events.event(job, "Warning", "FailedCreate", message)
-            raise
-        self._events.event(job, "Normal", "SuccessfulCreate", f"Created pod: {name.name}")
-
-    async def _delete(self, job: Job, pod: Pod, *, free_first: bool) -> None:
-        try:
-            if free_first:
-                await self._free(key_of(job), pod)
-            await self._client.delete(Pod, key_of(pod), uid=pod.metadata.uid)
-        except NotFound:
-            self._expectations.forget(pod.metadata.uid)
-            return
-        except BaseException as error:
-            self._expectations.forget(pod.metadata.uid)
-            if isinstance(error, ApiError):
-                message = f"Error deleting: {error.message}"
-                self._events.event(job, "Warning", "FailedDelete", message)
-            raise
-        message = f"Deleted pod: {pod.metadata.name}"
-        self._events.event(job, "Normal", "SuccessfulDelete", message)
 
     async def _free(self, key: Key, pod: Pod) -> None:
         """Take our finalizer from *pod*, and remember it till the pod's copy shows it."""

@@ -18,6 +18,9 @@ UNSCHEDULABLE = Taint(key="node.kubernetes.io/unschedulable", effect="NoSchedule
 
 HostPort = tuple[str, int]
 
+NO_FREE_PORTS = "node(s) didn't have free ports for the requested pod ports"
+"""The one obstacle that goes when another pod goes."""
+
 
 def obstacle(spec: PodSpec, node: Node, taken: Collection[HostPort] = ()) -> str | None:
     """Return why a pod cannot be placed on *node*, in the scheduler's words, or None if it can.
@@ -32,7 +35,7 @@ def obstacle(spec: PodSpec, node: Node, taken: Collection[HostPort] = ()) -> str
     if not matches_node(spec, node):
         return "node(s) didn't match Pod's node affinity/selector"
     if any(port in taken for port in host_ports(spec)):
-        return "node(s) didn't have free ports for the requested pod ports"
+        return NO_FREE_PORTS
     return None
 
 

@@ -21,6 +21,7 @@ from podwire.emulator.controllers.node_lifecycle import NodeLifecycle
 from podwire.emulator.controllers.nodes import OrphanedPods
 from podwire.emulator.controllers.replicasets import ReplicaSets
 from podwire.emulator.controllers.scheduler import Scheduler
+from podwire.emulator.controllers.taints import CordonTaints, TaintEviction
 from podwire.kube.client import Client
 from podwire.kube.clock import Clock
 from podwire.kube.informers import Informers
@@ -46,6 +47,8 @@ def controllers(
         EndpointSlices(context),
         NodeLifecycle(context),
         Scheduler(context),
+        CordonTaints(context),
+        TaintEviction(context),
         ReplicaSets(context),
         Deployments(context),
         DaemonSets(context),

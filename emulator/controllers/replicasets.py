@@ -5,11 +5,10 @@ Pure decisions are in victims.py, ownership.py and replicaset_status.py.
 
 from typing import Any
 
-from podwire.emulator.controllers.batches import in_batches, together
 from podwire.emulator.controllers.claims import settle
 from podwire.emulator.controllers.context import ControllerContext
-from podwire.emulator.controllers.expectations import Expectations
-from podwire.emulator.controllers.ownership import claim, controller_of, controller_uid
+from podwire.emulator.controllers.owned_pods import OwnedPods
+from podwire.emulator.controllers.ownership import claim, controller_uid
 from podwire.emulator.controllers.patches import status_patch
 from podwire.emulator.controllers.pod_templates import generated_name, pod_of
 from podwire.emulator.controllers.podstate import available_in, is_active
@@ -35,15 +34,16 @@ class ReplicaSets:
         self._client = context.client
         self._sets = context.informers.of(ReplicaSet)
         self._events = context.recorder("replicaset-controller")
-        self._expectations = Expectations(context.clock)
         self._loop = Reconciler(self.reconcile, name="replicaset", concurrency=8)
-        pods = context.informers.of(Pod)
-        # Under "" are the orphans of the namespace.
-        self._pods = Index(pods, lambda p: [(p.metadata.namespace, controller_uid(p))])
+        self._pods = OwnedPods(
+            context,
+            ReplicaSet,
+            self._events,
+            wake=self._loop.add,
+            accepts=lambda rs, pod: from_selector(rs.spec.selector).matches(pod.metadata.labels),
+        )
         self._siblings = Index(self._sets, lambda r: [(r.metadata.namespace, controller_uid(r))])
-        self._by_namespace = Index(self._sets, lambda r: [r.metadata.namespace])
         self._sets.subscribe(self._set_changed)
-        pods.subscribe(self._pod_changed)
 
     async def run(self) -> None:
         """Work until cancelled."""
@@ -57,7 +57,7 @@ class ReplicaSets:
         pods = await self._claimed(replica_set)
         active = tuple(pod for pod in pods if is_active(pod))
         errors: tuple[ApiError, ...] = ()
-        waiting = self._expectations.missing(key)
+        waiting = self._pods.missing(key)
         if waiting is None and replica_set.metadata.deletion_timestamp is None:
             errors = await self._manage(replica_set, active)
         await self._write_status(replica_set, active, errors)
@@ -70,22 +70,9 @@ class ReplicaSets:
         if changed is not None:
             self._loop.add(key_of(changed))
 
-    def _pod_changed(self, old: Pod | None, new: Pod | None) -> None:
-        self._expectations.saw(old, new)
-        for pod in (old, new):
-            owner = controller_of(pod) if pod else None
-            if pod and owner and owner.kind == "ReplicaSet":
-                self._loop.add(Key(pod.metadata.namespace, owner.name))
-        if new is not None and controller_of(new) is None:
-            for replica_set in self._by_namespace.get(new.metadata.namespace):
-                if from_selector(replica_set.spec.selector).matches(new.metadata.labels):
-                    self._loop.add(key_of(replica_set))
-
     async def _claimed(self, replica_set: ReplicaSet) -> tuple[Pod, ...]:
-        namespace = replica_set.metadata.namespace
-        candidates = self._pods.get((namespace, replica_set.metadata.uid)) + tuple(
-            pod for pod in self._pods.get((namespace, "")) if is_active(pod)
-        )
+        orphans = self._pods.orphans(replica_set.metadata.namespace)
+        candidates = (*self._pods.of(replica_set), *filter(is_active, orphans))
         claims = claim(replica_set, from_selector(replica_set.spec.selector), candidates)
         return await settle(self._client, replica_set, claims)
 
@@ -94,14 +81,16 @@ class ReplicaSets:
     ) -> tuple[ApiError, ...]:
         missing = replica_set.spec.replicas - len(active)
         if missing > 0 and self._context.accepts_objects(replica_set.metadata.namespace):
-            names = [
-                Key(
-                    replica_set.metadata.namespace,
+            _made, errors = await self._pods.create(
+                replica_set,
+                range(min(missing, BURST)),
+                lambda _: pod_of(
+                    replica_set,
+                    replica_set.spec.template,
                     generated_name(replica_set.metadata.name, self._context.rng),
-                )
-                for _ in range(min(missing, BURST))
-            ]
-            return await in_batches(names, lambda name: self._create(replica_set, name))
+                ),
+            )
+            return errors
         if missing < 0:
             chosen = victims(
                 active,
@@ -109,48 +98,14 @@ class ReplicaSets:
                 related=self._related(replica_set),
                 now=self._context.clock.now(),
             )
-            owner = key_of(replica_set)
-            for pod in chosen:  # all of them before the first await: no pass may see a part
-                self._expectations.delete(owner, pod.metadata.uid)
-            return await together(chosen, lambda pod: self._delete(replica_set, pod))
+            return await self._pods.delete(replica_set, chosen)
         return ()
 
     def _related(self, replica_set: ReplicaSet) -> tuple[Pod, ...]:
         namespace = replica_set.metadata.namespace
         deployment = controller_uid(replica_set)
         siblings = self._siblings.get((namespace, deployment)) if deployment else (replica_set,)
-        return tuple(pod for s in siblings for pod in self._pods.get((namespace, s.metadata.uid)))
-
-    async def _create(self, replica_set: ReplicaSet, name: Key) -> None:
-        self._expectations.create(key_of(replica_set), name)
-        pod = pod_of(replica_set, replica_set.spec.template, name.name)
-        try:
-            await self._client.create_raw(Pod, name.namespace, pod)
-        except BaseException as error:
-            self._expectations.forget(name)
-            if isinstance(error, ApiError):
-                self._events.event(
-                    replica_set, "Warning", "FailedCreate", f"Error creating: {error.message}"
-                )
-            raise
-        self._events.event(replica_set, "Normal", "SuccessfulCreate", f"Created pod: {name.name}")
-
-    async def _delete(self, replica_set: ReplicaSet, pod: Pod) -> None:
-        try:
-            await self._client.delete(Pod, key_of(pod), uid=pod.metadata.uid)
-        except NotFound:
-            self._expectations.forget(pod.metadata.uid)
-            return
-        except BaseException as error:
-            self._expectations.forget(pod.metadata.uid)
-            if isinstance(error, ApiError):
-                self._events.event(
-                    replica_set, "Warning", "FailedDelete", f"Error deleting: {error.message}"
-                )
-            raise
-        self._events.event(
-            replica_set, "Normal", "SuccessfulDelete", f"Deleted pod: {pod.metadata.name}"
-        )
+        return tuple(pod for s in siblings for pod in self._pods.of(s))
 
     async def _write_status(
         self, replica_set: ReplicaSet, active: tuple[Pod, ...], errors: tuple[ApiError, ...]

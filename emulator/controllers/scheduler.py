@@ -66,6 +66,7 @@ class Scheduler:
     def _pod_changed(self, old: Pod | None, new: Pod | None) -> None:
         if old is not None and (new is None or new.metadata.uid != old.metadata.uid):
             self._left(old)
+            self._waiting.discard(key_of(old))
         if new is None:
             return
         if is_finished(new):

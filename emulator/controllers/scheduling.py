@@ -1,11 +1,11 @@
 """Pure: which node an unbound pod goes to, or why there is none."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from podwire.emulator.controllers.ownership import controller_uid
-from podwire.emulator.controllers.placement import HostPort, host_ports, obstacle
+from podwire.emulator.controllers.placement import NO_FREE_PORTS, HostPort, host_ports, obstacle
 from podwire.emulator.controllers.podstate import is_finished
 from podwire.kube.objects import Node, Pod
 
@@ -105,5 +105,15 @@ def choose(pod: Pod, nodes: Sequence[Node], placements: Placements) -> str | Uns
             reasons[reason] += 1
     if fitting:
         return min(fitting, key=lambda name: (placements.load(name, owner), name))
-    listed = ", ".join(sorted(f"{count} {reason}" for reason, count in reasons.items()))
-    return Unschedulable(f"0/{len(nodes)} nodes are available: {listed}.")
+    # No pod gives way to another here; Kubernetes says why that would not help (preemption.go).
+    ports = reasons[NO_FREE_PORTS]
+    in_vain = {
+        "Preemption is not helpful for scheduling": len(nodes) - ports,
+        "No preemption victims found for incoming pod": ports,
+    }
+    return Unschedulable(f"{_counted(nodes, reasons)} preemption: {_counted(nodes, in_vain)}")
+
+
+def _counted(nodes: Sequence[Node], reasons: Mapping[str, int]) -> str:
+    listed = sorted(f"{count} {reason}" for reason, count in reasons.items() if count)
+    return f"0/{len(nodes)} nodes are available: {', '.join(listed)}."

@@ -84,7 +84,7 @@ class PodAgent:
     ) -> AsyncIterator[bytes]:
         """Yield the log in pieces; with *follow* until the container ends."""
         run = self._container(self._life(namespace, pod), container)
-        if run.record.state == "waiting" and not run.record.container_id:
+        if run.record.state == "waiting" and not (run.record.container_id or run.record.last):
             raise AgentError(
                 400,
                 "BadRequest",

@@ -5,6 +5,8 @@
 FIRST_BACK_OFF = 10.0
 LAST_BACK_OFF = 300.0
 LONG_LIFE = 600.0
+# So long a container is seen to wait for ErrImagePull, before it is said to wait for the next try.
+PULL_FAILED = 2.0
 
 
 def restarts(policy: str, status: int) -> bool:
@@ -22,3 +24,8 @@ def before_restart(ends: int) -> float:
 def before_retry(failures: int) -> float:
     """Return the seconds to wait after the *failures*-th time in a row that it could not start."""
     return min(2.0 ** min(failures - 1, 10), LAST_BACK_OFF)
+
+
+def before_pull(failures: int) -> float:
+    """Return the seconds to wait after an image could not be had *failures* times in a row."""
+    return before_restart(failures + 1)

@@ -1,9 +1,12 @@
 """Commands in a running container: for clients, probes and hooks."""
 
+import asyncio
 import os
 import signal
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
+from typing import Self
 
 from podwire.emulator.runtimes.runtime import (
     ContainerRequest,
@@ -14,6 +17,7 @@ from podwire.emulator.runtimes.runtime import (
 )
 
 _LONGEST_OUTPUT = 4096
+_PIECE = 64 << 10
 
 
 class Commands:
@@ -47,22 +51,51 @@ class Commands:
         return await self._runtime.execute(process, wanted, Streams(terminal, terminal, terminal))
 
     async def output_of(self, command: Sequence[str]) -> tuple[int, str]:
-        """Return a command's exit status and output; it is killed when we are cancelled."""
-        output = os.memfd_create("output", os.MFD_CLOEXEC)
-        try:
-            process = await self.execute(command, Streams(-1, output, output))
+        """Return a command's exit status and the beginning of its output.
+
+        It is killed when we are cancelled.
+        """
+        with _Beginning() as output:
+            try:
+                process = await self.execute(command, Streams(-1, output.fd, output.fd))
+            except RuntimeFailure as error:
+                return 126, str(error)
             try:
                 status = await process.wait()
             finally:
                 process.send_signal(signal.SIGKILL)
                 process.close()
-            return status, os.pread(output, _LONGEST_OUTPUT, 0).decode(errors="replace")
-        except RuntimeFailure as error:
-            return 126, str(error)
-        finally:
-            os.close(output)
+            return status, output.text()
 
     def _running(self) -> tuple[RunningProcess, ContainerRequest]:
         if self._process is None or self._request is None:
             raise RuntimeFailure("InternalError", f'container "{self._name}" is not running')
         return self._process, self._request
+
+
+class _Beginning:
+    """Takes all that is written to `fd`, and keeps how it begins."""
+
+    def __init__(self) -> None:
+        self._read, self.fd = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(self._read, False)
+        self._kept = b""
+
+    def __enter__(self) -> Self:
+        asyncio.get_running_loop().add_reader(self._read, self._take)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        asyncio.get_running_loop().remove_reader(self._read)
+        os.close(self._read)
+        os.close(self.fd)
+
+    def text(self) -> str:
+        """Return the beginning of what was written."""
+        self._take()
+        return self._kept.decode(errors="replace")
+
+    def _take(self) -> None:
+        # What is kept comes first: a pipe holds more than that.
+        with suppress(BlockingIOError):
+            self._kept = (self._kept + os.read(self._read, _PIECE))[:_LONGEST_OUTPUT]

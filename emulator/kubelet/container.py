@@ -28,7 +28,7 @@ from podwire.emulator.runtimes.runtime import (
     RuntimeFailure,
     Streams,
 )
-from podwire.kube.objects import Container, LifecycleHandler, Pod, Probe
+from podwire.kube.objects import Container, Pod, Probe
 from podwire.kube.podstatus import ContainerRecord
 from podwire.kube.times import rfc3339
 
@@ -36,6 +36,10 @@ Kind = Literal["initContainers", "containers", "ephemeralContainers"]
 
 # Seconds for a container's last words to come through after its end.
 _LAST_WORDS = 1.0
+# How a container ends whose program cannot be run, and since when it ran then (containerd,
+# internal/cri/server/container_start.go).
+_NOT_STARTED = 128
+_NEVER = "1970-01-01T00:00:00Z"
 
 
 class ContainerRun:
@@ -92,6 +96,8 @@ class ContainerRun:
         self.over = asyncio.Event()
         self._ends = 0
         self._failures = 0
+        # Why its image could not be had the last time; empty: it was.
+        self._unpulled = ""
         self._stopping = False
         self._news = False
         self._woken = asyncio.Event()
@@ -124,10 +130,9 @@ class ContainerRun:
             status = await self._once(sandbox, files)
             if status is None:
                 self._failures += 1
-                await self._wait(backoff.before_retry(self._failures), for_news=True)
+                await self._wait_to_retry()
                 continue
             self._failures = 0
-            self._ended(status)
             if self._stopping or not backoff.restarts(self._restart_policy, status):
                 return
             self._ends = 1 if clock() - began > backoff.LONG_LIFE else self._ends + 1
@@ -137,6 +142,20 @@ class ContainerRun:
                 self._crash_loop(delay)
                 await self._wait(delay, for_news=False)
             self.record.restarts += 0 if self._stopping else 1
+
+    async def _wait_to_retry(self) -> None:
+        if not self._unpulled:
+            await self._wait(backoff.before_retry(self._failures), for_news=True)
+            return
+        await self._wait(backoff.PULL_FAILED, for_news=True)
+        if self._stopping or self._news:
+            return
+        text = f'Back-off pulling image "{self.container.image}"'
+        self._event("Normal", "BackOff", text)
+        message = f"{text}: ErrImagePull: {self._unpulled}"
+        self._cannot_start("ImagePullBackOff", message, "Error: ImagePullBackOff")
+        left = backoff.before_pull(self._failures) - backoff.PULL_FAILED
+        await self._wait(left, for_news=True)
 
     def lose_sandbox(self) -> None:
         """Take note that it is killed with the pod's network, after `run` was cancelled."""
@@ -189,8 +208,12 @@ class ContainerRun:
         return os.dup(self.stdin) if self.container.stdin else None
 
     async def _once(self, sandbox: PodSandbox, files: PodFiles) -> int | None:
-        """Start and wait; returns the exit status, or None if it could not start."""
+        """Start, wait, and note the end.
+
+        Returns the exit status, or None if it could not even be made.
+        """
         pod, container = self._pod(), self.container
+        self._unpulled = ""
         try:
             # A kubelet that starts anew finds containers that run: nothing happens to them.
             joins = await self._node.runtime.has(sandbox, container.name)
@@ -211,9 +234,13 @@ class ContainerRun:
                 joins=joins,
             )
         except ImageError as error:
-            pulled = error.reason == "ErrImagePull"
-            text = f'Failed to pull image "{container.image}"' if pulled else "Error"
-            self._cannot_start(error.reason, str(error), f"{text}: {error}")
+            if error.reason == "ErrImagePull":
+                self._unpulled = str(error)
+                text = f'Failed to pull image "{container.image}": {error}'
+                self._event("Warning", "Failed", text)
+            else:
+                self._event("Warning", error.reason, str(error))
+            self._cannot_start(error.reason, str(error), f"Error: {error.reason}")
             return None
         except (MissingSourceError, VolumeError) as error:
             self._cannot_start("CreateContainerConfigError", str(error), f"Error: {error}")
@@ -229,7 +256,12 @@ class ContainerRun:
             self._close_stdin()
             reason = error.reason if isinstance(error, RuntimeFailure) else "CreateContainerError"
             self._cannot_start(reason, str(error), f"Error: {error}")
-            return None
+            if reason != "RunContainerError":
+                return None
+            # It was made, and has ended as soon as it was to run: the restart policy decides.
+            self.record.started_at = _NEVER
+            self._over(_NOT_STARTED, str(error), reason="StartError")
+            return _NOT_STARTED
         self.process = process
         self.log.started()
         self.commands.begin(process, request)
@@ -242,7 +274,7 @@ class ContainerRun:
         if not joins:
             self._event("Normal", "Started", f"Started container {self.record.name}")
         try:
-            return await self._live(process, joined=joins)
+            status = await self._live(process, joined=joins)
         finally:
             # Gone already, unless we were cancelled or something failed.
             process.send_signal(signal.SIGKILL)
@@ -250,6 +282,8 @@ class ContainerRun:
             self.commands.end()
             process.close()
             self._close_stdin()
+        self._ended(status)
+        return status
 
     async def _start(
         self, sandbox: PodSandbox, request: ContainerRequest, *, joins: bool
@@ -290,7 +324,7 @@ class ContainerRun:
         # Until the hook is over the container does not count as running (Kubernetes docs,
         # "Container Lifecycle Hooks").
         hook = lifecycle.post_start if lifecycle is not None else None
-        if hook is not None and not joined and not await self._hook(hook):
+        if hook is not None and not joined and not await run_hook(hook, self._asked, None):
             self._event("Warning", "FailedPostStartHook", "PostStartHook failed")
             self._event("Normal", "Killing", "FailedPostStartHook")
             await self._end(process, self._own_grace())
@@ -331,16 +365,14 @@ class ContainerRun:
         lifecycle = self.container.lifecycle
         hook = lifecycle.pre_stop if lifecycle is not None else None
 
+        limit = self._pod().spec.termination_grace_period_seconds
+
         async def pre_stop() -> None:
-            if hook is not None and not await self._hook(hook):
+            if hook is not None and not await run_hook(hook, self._asked, limit):
                 self._event("Warning", "FailedPreStopHook", "PreStopHook failed")
 
         stop_signal = self._image.stop_signal if self._image else signal.SIGTERM
         await end(process, grace, stop_signal=stop_signal, pre_stop=pre_stop if hook else None)
-
-    async def _hook(self, handler: LifecycleHandler) -> bool:
-        limit = self._pod().spec.termination_grace_period_seconds
-        return await run_hook(handler, self._asked, limit)
 
     async def _wait(self, seconds: float, *, for_news: bool) -> None:
         """Wait, but not longer than until we are to stop or, *for_news*, to look again."""
@@ -382,13 +414,16 @@ class ContainerRun:
         self._changed()
 
     def _ended(self, status: int) -> None:
-        once = self._kind == "initContainers" and not self.record.sidecar
-        ended = self._found_ended or self._node.clock.now()
         message = ""
         if self._files is not None:
             log = self.log.paths(previous=False)
             message = message_of(self.container, status, self._files.messages, log)
-        self.record.end(status, rfc3339(ended), done=once and status == 0, message=message)
+        self._over(status, message)
+
+    def _over(self, status: int, message: str, *, reason: str = "") -> None:
+        once = self._kind == "initContainers" and not self.record.sidecar
+        at = rfc3339(self._found_ended or self._node.clock.now())
+        self.record.end(status, at, done=once and status == 0, message=message, reason=reason)
         self._changed()
 
     def _paused(self, paused: bool) -> None:  # noqa: FBT001 - a callback's only argument

@@ -10,11 +10,17 @@ from podwire.emulator.kubelet.probes import Outcome
 from podwire.emulator.runtimes.runtime import RunningProcess
 from podwire.kube.objects import LifecycleHandler, Probe
 
+# Seconds: longer than any pod lives.
+_FOR_EVER = 1 << 31
+
 
 async def run_hook(
-    handler: LifecycleHandler, ask: Callable[[Probe], Awaitable[Outcome]], limit: int
+    handler: LifecycleHandler, ask: Callable[[Probe], Awaitable[Outcome]], limit: int | None
 ) -> bool:
-    """Do what a hook says, in *limit* seconds; tell whether it worked. *ask* runs a probe."""
+    """Do what a hook says, in *limit* seconds (None: in any time); tell whether it worked.
+
+    *ask* runs a probe.
+    """
     if handler.sleep is not None:
         await asyncio.sleep(handler.sleep.get("seconds", 0))
         return True
@@ -23,7 +29,7 @@ async def run_hook(
         exec=handler.exec,
         http_get=handler.http_get,
         tcp_socket=handler.tcp_socket,
-        timeout_seconds=max(limit, 1),
+        timeout_seconds=_FOR_EVER if limit is None else max(limit, 1),
     )
     return (await ask(probe)).success
 

@@ -229,8 +229,10 @@ class DockerRuntime:
                 connection[1].close()
                 raise
         except EngineError as error:
+            # An engine that is gone, or never was asked, says nothing about the program.
+            gone = error.status == 0
             raise RuntimeFailure(
-                "RunContainerError",
+                "CreateContainerError" if gone else "RunContainerError",
                 f'cannot start "{" ".join(request.argv)}": {in_short(str(error))}',
             ) from error
         kind = OfContainer(self._engine, identity)

@@ -56,13 +56,16 @@ def root_file_system(
     """
     wanted = [*binds, *(Bind(path, "", is_directory=True) for path in directories)]
     points = [_led(point, host.links) for point in wanted]
-    tops = {_top(point.path) for point in points}
+    # Files in the root itself: they are made before it is sealed.
+    single = {p.path for p in points if not p.is_directory and p.path == f"/{_top(p.path)}"}
+    tops = {_top(point.path) for point in points if point.path not in single}
     new_tops = tops - set(host.directories) - set(host.links) - {*_FRESH, *_KERNEL, ""}
     steps = [
         Mount("private", "/"),
         Mount("tmpfs", ROOT, "mode=755"),
         *_top_level(host),
         *(Mount("directory", f"{ROOT}/{top}") for top in sorted(new_tops)),
+        *(Mount("file", ROOT + path) for path in sorted(single)),
         Mount("read-only", ROOT),
         *(Mount("tmpfs", f"{ROOT}/{top}", "mode=755") for top in sorted(new_tops)),
         *_fresh(),
@@ -72,7 +75,11 @@ def root_file_system(
         *(Mount("directory", ROOT + path) for path in sorted(kept)),
         *(Mount("bind", ROOT + path, source) for path, source in sorted(kept.items())),
     ]
-    missing = [point for point in points if _is_missing(point, points, host, exists)]
+    missing = [
+        point
+        for point in points
+        if point.path not in single and _is_missing(point, points, host, exists)
+    ]
     steps += _overlays(missing, host, exists)
     # A mount point is made just before it is used: it may lie in a volume mounted before.
     for point in sorted(points, key=_depth):

@@ -1,5 +1,6 @@
 """What a forked child does before its program starts: namespaces, mounts, descriptors, identity."""
 
+import errno
 import gc
 import os
 import signal
@@ -116,6 +117,8 @@ def _become(request: Fork, fds: Sequence[int]) -> None:
 def _execute(request: Fork) -> NoReturn:
     name = request.argv[0]
     try:
+        if not name:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
         os.execvpe(name, request.argv, request.environ)
     except FileNotFoundError as error:
         # The words of container runtimes; clients know them.

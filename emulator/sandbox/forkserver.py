@@ -17,7 +17,6 @@ from pathlib import Path
 import msgspec
 
 from podwire import linux
-from podwire.emulator.network import make_namespace, remove_namespace
 from podwire.emulator.sandbox.container import BuiltIn, enter
 from podwire.emulator.sandbox.messages import (
     LARGEST,
@@ -31,14 +30,6 @@ from podwire.emulator.sandbox.messages import (
 
 _DECODER = msgspec.json.Decoder(Request)
 _ENCODER = msgspec.json.Encoder()
-
-
-def channel() -> tuple[socket.socket, socket.socket]:
-    """Return the two ends that a fork server and its client speak through."""
-    ends = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    for end in ends:
-        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, LARGEST)
-    return ends
 
 
 class ForkServer:
@@ -99,7 +90,7 @@ class ForkServer:
                 made.extend(make_namespaces(request.hostname, request.path))
                 return Answer(request.id)
             case Unmount():
-                remove_namespace(Path(request.path))
+                _remove_namespace(request.path)
                 return Answer(request.id)
             case Fork():
                 pid = self._fork(request, fds)
@@ -178,16 +169,29 @@ def make_namespaces(hostname: str, path: str) -> list[int]:
     made: list[int] = []
     try:
         if path:
-            make_namespace(Path(path))
+            _make_namespace(path)
             made.append(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
         made += _name_namespaces(hostname)
     except OSError:
         for fd in made:
             os.close(fd)
         if path:
-            remove_namespace(Path(path))
+            _remove_namespace(path)
         raise
     return made
+
+
+def _make_namespace(path: str) -> None:
+    # Only PID 1 is asked for networks, and has loaded this; the zygote never needs it.
+    from podwire.emulator.network import make_namespace  # noqa: PLC0415
+
+    make_namespace(Path(path))
+
+
+def _remove_namespace(path: str) -> None:
+    from podwire.emulator.network import remove_namespace  # noqa: PLC0415 - as above
+
+    remove_namespace(Path(path))
 
 
 def _name_namespaces(hostname: str) -> list[int]:

@@ -4,6 +4,8 @@ File descriptors travel beside a message (SCM_RIGHTS); a message names them by t
 list.
 """
 
+import socket
+
 import msgspec
 
 # One packet holds one message: environment and arguments of a container fit well below this.
@@ -11,6 +13,14 @@ LARGEST = 1 << 20
 
 # Built-in programs that need none of the big libraries: PID 1 forks them, the zygote the others.
 LIGHT = frozenset({"cni", "pause"})
+
+
+def channel() -> tuple[socket.socket, socket.socket]:
+    """Return the two ends that a fork server and its client speak through."""
+    ends = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    for end in ends:
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, LARGEST)
+    return ends
 
 
 class Mount(msgspec.Struct, frozen=True):

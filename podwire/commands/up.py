@@ -18,7 +18,7 @@ from podwire.commands import session
 from podwire.commands.output import note, number, say, say_json
 from podwire.emulator import anchor, config, config_file, doctor, kubeconfig, machine_facts
 from podwire.emulator.config import ClusterConfig
-from podwire.errors import InternalError, PodwireError, UsageError
+from podwire.errors import InternalError, PodwireError, TimedOut, UsageError
 from podwire.kube.manifests import Manifest, from_paths
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def run(args: argparse.Namespace) -> int:
         kubeconfig.merge(path, wanted.name, entry, kubeconfig.Origin.here())
         steps.done(f"context {kubeconfig.context_name(wanted.name)} is current in {path}")
         left = round(max(0.0, limit - steps.elapsed()), 1)
-        counts = _fill(entry, manifests, left if args.wait else None, steps)
+        counts = _fill(entry, manifests, len(wanted.nodes), left, steps, wait=args.wait)
     except BaseException as error:
         if args.keep and isinstance(error, PodwireError):
             running.keep()
@@ -171,8 +171,16 @@ def _load_client() -> None:
     importlib.import_module("podwire.kube.waiting")
 
 
-def _fill(entry: Json, manifests: Sequence[Manifest], limit: float | None, steps: Steps) -> Json:
-    """Apply and wait; return how much there is now."""
+def _fill(
+    entry: Json,
+    manifests: Sequence[Manifest],
+    nodes: int,
+    limit: float,
+    steps: Steps,
+    *,
+    wait: bool,
+) -> Json:
+    """Apply, and wait until all is ready or until the *nodes* are there; return how much is now."""
     from podwire.kube import readiness, waiting  # noqa: PLC0415 - see _load_client
     from podwire.kube.apply import apply  # noqa: PLC0415
     from podwire.kube.config import from_document  # noqa: PLC0415
@@ -186,7 +194,9 @@ def _fill(entry: Json, manifests: Sequence[Manifest], limit: float | None, steps
             steps.done(f"applied {kinds}{more}")
         for text in connection.warnings:
             note(f"warning: {text}")
-        if limit is not None:
+        if not wait:
+            _until_registered(connection, nodes, limit)
+        else:
             targets = [
                 *_system_targets(connection),
                 *(
@@ -201,6 +211,22 @@ def _fill(entry: Json, manifests: Sequence[Manifest], limit: float | None, steps
             plural: len(connection.get(f"/api/v1/{plural}").get("items") or [])
             for plural in ("nodes", "pods", "services")
         }
+
+
+def _until_registered(connection: Connection, number: int, limit: float) -> None:
+    """Return when there are *number* nodes: the API server answers before kubelets are loaded."""
+    end = time.monotonic() + limit
+    known = set[str]()
+    query = {"watch": "true"}
+    try:
+        for event in connection.lines("/api/v1/nodes", query, left=lambda: end - time.monotonic()):
+            known.add(str(event["object"]["metadata"]["name"]))
+            if len(known) >= number:
+                return
+    except TimeoutError:
+        raise TimedOut(
+            f"{len(known)} of {number} nodes registered in time\n  wait longer: --timeout SECONDS"
+        ) from None
 
 
 def _system_targets(connection: Connection) -> list[Target]:

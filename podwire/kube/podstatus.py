@@ -65,10 +65,13 @@ class ContainerRecord:
         self.started = started
         self.ready = started and ready
 
-    def end(self, status: int, finished_at: str, *, done: bool, message: str = "") -> None:
+    def end(
+        self, status: int, finished_at: str, *, done: bool, message: str = "", reason: str = ""
+    ) -> None:
         """Note its exit status; *done*: an init container that has done its work is ready."""
         self.state, self.exit_code, self.finished_at = "terminated", status, finished_at
-        self.reason, self.message = ("Completed" if status == 0 else "Error"), message
+        self.reason = reason or ("Completed" if status == 0 else "Error")
+        self.message = message
         self.started, self.ready, self.paused = False, done, False
 
     def status(self) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from podwire.kube import syntax
 from podwire.kube.objects import LabelSelectorSpec
 
 Operator = Literal["in", "notin", "exists", "absent", ">", "<"]
@@ -96,8 +97,7 @@ _SIGNS: Mapping[str, Operator] = {
 def parse_labels(text: str) -> LabelSelector:
     """Read `a=b, c in (d,e), !f`; raises SelectorError.
 
-    Grammar and messages are those of apimachinery's labels.Parse; whether keys and values are good
-    labels is not looked at.
+    Grammar and messages are those of apimachinery's labels.Parse.
     """
     tokens = _Tokens(_TOKEN.findall(text))
     requirements: list[Requirement] = []
@@ -178,13 +178,15 @@ def _requirement(tokens: _Tokens) -> Requirement:
     key = tokens.take()
     if key == "" or key in _SPECIAL:
         raise SelectorError(f"found '{key}', expected: identifier")
+    if wrong := syntax.qualified_name(key):
+        raise SelectorError(f'<nil>: Invalid value: "{key}": {"; ".join(wrong)}')
     if absent:
         return Requirement(key, "absent")
     if tokens.ahead() in ("", ","):
         return Requirement(key, "exists")
     sign = tokens.take()
     if sign in ("in", "notin"):
-        return Requirement(key, "in" if sign == "in" else "notin", _values(tokens))
+        return Requirement(key, "in" if sign == "in" else "notin", _good(key, _values(tokens)))
     if sign not in _SIGNS:
         raise SelectorError(f"found '{sign}', expected: {_OPERATORS}")
     value = _value(tokens)
@@ -193,7 +195,19 @@ def _requirement(tokens: _Tokens) -> Requirement:
             f'values[0][{key}]: Invalid value: "{value}": '
             "for 'Gt', 'Lt' operators, the value must be an integer"
         )
-    return Requirement(key, _SIGNS[sign], frozenset([value]))
+    return Requirement(key, _SIGNS[sign], _good(key, frozenset([value])))
+
+
+def _good(key: str, values: frozenset[str]) -> frozenset[str]:
+    """Return *values* if they are good labels; raises SelectorError."""
+    problems = [
+        f'values[{index}][{key}]: Invalid value: "{value}": {"; ".join(wrong)}'
+        for index, value in enumerate(sorted(values))
+        if (wrong := syntax.label_value(value))
+    ]
+    if problems:
+        raise SelectorError(problems[0] if len(problems) == 1 else f"[{', '.join(problems)}]")
+    return values
 
 
 def _value(tokens: _Tokens) -> str:

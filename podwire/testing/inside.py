@@ -29,7 +29,7 @@ from podwire.emulator.builtins import BUILTINS
 from podwire.emulator.config import ClusterConfig, numbered_nodes
 from podwire.emulator.images import pause
 from podwire.emulator.network import build
-from podwire.emulator.sandbox import forkserver, paths
+from podwire.emulator.sandbox import messages, paths
 from podwire.emulator.sandbox.container import BuiltIn
 from podwire.emulator.sandbox.filesystem import make_file_system
 from podwire.emulator.sandbox.forks import Forks
@@ -120,8 +120,8 @@ def _be_first(file: str, name: str, passes: int) -> NoReturn:
         make_file_system()
         config = ClusterConfig(name="inside", nodes=numbered_nodes(1))
         build(topology(config), paths.NETNS)
-        light, for_light = forkserver.channel()
-        heavy, for_heavy = forkserver.channel()
+        light, for_light = messages.channel()
+        heavy, for_heavy = messages.channel()
         zygote = os.fork()
         if zygote == 0:
             ForkServer(heavy, BUILTINS).run({}, lambda _: None)

@@ -49,6 +49,10 @@ def inherit(spec: Json, old: Json) -> None:
             spec["clusterIP"] = old["clusterIP"]
         if not spec.get("clusterIPs") and spec.get("clusterIP") == old.get("clusterIP"):
             _copy(spec, old, "clusterIPs")
+        changed = spec.get("clusterIP") != old.get("clusterIP")
+        if changed and spec.get("clusterIPs") == old.get("clusterIPs"):
+            # Clients that know clusterIP alone mean the list as well.
+            spec["clusterIPs"] = [spec["clusterIP"]]
     if _has_node_ports(spec) and _has_node_ports(old):
         known = {_identity(p): p.get("nodePort") for p in many(old, "ports")}
         for port in many(spec, "ports"):

@@ -134,6 +134,13 @@ def go_selector(selector: Mapping[str, Any]) -> Unquoted:
     )
 
 
+def go_amount(value: int | str) -> Unquoted:
+    """Return a number or a percentage (IntOrString) in Go's syntax."""
+    number, text = (0, value) if isinstance(value, str) else (value, "")
+    kind = int(isinstance(value, str))
+    return Unquoted(f"intstr.IntOrString{{Type:{kind}, IntVal:{number}, StrVal:{quoted(text)}}}")
+
+
 def go_struct(name: str, **members: Any) -> Unquoted:
     """Return a struct in Go's syntax; *name* with its package, such as ``rbac.RoleRef``."""
     inside = ", ".join(f"{member}:{shown(value)}" for member, value in members.items())

@@ -164,15 +164,6 @@ _SERVICE: _Table = {
     ),
 }
 
-_NODE: _Table = {
-    "taints": {
-        "effect": Vain(
-            "keeps new pods away, but pods that run stay (except a DaemonSet's)",
-            lambda value: value == "NoExecute",
-        ),
-    },
-}
-
 _VOLUMES = ("emptyDir", "configMap", "secret", "downwardAPI", "projected", "hostPath")
 """The kinds that emulator/kubelet/volume_files.py makes."""
 _NO_VOLUME = "volumes of this kind are not there; the pod will wait with FailedMount"
@@ -222,10 +213,6 @@ def _limit_range(obj: Json) -> Iterator[str]:
             "spec.limits: limit ranges are not enforced here: they refuse nothing, and pods get "
             "no defaults from them"
         )
-
-
-def _node(obj: Json) -> Iterator[str]:
-    yield from _walk("spec", below(obj, "spec"), _NODE)
 
 
 def _pod_spec(path: str, spec: Json) -> Iterator[str]:
@@ -279,7 +266,6 @@ _KINDS: Mapping[tuple[str, str], Callable[[Json], Iterator[str]]] = {
     ("v1", "ResourceQuota"): _quota,
     ("v1", "LimitRange"): _limit_range,
     ("v1", "Service"): _service,
-    ("v1", "Node"): _node,
     ("apiextensions.k8s.io/v1", "CustomResourceDefinition"): crd.vain,
 }
 

@@ -4,6 +4,7 @@ Source: pkg/apis/batch/validation/validation.go of Kubernetes 1.32.
 """
 
 import re
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from podwire.emulator.apiserver.admission import validate_job_policies, validate_meta, validate_pods
 from podwire.emulator.apiserver.admission.field_errors import (
@@ -257,4 +258,8 @@ def _zone(name: str | None) -> list[FieldError]:
             "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones"
         )
         return [invalid(field, name, message)]
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, OSError, ValueError):
+        return [invalid(field, name, f"unknown time zone {name}")]
     return []

@@ -6,7 +6,7 @@ Source: pkg/apis/core/validation/validation.go of Kubernetes 1.32.
 from collections.abc import Collection
 from typing import Any
 
-from podwire.emulator.apiserver.admission import validate_probes
+from podwire.emulator.apiserver.admission import validate_probes, validate_resources
 from podwire.emulator.apiserver.admission.field_errors import (
     FieldError,
     duplicate,
@@ -18,7 +18,6 @@ from podwire.emulator.apiserver.admission.field_errors import (
 )
 from podwire.emulator.apiserver.admission.validate_endpoints import PROTOCOLS, protocol
 from podwire.emulator.apiserver.admission.validate_meta import Json, check
-from podwire.emulator.apiserver.types import quantity
 from podwire.emulator.apiserver.types.fields import below, many
 from podwire.kube import syntax
 
@@ -32,7 +31,6 @@ _ENV_FIELDS = frozenset(
         "status.podIPs",
     }
 )  # fmt: skip
-_NOT_NEGATIVE = "must be greater than or equal to 0"
 _NEVER_EPHEMERAL = (
     "ports", "resources", "livenessProbe", "readinessProbe", "lifecycle", "startupProbe",
     "restartPolicy", "resizePolicy",
@@ -109,7 +107,7 @@ def _container(
     for index, source in enumerate(many(container, "envFrom")):
         problems += _env_from(f"{field}.envFrom[{index}]", source)
     problems += _mounts(f"{field}.volumeMounts", many(container, "volumeMounts"), volumes)
-    problems += _resources(f"{field}.resources", below(container, "resources"))
+    problems += validate_resources.resources(f"{field}.resources", below(container, "resources"))
     sidecar = container.get("restartPolicy") == "Always"
     for name in ("livenessProbe", "readinessProbe", "startupProbe"):
         probe = container.get(name)
@@ -284,20 +282,3 @@ def _relative(field: str, path: str) -> list[FieldError]:
     if ".." in path.split("/"):
         return [invalid(field, path, "must not contain '..'")]
     return []
-
-
-def _resources(field: str, resources: Json) -> list[FieldError]:
-    limits: dict[str, str] = below(resources, "limits")
-    requests: dict[str, str] = below(resources, "requests")
-    problems: list[FieldError] = []
-    for kind, amounts in (("limits", limits), ("requests", requests)):
-        for name, text in amounts.items():
-            at = f"{field}.{kind}[{name}]"
-            problems += check(at, name, syntax.qualified_name)
-            if quantity.parse(text).nano < 0:
-                problems.append(invalid(at, text, _NOT_NEGATIVE))
-    for name, text in requests.items():
-        if name in limits and quantity.parse(text).nano > quantity.parse(limits[name]).nano:
-            message = f"must be less than or equal to {name} limit of {limits[name]}"
-            problems.append(invalid(f"{field}.requests", text, message))
-    return problems

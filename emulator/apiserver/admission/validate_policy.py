@@ -18,7 +18,7 @@ from podwire.emulator.apiserver.admission.field_errors import (
 )
 from podwire.emulator.apiserver.admission.priorities import HIGHEST, SYSTEM
 from podwire.emulator.apiserver.admission.validate_meta import Json, check, not_negative
-from podwire.emulator.apiserver.admission.validate_workloads import amount
+from podwire.emulator.apiserver.admission.validate_workloads import amount, at_most_all
 from podwire.emulator.apiserver.types import quantity
 from podwire.emulator.apiserver.types.fields import below, many
 from podwire.kube import syntax
@@ -48,6 +48,12 @@ _SCOPES = frozenset(
         "CrossNamespacePodAffinity",
     }
 )  # fmt: skip
+_OF_PODS = frozenset(
+    {
+        "pods", "cpu", "memory", "ephemeral-storage", "requests.cpu", "requests.memory",
+        "requests.ephemeral-storage", "limits.cpu", "limits.memory", "limits.ephemeral-storage",
+    }
+)  # fmt: skip
 _AGAINST = ({"Terminating", "NotTerminating"}, {"BestEffort", "NotBestEffort"})
 _LIMIT_FIELDS = ("max", "min", "default", "defaultRequest", "maxLimitRequestRatio")
 _COUNT = re.compile(r"count/.+")
@@ -66,19 +72,12 @@ def budget(obj: Json, old: Json | None) -> list[FieldError]:
     for name, value in (("minAvailable", least), ("maxUnavailable", most)):
         if value is not None:
             problems += amount(f"spec.{name}", value)
-            problems += _at_most_all(f"spec.{name}", value)
+            problems += at_most_all(f"spec.{name}", value)
     problems += validate_meta.selector("spec.selector", spec.get("selector"))
     policy = spec.get("unhealthyPodEvictionPolicy")
     if policy is not None and policy not in _EVICTION:
         problems.append(not_supported("spec.unhealthyPodEvictionPolicy", policy, _EVICTION))
     return problems
-
-
-def _at_most_all(field: str, value: int | str) -> list[FieldError]:
-    number = str(value).removesuffix("%")
-    if not isinstance(value, str) or not number.isdecimal() or int(number) <= 100:
-        return []
-    return [invalid(field, value, "must not be greater than 100%")]
 
 
 def priority_class(obj: Json, old: Json | None) -> list[FieldError]:
@@ -119,16 +118,24 @@ def quota(obj: Json, old: Json | None) -> list[FieldError]:
         problems += _quantity(field, name, text)
     scopes: list[str] = many(spec, "scopes")
     shown = Unquoted(go_list(scopes).replace("[]string", "[]core.ResourceQuotaScope", 1))
-    problems += [
-        invalid("spec.scopes", shown, "unsupported scope")
-        for scope in scopes
-        if scope not in _SCOPES
-    ]
+    for scope in scopes:
+        if scope not in _SCOPES:
+            problems.append(invalid("spec.scopes", shown, "unsupported scope"))
+        problems += [
+            invalid("spec.scopes", shown, "unsupported scope applied to resource")
+            for name in below(spec, "hard")
+            if name in _QUOTA and scope in _SCOPES and name not in _scoped(scope)
+        ]
     if any(pair <= set(scopes) for pair in _AGAINST):
         problems.append(invalid("spec.scopes", shown, "conflicting scopes"))
     if old is not None and set(scopes) != set(many(below(old, "spec"), "scopes")):
         problems.append(invalid("spec.scopes", shown, _IMMUTABLE))
     return problems
+
+
+def _scoped(scope: str) -> frozenset[str]:
+    """Return what a quota with *scope* may count: pods, and mostly what they ask for."""
+    return frozenset({"pods"}) if scope == "BestEffort" else _OF_PODS
 
 
 def _quantity(field: str, name: str, text: str) -> list[FieldError]:

@@ -92,7 +92,7 @@ def _binding(obj: Json, old: Json | None, *, namespaced: bool) -> list[FieldErro
         problems.append(not_supported("roleRef.apiGroup", group, (GROUP,)))
     kinds = ("Role", "ClusterRole") if namespaced else ("ClusterRole",)
     if kind not in kinds:
-        problems.append(not_supported("roleRef.kind", kind, sorted(kinds)))
+        problems.append(not_supported("roleRef.kind", kind, kinds))
     name = reference.get("name", "")
     if not name:
         problems.append(required("roleRef.name"))

@@ -6,9 +6,12 @@ Source: pkg/apis/apps/validation of Kubernetes 1.32.
 from podwire.emulator.apiserver.admission import validate_meta, validate_pods
 from podwire.emulator.apiserver.admission.field_errors import (
     FieldError,
+    Unquoted,
     forbidden,
+    go_amount,
     go_map,
     go_selector,
+    go_struct,
     invalid,
     not_supported,
     required,
@@ -32,7 +35,7 @@ def deployment(obj: Json, old: Json | None) -> list[FieldError]:
     spec: Json = below(obj, "spec")
     problems = not_negative(spec, "replicas")
     problems += _selector(spec, "empty selector is invalid for deployment")
-    problems += _template(spec, "ReplicaSet")
+    problems += _chosen_template(spec, "ReplicaSet")
     problems += _deployment_strategy(below(spec, "strategy"))
     problems += not_negative(spec, "minReadySeconds", "revisionHistoryLimit")
     problems += not_negative(spec, "progressDeadlineSeconds")
@@ -48,7 +51,7 @@ def replica_set(obj: Json, old: Json | None) -> list[FieldError]:
     spec: Json = below(obj, "spec")
     problems = not_negative(spec, "replicas", "minReadySeconds")
     problems += _selector(spec, "empty selector is invalid for deployment")
-    problems += _template(spec, "ReplicaSet")
+    problems += _chosen_template(spec, "ReplicaSet")
     return problems + _selector_change(spec, old)
 
 
@@ -63,16 +66,19 @@ def daemon_set(obj: Json, old: Json | None) -> list[FieldError]:
     if kind == "RollingUpdate":
         rolling = below(strategy, "rollingUpdate")
         surge, missing = rolling.get("maxSurge", 0), rolling.get("maxUnavailable", 0)
-        problems += amount(f"{field}.rollingUpdate.maxUnavailable", missing)
-        problems += amount(f"{field}.rollingUpdate.maxSurge", surge)
+        at = f"{field}.rollingUpdate"
+        problems += amount(f"{at}.maxUnavailable", missing) + amount(f"{at}.maxSurge", surge)
+        problems += at_most_all(f"{at}.maxUnavailable", missing)
+        problems += at_most_all(f"{at}.maxSurge", surge)
         if _is_some(surge) and _is_some(missing):
             message = "may not be set when maxUnavailable is non-zero"
-            problems.append(invalid(f"{field}.rollingUpdate.maxSurge", surge, message))
+            problems.append(invalid(f"{at}.maxSurge", go_amount(surge), message))
         elif not _is_some(surge) and not _is_some(missing):
             message = "cannot be 0 when maxSurge is 0"
-            problems.append(required(f"{field}.rollingUpdate.maxUnavailable", message))
+            problems.append(required(f"{at}.maxUnavailable", message))
     elif kind != "OnDelete":
-        problems.append(not_supported(field, kind, ("RollingUpdate", "OnDelete")))
+        shown = _strategy("DaemonSetUpdateStrategy", kind, "RollingUpdateDaemonSet")
+        problems.append(not_supported(field, shown, ("RollingUpdate", "OnDelete")))
     return problems + _selector_change(spec, old)
 
 
@@ -87,10 +93,11 @@ def stateful_set(obj: Json, old: Json | None) -> list[FieldError]:
     kind = below(spec, "updateStrategy").get("type", "")
     if kind not in ("RollingUpdate", "OnDelete"):
         message = "must be 'RollingUpdate' or 'OnDelete'"
-        problems.append(invalid("spec.updateStrategy", kind, message))
+        shown = _strategy("StatefulSetUpdateStrategy", kind, "RollingUpdateStatefulSetStrategy")
+        problems.append(invalid("spec.updateStrategy", shown, message))
     problems += not_negative(spec, "replicas", "minReadySeconds")
     problems += _selector(spec, "empty selector is invalid for statefulset")
-    problems += _template(_with_claims(spec), "")
+    problems += _chosen_template(_with_claims(spec), "")
     if old is not None and _outside(spec) != _outside(below(old, "spec")):
         message = (
             "updates to statefulset spec for fields other than 'replicas', 'ordinals',"
@@ -133,13 +140,27 @@ def _is_set(selector: Json | None) -> bool:
     return bool(chosen.get("matchLabels") or chosen.get("matchExpressions"))
 
 
+def _chosen_template(spec: Json, owner: str) -> list[FieldError]:
+    """Check the pod template, unless the selector is beyond reading."""
+    selector = spec.get("selector")
+    if selector is not None and validate_meta.selector("spec.selector", selector):
+        message = "invalid label selector"
+        return [invalid("spec.selector", go_selector(selector), message)]
+    return _template(spec, owner)
+
+
 def _template(spec: Json, owner: str) -> list[FieldError]:
     """Check the pod template, and that the selector finds the pods made from it."""
     template, selector = spec.get("template"), spec.get("selector")
     problems: list[FieldError] = []
-    labels = below(template, "metadata", "labels")
-    wrong = _is_set(selector) and not validate_meta.selects(selector or {}, labels)
-    if template is not None and wrong:
+    labels = below(template, "metadata").get("labels")
+    # No selector chooses nothing, and an empty one everything.
+    wrong = selector is None or (
+        _is_set(selector)
+        and not validate_meta.selector("spec.selector", selector)
+        and not validate_meta.selects(selector, labels or {})
+    )
+    if wrong:
         message = "`selector` does not match template `labels`"
         problems.append(invalid("spec.template.metadata.labels", go_map(labels), message))
     return problems + validate_pods.template("spec.template", template, owner=owner)
@@ -158,7 +179,8 @@ def _deployment_strategy(strategy: Json) -> list[FieldError]:
         message = "may not be specified when strategy `type` is 'Recreate'"
         return [] if rolling is None else [forbidden(f"{field}.rollingUpdate", message)]
     if kind != "RollingUpdate":
-        return [not_supported(f"{field}.type", kind, ("Recreate", "RollingUpdate"))]
+        shown = _strategy("DeploymentStrategy", kind, "RollingUpdateDeployment")
+        return [not_supported(field, shown, ("Recreate", "RollingUpdate"))]
     if rolling is None:
         message = "this should be defaulted and never be nil"
         return [required(f"{field}.rollingUpdate", message)]
@@ -167,18 +189,28 @@ def _deployment_strategy(strategy: Json) -> list[FieldError]:
     problems = amount(f"{at}.maxUnavailable", missing) + amount(f"{at}.maxSurge", surge)
     if not _is_some(missing) and not _is_some(surge):
         message = "may not be 0 when `maxSurge` is 0"
-        problems.append(invalid(f"{at}.maxUnavailable", missing, message))
-    percent = isinstance(missing, str) and missing.removesuffix("%").isdecimal()
-    if percent and int(missing.removesuffix("%")) > 100:
-        problems.append(invalid(f"{at}.maxUnavailable", missing, "must not be greater than 100%"))
-    return problems
+        problems.append(invalid(f"{at}.maxUnavailable", go_amount(missing), message))
+    return problems + at_most_all(f"{at}.maxUnavailable", missing)
+
+
+def _strategy(name: str, kind: str, rolling: str) -> Unquoted:
+    nothing = Unquoted(f"(*apps.{rolling})(nil)")
+    return go_struct(f"apps.{name}", Type=kind, RollingUpdate=nothing)
 
 
 def amount(field: str, value: int | str) -> list[FieldError]:
     """Check a number that is not negative, or a percentage."""
     if isinstance(value, str):
-        return [invalid(field, value, message) for message in syntax.percent(value)]
+        return [invalid(field, go_amount(value), message) for message in syntax.percent(value)]
     return [invalid(field, value, _NOT_NEGATIVE)] if value < 0 else []
+
+
+def at_most_all(field: str, value: int | str) -> list[FieldError]:
+    """Check a number, which may be any, or a percentage, which may not exceed 100%."""
+    number = str(value).removesuffix("%")
+    if not isinstance(value, str) or not number.isdecimal() or int(number) <= 100:
+        return []
+    return [invalid(field, go_amount(value), "must not be greater than 100%")]
 
 
 def _is_some(value: int | str) -> bool:

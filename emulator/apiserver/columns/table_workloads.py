@@ -57,6 +57,11 @@ def _replicas(obj: Json, now: float) -> list[Any]:
     ]
 
 
+def _scale(obj: Json, now: float) -> Row:
+    wanted, present = count(obj, "spec", "replicas"), count(obj, "status", "replicas")
+    return Row([name(obj), wanted, present, age(obj, now)])
+
+
 def _stateful_set(obj: Json, now: float) -> Row:
     ready = f"{count(obj, 'status', 'readyReplicas')}/{count(obj, 'spec', 'replicas')}"
     return Row([name(obj), ready, age(obj, now), *template_containers(obj)])
@@ -225,6 +230,7 @@ PRINTERS = {
         _daemon_set,
     ),
     ("apps/v1", "ControllerRevision"): Printer("Name|Controller|Revision|Age", _revision),
+    ("autoscaling/v1", "Scale"): Printer("Name|Desired:integer|Available:integer|Age", _scale),
     ("batch/v1", "Job"): Printer(
         "Name|Status|Completions|Duration|Age|Containers*|Images*|Selector*", _job
     ),

@@ -32,13 +32,18 @@ def bad_request(message: str) -> PatchError:
     return PatchError(400, "BadRequest", message)
 
 
+def not_an_object(patch: Any) -> PatchError:
+    """Return the error for a patch that is a list, a number, ... in Go's words."""
+    kind = _json_kind(patch)
+    return bad_request(
+        f"json: cannot unmarshal {kind} into Go value of type map[string]interface {{}}"
+    )
+
+
 def merge_patch(doc: Json, patch: Any) -> Json:
     """Apply a JSON merge patch: objects merge, null removes, anything else replaces."""
     if not isinstance(patch, dict):
-        raise bad_request(
-            f"error decoding patch: json: cannot unmarshal {_json_kind(patch)}"
-            " into Go value of type map[string]interface {}"
-        )
+        raise bad_request(f"error decoding patch: {not_an_object(patch).message}")
     merged: Json = _merge(doc, patch)
     return merged
 
@@ -61,7 +66,7 @@ def json_patch(doc: Json, ops: Any) -> Json:
     if not isinstance(ops, list):
         raise bad_request(
             f"error decoding patch: json: cannot unmarshal {_json_kind(ops)}"
-            " into Go value of type jsonpatch.Patch"
+            " into Go value of type []handlers.jsonPatchOp"
         )
     operations: list[Any] = ops  # pyright: ignore[reportUnknownVariableType]
     if len(operations) > _MAX_OPERATIONS:

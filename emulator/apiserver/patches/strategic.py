@@ -16,7 +16,12 @@ Source: k8s.io/apimachinery/pkg/util/strategicpatch.
 
 from typing import Any
 
-from podwire.emulator.apiserver.patches.json_patch import Json, PatchError, bad_request, merge_patch
+from podwire.emulator.apiserver.patches.json_patch import (
+    Json,
+    PatchError,
+    bad_request,
+    not_an_object,
+)
 from podwire.emulator.apiserver.types import schema
 from podwire.emulator.apiserver.types.schema import Kind
 
@@ -29,7 +34,7 @@ _DELETE = "$deleteFromPrimitiveList/"
 def strategic_merge_patch(doc: Json, patch: Any, api_version: str, kind: str) -> Json:
     """Apply a strategic merge patch to an object of a built-in kind; *doc* stays as it is."""
     if not isinstance(patch, dict):
-        return merge_patch(doc, patch)
+        raise not_an_object(patch)
     found = schema.type_of(api_version, kind)
     of = None if found is None else Kind("struct", found.name, found.go)
     return _merge_map(doc, patch, of)  # pyright: ignore[reportUnknownArgumentType]
@@ -87,7 +92,7 @@ def _whole_map(patch: Json) -> Json:
         return {name: value for name, value in patch.items() if name != _DIRECTIVE}
     if directive == "delete":
         return {}
-    raise _failed(f"unknown patch type: {directive} in map: {patch}")
+    raise _failed(f"unknown patch type: {directive} in map: {_go(patch)}")
 
 
 def _take(result: Json, name: str, value: Any) -> None:

@@ -13,6 +13,7 @@ from aiohttp import WSMsgType, web
 from podwire.emulator.apiserver import statuses
 from podwire.emulator.apiserver.streams import channels, portforward, spdy_client
 from podwire.emulator.apiserver.streams.channels import ChannelClient
+from podwire.emulator.apiserver.streams.departures import end_when_left
 from podwire.emulator.apiserver.streams.heads import Headers
 from podwire.emulator.apiserver.streams.spdy_client import SpdyClient
 from podwire.emulator.apiserver.streams.spdy_connection import Connection, Tunnel
@@ -101,6 +102,7 @@ def taken_over(http: web.BaseRequest, headers: Headers) -> Raw:
     protocol.connection_made(transport)
     if not transport.is_reading():
         transport.resume_reading()
+    end_when_left(transport)
     protocol.writer = writer = asyncio.StreamWriter(transport, protocol, reader, loop)
     lines = [f"{name}: {value}" for name, value in headers]
     head = "\r\n".join(["HTTP/1.1 101 Switching Protocols", "Connection: Upgrade", *lines, "", ""])
@@ -168,6 +170,8 @@ class Switch:
             protocols=protocols, compress=False, max_msg_size=_LARGEST_MESSAGE
         )
         await response.prepare(self._http)
+        if self._http.transport is not None:
+            end_when_left(self._http.transport)
         self._response = response
         return WebSocket(response)
 

@@ -73,12 +73,12 @@ def test_node_with_vxlan() -> None:
     ]
     assert words(node.routes) == [
         "add route 0.0.0.0/0 via 192.168.1.1 dev eth0",
-        "add route 10.96.0.0/12 dev lo",
         "add route 10.244.1.0/24 via 10.244.1.0 dev flannel.1",
         "add route 10.244.3.0/24 via 10.244.3.0 dev flannel.1",
     ]
-    assert [route.onlink for route in node.routes] == [False, False, True, True]
-    assert [route.local for route in node.routes] == [False, True, False, False]
+    assert [route.onlink for route in node.routes] == [False, True, True]
+    # Of Services a node knows nothing: that is the proxy's.
+    assert not any(route.local for route in node.routes)
     assert words(node.neighbours) == [
         "add neighbour 10.244.1.0 at 0e:58:0a:f4:01:00 dev flannel.1",
         "add neighbour 10.244.3.0 at 0e:58:0a:f4:03:00 dev flannel.1",
@@ -99,13 +99,21 @@ def test_node_with_vxlan() -> None:
 def test_node_with_plain_routes() -> None:
     node = cluster("host-gw").namespace("node-2")
     assert words(node.links) == ["add bridge cni0"]
-    assert words(node.routes)[2:] == [
+    assert words(node.routes)[1:] == [
         "add route 10.244.1.0/24 via 192.168.1.10 dev eth0",
         "add route 10.244.3.0/24 via 192.168.1.12 dev eth0",
     ]
     assert node.neighbours == ()
     assert node.forwarding == ()
     assert pod_mtu(ClusterConfig(backend="host-gw")) == 1500
+
+
+def test_a_node_answers_arp_for_its_pods() -> None:
+    """Their ports of the bridge are isolated, so nobody else hears who asks."""
+    sysctls = dict(cluster().namespace("node-1").link_sysctls)
+    assert sysctls["net/ipv4/conf/cni0/proxy_arp_pvlan"] == "1"
+    assert sysctls["net/ipv4/neigh/cni0/proxy_delay"] == "0"
+    assert not any("arp_pvlan" in name for name, _ in cluster().namespace("node-1").sysctls)
 
 
 def test_a_node_answers_no_arp_for_cluster_addresses() -> None:
@@ -160,6 +168,7 @@ def test_network_list_is_what_the_plugin_takes(backend: Backend) -> None:
     )
     assert (conf.bridge, conf.mtu) == (bridge.name, bridge.mtu)
     assert conf.is_default_gateway
+    assert conf.isolated
     assert not conf.masquerade
     assert "10.244.2.1" in repr(conf.ipam)
 
@@ -169,9 +178,6 @@ def test_rules() -> None:
     assert rules is not None
     script = node_rules.nft(rules)
     assert "delete table inet podwire\n" in script
-    assert 'iifname "eth0" ip daddr 10.96.0.0/12 drop' in script
-    assert "ip daddr 10.96.0.0/12 icmp type echo-request drop" in script
     assert 'oifname "eth0" ip saddr 10.244.1.0/24 ip daddr != 10.244.0.0/16 masquerade' in script
     other = node_rules.iptables(rules)
-    assert "-A INPUT -i eth0 -d 10.96.0.0/12 -j DROP" in other
     assert "-A POSTROUTING -o eth0 -s 10.244.1.0/24 ! -d 10.244.0.0/16 -j MASQUERADE" in other

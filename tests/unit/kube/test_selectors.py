@@ -1,5 +1,6 @@
 import pytest
 
+from podwire.kube import syntax
 from podwire.kube.objects import LabelSelectorRequirement, LabelSelectorSpec
 from podwire.kube.selectors import (
     EVERYTHING,
@@ -77,6 +78,14 @@ def test_a_label_selector_chooses(selector: str, chosen: str) -> None:
         ("a,", "found '', expected: identifier after ','"),
         ("a,,b", "found ',', expected: identifier after ','"),
         ("a=b c", "found 'c', expected: ',' or 'end of string'"),
+        (
+            "a$=b",
+            f'unable to parse requirement: <nil>: Invalid value: "a$": {syntax.qualified_name("a$")[0]}',
+        ),
+        (
+            "a in (b, -c)",
+            f'unable to parse requirement: values[0][a]: Invalid value: "-c": {syntax.label_value("-c")[0]}',
+        ),
         ("!a=b", "found '=', expected: ',' or 'end of string'"),
         (
             "rank>high",

@@ -1,6 +1,7 @@
 import asyncio
 
-from podwire.emulator.apiserver import feed
+from podwire.emulator.apiserver import backlogs
+from podwire.emulator.apiserver.backlogs import Backlogs
 from podwire.emulator.apiserver.feed import Feed
 from podwire.testing.apiserver import SilentServer
 
@@ -34,10 +35,12 @@ class Wire:
 
 async def test_a_watch_that_lags_too_far_behind_is_cut_off(server: SilentServer) -> None:
     wire = Wire()
-    behind = Feed(server.api.store, "configmaps", server.watch(f"{MAPS}?watch=1").watch, wire)
+    behind = Feed(
+        server.api.store, "configmaps", server.watch(f"{MAPS}?watch=1").watch, wire, Backlogs()
+    )
     big = {"a": "x" * 1_000_000}
     server.must(f"POST {MAPS}", {"metadata": {"name": "c"}, "data": big})
-    for n in range(feed.LARGEST_BACKLOG // 1_000_000 + 2):
+    for n in range(backlogs.LARGEST // 1_000_000 + 2):
         server.must(f"PATCH {MAPS}/c", {"data": {"n": str(n)}}, patch="merge")
         await asyncio.sleep(0)
     async with asyncio.timeout(SECONDS):
@@ -47,10 +50,12 @@ async def test_a_watch_that_lags_too_far_behind_is_cut_off(server: SilentServer)
 
 async def test_a_list_larger_than_the_backlog_is_no_lag(server: SilentServer) -> None:
     big = {"a": "x" * 1_000_000}
-    for n in range(feed.LARGEST_BACKLOG // 1_000_000 + 2):
+    for n in range(backlogs.LARGEST // 1_000_000 + 2):
         server.must(f"POST {MAPS}", {"metadata": {"name": f"c-{n}"}, "data": big})
     wire = Wire()
-    watching = Feed(server.api.store, "configmaps", server.watch(f"{MAPS}?watch=1").watch, wire)
+    watching = Feed(
+        server.api.store, "configmaps", server.watch(f"{MAPS}?watch=1").watch, wire, Backlogs()
+    )
     server.must(f"POST {MAPS}", {"metadata": {"name": "more"}})
     await asyncio.sleep(0)
     watching.close()
@@ -60,7 +65,9 @@ async def test_a_list_larger_than_the_backlog_is_no_lag(server: SilentServer) ->
 
 async def test_what_happens_in_one_turn_is_one_chunk(server: SilentServer) -> None:
     wire = Wire()
-    watching = Feed(server.api.store, "configmaps", server.watch(f"{MAPS}?watch=1").watch, wire)
+    watching = Feed(
+        server.api.store, "configmaps", server.watch(f"{MAPS}?watch=1").watch, wire, Backlogs()
+    )
     for name in ("a", "b"):
         server.must(f"POST {MAPS}", {"metadata": {"name": name}})
     await asyncio.sleep(0)
@@ -78,7 +85,9 @@ async def test_what_was_missed_and_is_not_selected_ends_nothing(server: SilentSe
     query = "watch=1&resourceVersion=1&fieldSelector=metadata.name%3Db"
     server.must(f"POST {MAPS}", {"metadata": {"name": "c"}})
     wire = Wire()
-    watching = Feed(server.api.store, "configmaps", server.watch(f"{MAPS}?{query}").watch, wire)
+    watching = Feed(
+        server.api.store, "configmaps", server.watch(f"{MAPS}?{query}").watch, wire, Backlogs()
+    )
     assert wire.read() == "", "an empty chunk would be the last one"
     server.must(f"POST {MAPS}", {"metadata": {"name": "b"}})
     await asyncio.sleep(0)

@@ -55,7 +55,7 @@ def test_what_cannot_be_applied_is_invalid(operation: Any) -> None:
 
 def test_a_json_patch_is_a_list() -> None:
     with pytest.raises(
-        PatchError, match=r"cannot unmarshal object into Go value of type jsonpatch"
+        PatchError, match=r"cannot unmarshal object into Go value of type \[\]handlers\.jsonPatchOp"
     ) as e:
         json_patch(SERVICE, {"spec": {}})
     assert e.value.code == 400

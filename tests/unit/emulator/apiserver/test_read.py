@@ -44,6 +44,21 @@ def test_selectors(maps: SilentServer, query: str, expected: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("collection", "said"),
+    [
+        ("api/v1/pods", "field label not supported: spec.foo"),
+        ("apis/batch/v1/jobs", 'field label "spec.foo" not supported for batchv1.Job'),
+        ("apis/apps/v1/deployments", '"spec.foo" is not a known field selector: only "metadata.name", "metadata.namespace"'),
+    ],
+)  # fmt: skip
+def test_each_kind_has_words_for_an_unknown_field(
+    server: SilentServer, collection: str, said: str
+) -> None:
+    refused = server.says(f"GET /{collection}?fieldSelector=spec.foo=1")
+    assert refused == f"400 BadRequest: {said}"
+
+
+@pytest.mark.parametrize(
     ("query", "expected"),
     [
         ("labelSelector=a b", "400 BadRequest: unable to parse requirement: found 'b', expected: in, notin, =, ==, !=, gt, lt"),

@@ -123,3 +123,20 @@ def test_followers_hear_of_every_kind_before_the_subscribers() -> None:
         "follower: DELETED pods",
         "subscriber: DELETED",
     ]
+
+
+def test_of_large_objects_fewer_changes_are_remembered() -> None:
+    store = Store(history=100, largest_history=10_000)
+    first = store.revision
+    for _ in range(20):
+        store.put("configmaps", key("a/x"), obj("x", text="x" * 1000))
+    with pytest.raises(TooOld) as error:
+        store.since("configmaps", first)
+    assert store.revision - error.value.oldest == 9
+    store.put("configmaps", key("a/y"), obj("y", text="x" * 20_000))
+    (last,) = store.since("configmaps", store.revision - 1)
+    assert last.now.key == key("a/y"), "the newest is remembered, however large it is"
+    small = store.revision
+    for _ in range(50):
+        store.put("configmaps", key("a/x"), obj("x"))
+    assert len(store.since("configmaps", small)) == 50

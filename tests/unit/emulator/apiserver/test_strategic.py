@@ -85,3 +85,10 @@ def test_bad_patches(kind: str, patch: str, code: int, message: str) -> None:
     with pytest.raises(PatchError) as caught:
         strategic_merge_patch(doc, yaml.safe_load(patch), api_version, name)
     assert (caught.value.code, str(caught.value)) == (code, message.replace(r"\n", "\n"))
+
+
+def test_an_unknown_directive_is_shown_as_go_does() -> None:
+    patch = {"metadata": {"labels": {"$patch": "foo", "q": "r"}}}
+    with pytest.raises(PatchError) as error:
+        strategic_merge_patch({"metadata": {"labels": {"a": "b"}}}, patch, "v1", "ConfigMap")
+    assert error.value.message == "unknown patch type: foo in map: map[$patch:foo q:r]"

@@ -32,6 +32,11 @@ def cells(kind: str, text: str) -> list[Any]:
     return row.cells
 
 
+def test_a_scale_shows_what_is_wanted_and_what_is_there() -> None:
+    scale = "spec: {replicas: 3}\nstatus: {replicas: 2}"
+    assert cells("autoscaling/v1 Scale", scale)[:3] == ["x", 3, 2]
+
+
 @pytest.mark.parametrize(
     ("seconds", "shown"),
     [

@@ -60,6 +60,7 @@ def test_services(kind: str, text: str, expected: list[str]) -> None:
 
 
 C = "name: a, image: b"
+DEMANDED = "requiredDuringSchedulingIgnoredDuringExecution"
 
 
 @pytest.mark.parametrize(
@@ -89,6 +90,13 @@ C = "name: a, image: b"
         (f"{{containers: [{{{C}, env: [{{name: A, valueFrom: {{fieldRef: {{fieldPath: status.nope}}}}}}]}}]}}", ['spec.containers[0].env[0].valueFrom.fieldRef.fieldPath: Invalid value: "status.nope": error converting fieldPath: field label not supported: status.nope']),
         (f"{{containers: [{{{C}, env: [{{name: A, value: x, valueFrom: {{secretKeyRef: {{name: s, key: k}}}}}}]}}]}}", ['spec.containers[0].env[0].valueFrom: Invalid value: "": may not be specified when `value` is not empty']),
         (f"{{containers: [{{{C}, resources: {{limits: {{cpu: 100m}}, requests: {{cpu: 1}}}}}}]}}", ['spec.containers[0].resources.requests: Invalid value: "1": must be less than or equal to cpu limit of 100m']),
+        (f"{{containers: [{{{C}, resources: {{requests: {{coffee: 1}}}}}}]}}", ['spec.containers[0].resources.requests[coffee]: Invalid value: "coffee": must be a standard resource type or fully qualified', 'spec.containers[0].resources.requests[coffee]: Invalid value: "coffee": must be a standard resource for containers']),
+        (f"{{containers: [{{{C}, resources: {{requests: {{pods: 1}}}}}}]}}", ['spec.containers[0].resources.requests[pods]: Invalid value: "pods": must be a standard resource for containers']),
+        (f"{{containers: [{{{C}, resources: {{requests: {{example.com/gpu: 1}}}}}}]}}", ["spec.containers[0].resources.limits: Required value: Limit must be set for non overcommitable resources"]),
+        (f"{{containers: [{{{C}, resources: {{limits: {{example.com/gpu: 2}}, requests: {{example.com/gpu: 1}}}}}}]}}", ['spec.containers[0].resources.requests: Invalid value: "1": must be equal to example.com/gpu limit of 2']),
+        (f"{{tolerations: [{{key: k, operator: Exists, value: x}}], containers: [{{{C}}}]}}", ["spec.tolerations[0].operator: Invalid value: core.Toleration{Key:\"k\", Operator:\"Exists\", Value:\"x\", Effect:\"\", TolerationSeconds:(*int64)(nil)}: value must be empty when `operator` is 'Exists'"]),
+        (f"{{affinity: {{nodeAffinity: {{{DEMANDED}: {{}}}}}}, containers: [{{{C}}}]}}", [f"spec.affinity.nodeAffinity.{DEMANDED}.nodeSelectorTerms: Required value: must have at least one node selector term"]),
+        (f"{{affinity: {{nodeAffinity: {{{DEMANDED}: {{nodeSelectorTerms: [{{matchExpressions: [{{key: a, operator: Near}}, {{key: a, operator: In}}]}}]}}}}}}, containers: [{{{C}}}]}}", [f'spec.affinity.nodeAffinity.{DEMANDED}.nodeSelectorTerms[0].matchExpressions[0].operator: Invalid value: "Near": not a valid selector operator', f"spec.affinity.nodeAffinity.{DEMANDED}.nodeSelectorTerms[0].matchExpressions[1].values: Required value: must be specified when `operator` is 'In' or 'NotIn'"]),
         (f"{{restartPolicy: Maybe, containers: [{{{C}}}]}}", ['spec.restartPolicy: Unsupported value: "Maybe": supported values: "Always", "OnFailure", "Never"']),
         (f"{{dnsPolicy: None, containers: [{{{C}}}]}}", ["spec.dnsConfig: Required value: must provide `dnsConfig` when `dnsPolicy` is None"]),
         (f"{{hostname: a.b, containers: [{{{C}}}]}}", ['spec.hostname: Invalid value: "a.b": must not contain dots']),
@@ -111,18 +119,24 @@ SELECTOR = "selector: {matchLabels: {app: a}}"
     ("kind", "spec", "expected"),
     [
         ("apps/v1 Deployment", f"{SELECTOR}, {TEMPLATE}", []),
-        ("apps/v1 Deployment", TEMPLATE, ["spec.selector: Required value"]),
+        ("apps/v1 Deployment", TEMPLATE, ["spec.selector: Required value", 'spec.template.metadata.labels: Invalid value: map[string]string{"app":"a"}: `selector` does not match template `labels`']),
+        ("apps/v1 StatefulSet", "template: {spec: {containers: [{name: a, image: b}]}}", ["spec.selector: Required value", "spec.template.metadata.labels: Invalid value: map[string]string(nil): `selector` does not match template `labels`"]),
+        ("apps/v1 DaemonSet", TEMPLATE, ['spec.template.metadata.labels: Invalid value: map[string]string{"app":"a"}: `selector` does not match template `labels`']),
+        ("apps/v1 Deployment", f"selector: {{matchExpressions: [{{key: app, operator: Near}}]}}, {TEMPLATE}", ['spec.selector.matchExpressions[0].operator: Invalid value: "Near": not a valid selector operator', 'spec.selector: Invalid value: v1.LabelSelector{MatchLabels:map[string]string(nil), MatchExpressions:[]v1.LabelSelectorRequirement{v1.LabelSelectorRequirement{Key:"app", Operator:"Near", Values:[]string(nil)}}}: invalid label selector']),
+        ("apps/v1 Deployment", f"strategy: {{rollingUpdate: {{maxSurge: x%, maxUnavailable: 150%}}}}, {SELECTOR}, {TEMPLATE}", ["spec.strategy.rollingUpdate.maxSurge: Invalid value: intstr.IntOrString{Type:1, IntVal:0, StrVal:\"x%\"}: a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex used for validation is '[0-9]+%')", 'spec.strategy.rollingUpdate.maxUnavailable: Invalid value: intstr.IntOrString{Type:1, IntVal:0, StrVal:"150%"}: must not be greater than 100%']),
+        ("apps/v1 StatefulSet", f"updateStrategy: {{type: Big}}, {SELECTOR}, {TEMPLATE}", ["spec.updateStrategy: Invalid value: apps.StatefulSetUpdateStrategy{Type:\"Big\", RollingUpdate:(*apps.RollingUpdateStatefulSetStrategy)(nil)}: must be 'RollingUpdate' or 'OnDelete'"]),
+        ("apps/v1 DaemonSet", f"updateStrategy: {{type: Big}}, {SELECTOR}, {TEMPLATE}", ['spec.updateStrategy: Unsupported value: apps.DaemonSetUpdateStrategy{Type:"Big", RollingUpdate:(*apps.RollingUpdateDaemonSet)(nil)}: supported values: "RollingUpdate", "OnDelete"']),
         ("apps/v1 Deployment", f"selector: {{}}, {TEMPLATE}", ["spec.selector: Invalid value: v1.LabelSelector{MatchLabels:map[string]string(nil), MatchExpressions:[]v1.LabelSelectorRequirement(nil)}: empty selector is invalid for deployment"]),
         ("apps/v1 Deployment", f"selector: {{matchLabels: {{app: z}}}}, {TEMPLATE}", ['spec.template.metadata.labels: Invalid value: map[string]string{"app":"a"}: `selector` does not match template `labels`']),
         ("apps/v1 ReplicaSet", f"selector: {{matchExpressions: [{{key: app, operator: In, values: [a, b]}}]}}, {TEMPLATE}", []),
         ("apps/v1 ReplicaSet", f"replicas: -1, {SELECTOR}, {TEMPLATE}", ["spec.replicas: Invalid value: -1: must be greater than or equal to 0"]),
-        ("apps/v1 Deployment", f"strategy: {{rollingUpdate: {{maxSurge: 0, maxUnavailable: 0}}}}, {SELECTOR}, {TEMPLATE}", ["spec.strategy.rollingUpdate.maxUnavailable: Invalid value: 0: may not be 0 when `maxSurge` is 0"]),
+        ("apps/v1 Deployment", f"strategy: {{rollingUpdate: {{maxSurge: 0, maxUnavailable: 0}}}}, {SELECTOR}, {TEMPLATE}", ["spec.strategy.rollingUpdate.maxUnavailable: Invalid value: intstr.IntOrString{Type:0, IntVal:0, StrVal:\"\"}: may not be 0 when `maxSurge` is 0"]),
         ("apps/v1 Deployment", f"strategy: {{type: Recreate, rollingUpdate: {{}}}}, {SELECTOR}, {TEMPLATE}", ["spec.strategy.rollingUpdate: Forbidden: may not be specified when strategy `type` is 'Recreate'"]),
-        ("apps/v1 Deployment", f"strategy: {{type: Big}}, {SELECTOR}, {TEMPLATE}", ['spec.strategy.type: Unsupported value: "Big": supported values: "Recreate", "RollingUpdate"']),
+        ("apps/v1 Deployment", f"strategy: {{type: Big}}, {SELECTOR}, {TEMPLATE}", ['spec.strategy: Unsupported value: apps.DeploymentStrategy{Type:"Big", RollingUpdate:(*apps.RollingUpdateDeployment)(nil)}: supported values: "Recreate", "RollingUpdate"']),
         ("apps/v1 Deployment", f"{SELECTOR}, template: {{metadata: {{labels: {{app: a}}}}, spec: {{restartPolicy: Never, containers: [{{}}]}}}}", ["spec.template.spec.containers[0].name: Required value", "spec.template.spec.containers[0].image: Required value", 'spec.template.spec.restartPolicy: Unsupported value: "Never": supported values: "Always"']),
         ("apps/v1 Deployment", f"progressDeadlineSeconds: 5, minReadySeconds: 5, {SELECTOR}, {TEMPLATE}", ["spec.progressDeadlineSeconds: Invalid value: 5: must be greater than minReadySeconds"]),
         ("apps/v1 DaemonSet", f"{SELECTOR}, {TEMPLATE}", []),
-        ("apps/v1 DaemonSet", f"updateStrategy: {{rollingUpdate: {{maxSurge: 1}}}}, {SELECTOR}, {TEMPLATE}", ["spec.updateStrategy.rollingUpdate.maxSurge: Invalid value: 1: may not be set when maxUnavailable is non-zero"]),
+        ("apps/v1 DaemonSet", f"updateStrategy: {{rollingUpdate: {{maxSurge: 1}}}}, {SELECTOR}, {TEMPLATE}", ["spec.updateStrategy.rollingUpdate.maxSurge: Invalid value: intstr.IntOrString{Type:0, IntVal:1, StrVal:\"\"}: may not be set when maxUnavailable is non-zero"]),
         ("apps/v1 StatefulSet", f"serviceName: a, {SELECTOR}, {TEMPLATE}", []),
         ("batch/v1 Job", f"manualSelector: true, {SELECTOR}, {TEMPLATE}", ['spec.template.spec.restartPolicy: Required value: valid values: "OnFailure", "Never"']),
         ("autoscaling/v2 HorizontalPodAutoscaler", "minReplicas: 5, maxReplicas: 2, scaleTargetRef: {kind: Deployment, name: web}", ["spec.maxReplicas: Invalid value: 2: must be greater than or equal to `minReplicas`"]),

@@ -285,6 +285,47 @@ def test_patches_that_are_refused(
     assert server.says(f"PATCH {MAPS}/cfg", patch, patch=kind).startswith(expected)
 
 
+DEPLOYMENTS = "/apis/apps/v1/namespaces/default/deployments"
+
+
+@pytest.mark.parametrize(
+    ("spec", "why"),
+    [
+        ({"replicas": "two"}, "unrecognized type: int32"),
+        ({"replicas": 1.5}, "cannot convert float64 to int32"),
+        ({"paused": 1}, "unrecognized type: bool"),
+        ({"template": "x"}, "cannot restore struct from: string"),
+        ({"template": {"metadata": {"labels": {"app": 1}}}}, "cannot convert int64 to string"),
+        ({"template": {"metadata": {"finalizers": "x"}}}, "cannot restore slice from string"),
+        ({"strategy": {"type": 5}}, "cannot convert int64 to v1.DeploymentStrategyType"),
+    ],
+)
+def test_a_strategic_patch_of_a_wrong_type_is_refused_in_the_converters_words(
+    server: SilentServer, spec: Any, why: str
+) -> None:
+    template = {
+        "metadata": {"labels": {"app": "a"}},
+        "spec": {"containers": [{"name": "a", "image": "b"}]},
+    }
+    whole = {"selector": {"matchLabels": {"app": "a"}}, "template": template}
+    server.must(f"POST {DEPLOYMENTS}", {"metadata": {"name": "web"}, "spec": whole})
+    said = server.says(f"PATCH {DEPLOYMENTS}/web", {"spec": spec}, patch="strategic")
+    assert said.startswith('422 Invalid:  "" is invalid: patch: Invalid value: "map[spec:')
+    assert said.endswith(f'": {why}')
+
+
+def test_a_service_keeps_its_address_whichever_field_says_otherwise(server: SilentServer) -> None:
+    services = "/api/v1/namespaces/default/services"
+    server.must(
+        f"POST {services}", {"metadata": {"name": "web"}, "spec": {"ports": [{"port": 80}]}}
+    )
+    said = server.says(f"PATCH {services}/web", {"spec": {"clusterIP": "None"}}, patch="merge")
+    assert said == (
+        '422 Invalid: Service "web" is invalid: spec.clusterIPs[0]: '
+        'Invalid value: []string{"None"}: may not change once set'
+    )
+
+
 def test_a_strict_patch_names_the_unknown_field(server: SilentServer) -> None:
     server.must(f"POST {MAPS}", config())
     said = server.says(

@@ -24,6 +24,10 @@ LABELS = {"app": "web"}
 SELECTOR = {"matchLabels": LABELS}
 
 
+def always(pod: Pod) -> bool:
+    return True
+
+
 def never(pod: Pod) -> bool:
     return False
 
@@ -253,6 +257,32 @@ async def test_deleting_a_deployment_takes_its_pods_along(cluster: Cluster, poli
             assert order[0] == "Deployment"
 
 
+async def test_a_rollout_whose_pods_are_refused_is_late(cluster: Cluster) -> None:
+    async with cluster() as world:
+        await world.nodes("node-1")
+        await world.create(Deployment, "web", **world.web(2, progressDeadlineSeconds=1))
+        await world.rolled_out(2)
+        await world.change({"template": {"spec": {"serviceAccountName": "nobody"}}})
+
+        def reasons() -> set[str]:
+            return {c.reason for c in world.get(Deployment, "web").status.conditions}
+
+        await world.until(lambda: {"ProgressDeadlineExceeded", "FailedCreate"} <= reasons())
+
+
+async def test_a_deployment_that_waits_for_its_pods_still_counts(cluster: Cluster) -> None:
+    async with cluster() as world:
+        await world.nodes("node-1")
+        await world.create(Deployment, "web", **world.web(3))
+        await world.rolled_out(3)
+        world.kubelet.ends = never
+        await world.client.delete(Deployment, Key("default", "web"), propagation="Foreground")
+        await world.until(lambda: world.get(Deployment, "web").status.available_replicas == 0)
+        world.kubelet.ends = always
+        world.kubelet.look_again()
+        await world.until(lambda: not world.all(Deployment))
+
+
 async def test_orphaned_pods_stay_and_belong_to_nobody(cluster: Cluster) -> None:
     async with cluster() as world:
         await world.nodes("node-1")
@@ -298,7 +328,10 @@ async def test_a_pod_that_fits_nowhere_says_why_and_starts_when_it_can(cluster: 
         }
         await world.create(Pod, "picky", spec=spec)
         await world.until(lambda: world.messages("FailedScheduling"))
-        message = "0/3 nodes are available: 3 node(s) didn't match Pod's node affinity/selector."
+        message = (
+            "0/3 nodes are available: 3 node(s) didn't match Pod's node affinity/selector. "
+            "preemption: 0/3 nodes are available: 3 Preemption is not helpful for scheduling."
+        )
         assert world.messages("FailedScheduling") == [message]
         await world.until(
             lambda: [c.message for c in world.get(Pod, "picky").status.conditions] == [message]
@@ -376,3 +409,41 @@ async def test_controllers_that_lag_do_nothing_twice(cluster: Cluster) -> None:
         assert world.seen["ReplicaSet", "ADDED"] == 1
         # The slice of the Service, and the one of `kubernetes`.
         assert world.seen["EndpointSlice", "ADDED"] == 2
+
+
+async def test_a_cordoned_node_says_so_in_its_taints(cluster: Cluster) -> None:
+    async with cluster() as world:
+        await world.nodes("node-1")
+        node = Key("", "node-1")
+        cordon = "node.kubernetes.io/unschedulable"
+
+        def keys() -> list[str]:
+            return [taint.key for taint in world.get(Node, "node-1", "").spec.taints]
+
+        own = {"key": "team", "value": "db", "effect": "NoSchedule"}
+        spec: dict[str, Any] = {"unschedulable": True, "taints": [own]}
+        await world.client.patch(Node, node, {"spec": spec})
+        await world.until(lambda: keys() == ["team", cordon])
+        await world.client.patch(Node, node, {"spec": {"unschedulable": None}})
+        await world.until(lambda: keys() == ["team"])
+
+
+async def test_no_execute_sends_pods_away_that_do_not_bear_it(cluster: Cluster) -> None:
+    async with cluster() as world:
+        await world.nodes("node-1", "node-2")
+        container = {"name": "main", "image": "nginx"}
+        bears = [{"key": "team", "operator": "Exists"}]
+        spec = {"nodeName": "node-1", "containers": [container]}
+        await world.create(Pod, "goes", spec=spec)
+        await world.create(Pod, "stays", spec={**spec, "tolerations": bears})
+        await world.create(Pod, "elsewhere", spec={**spec, "nodeName": "node-2"})
+        await world.until(lambda: sum(map(is_ready, world.all(Pod))) == 3)
+        taint = {"key": "team", "value": "db", "effect": "NoExecute"}
+        await world.client.patch(Node, Key("", "node-1"), {"spec": {"taints": [taint]}})
+        await world.until(lambda: not world.has(Pod, "goes"))
+        await world.until(
+            lambda: (
+                world.messages("TaintManagerEviction") == ["Marking for deletion Pod default/goes"]
+            )
+        )
+        assert [p.metadata.name for p in world.all(Pod)] == ["elsewhere", "stays"]

@@ -256,3 +256,14 @@ async def test_what_has_ended_is_left_alone(cluster: Cluster) -> None:
         await world.until(lambda: world.get(Pod, "db-0").metadata.annotations.get("n") == "4")
         changed = {type(new or old).__name__ for old, new in world.history[before:]}
         assert changed == {"Pod"}
+
+
+async def test_pods_that_were_refused_are_not_active(cluster: Cluster) -> None:
+    async with cluster() as world:
+        await world.nodes("node-1")
+        wanted = parts(completions=4, parallelism=4)
+        wanted["spec"]["template"]["spec"]["serviceAccountName"] = "nobody"
+        await world.create(Job, "j", **wanted)
+        await world.until(lambda: world.messages("FailedCreate"))
+        await world.until(lambda: world.get(Job, "j").status.start_time)
+        assert world.get(Job, "j").status.active == 0

@@ -51,6 +51,10 @@ def always(pod: Pod) -> bool:
     return True
 
 
+def all_but_db_1(pod: Pod) -> bool:
+    return pod.metadata.name != "db-1"
+
+
 def never(pod: Pod) -> bool:
     return False
 
@@ -224,3 +228,17 @@ async def test_a_budget_says_how_many_pods_may_go(cluster: Cluster) -> None:
         await world.until(
             lambda: world.get(PodDisruptionBudget, "b").status.disruptions_allowed == 0
         )
+
+
+async def test_a_stateful_set_that_waits_for_its_pods_still_counts(cluster: Cluster) -> None:
+    async with cluster() as world:
+        await world.nodes("node-1")
+        await world.create(StatefulSet, "db", **parts(3))
+        await complete(world, 3)
+        world.kubelet.ends = all_but_db_1
+        await world.client.delete(StatefulSet, Key("default", "db"), propagation="Foreground")
+        await world.until(lambda: world.get(StatefulSet, "db").status.replicas == 1)
+        assert [p.metadata.name for p in world.all(Pod)] == ["db-1"]
+        world.kubelet.ends = always
+        world.kubelet.look_again()
+        await world.until(lambda: not world.all(StatefulSet))

@@ -195,6 +195,20 @@ def test_progress(status: DeploymentStatus, present: str, progress: str, message
 
 
 @pytest.mark.parametrize(
+    ("known", "progress"),
+    [("v1", "NewReplicaSetCreated"), ("v2", "NewReplicaSetAvailable")],
+)
+def test_the_note_of_a_new_replica_set_is_made_up_for(known: str, progress: str) -> None:
+    counts = {"replicas": 3, "ready_replicas": 3, "available_replicas": 3}
+    status = since(10, "NewReplicaSetAvailable", **counts)
+    said = f'ReplicaSet "{known}" has successfully progressed.'
+    condition = msgspec.structs.replace(status.conditions[0], message=said)
+    status = msgspec.structs.replace(status, conditions=(condition,))
+    deployment = msgspec.structs.replace(web(), status=status)
+    assert reported(deployment, "v2 0/0 #2, v1 3/3 #1")["Progressing"][1] == progress
+
+
+@pytest.mark.parametrize(
     ("present", "available"),
     [
         ("v2 3/3 #1", ("True", "MinimumReplicasAvailable", "Deployment has minimum availability.")),

@@ -7,7 +7,7 @@ from podwire.emulator.controllers.scheduling import (
     choose,
     wants_scheduling,
 )
-from podwire.kube.objects import Node, Pod, Taint
+from podwire.kube.objects import Container, ContainerPort, Node, Pod, PodSpec, Taint
 from podwire.testing import build
 
 WEB = build.replica_set("web")
@@ -59,7 +59,8 @@ def test_pods_without_owner_spread_too() -> None:
         ([], "no nodes available to schedule pods"),
         (
             NODES,
-            "0/3 nodes are available: 3 node(s) didn't match Pod's node affinity/selector.",
+            "0/3 nodes are available: 3 node(s) didn't match Pod's node affinity/selector. "
+            "preemption: 0/3 nodes are available: 3 Preemption is not helpful for scheduling.",
         ),
         (
             [
@@ -68,7 +69,8 @@ def test_pods_without_owner_spread_too() -> None:
                 build.node("node-3"),
             ],
             "0/3 nodes are available: 1 node(s) didn't match Pod's node affinity/selector, "
-            "1 node(s) had untolerated taint {k: v}, 1 node(s) were unschedulable.",
+            "1 node(s) had untolerated taint {k: v}, 1 node(s) were unschedulable. "
+            "preemption: 0/3 nodes are available: 3 Preemption is not helpful for scheduling.",
         ),
     ],
 )
@@ -78,6 +80,20 @@ def test_no_node_fits(nodes: list[Node], message: str) -> None:
         pod, spec=msgspec.structs.replace(pod.spec, node_selector={"disk": "ssd"})
     )
     assert choose(picky, nodes, Placements()) == Unschedulable(message)
+
+
+def test_only_ports_could_be_freed_by_others() -> None:
+    port = ContainerPort(container_port=80, host_port=80)
+    spec = PodSpec(containers=(Container(name="main", ports=(port,)),))
+    placements = Placements()
+    for node in ("node-2", "node-3"):
+        placements.put(build.pod(f"on-{node}", spec=spec), node)
+    nodes = [build.node("node-1", unschedulable=True), *NODES[1:]]
+    assert choose(build.pod("late", spec=spec), nodes, placements) == Unschedulable(
+        "0/3 nodes are available: 1 node(s) were unschedulable, 2 node(s) didn't have free ports "
+        "for the requested pod ports. preemption: 0/3 nodes are available: 1 Preemption is not "
+        "helpful for scheduling, 2 No preemption victims found for incoming pod."
+    )
 
 
 def test_a_pod_that_leaves_makes_room() -> None:

@@ -125,7 +125,7 @@ async def test_what_cannot_be_executed(
 ) -> None:
     async with node() as world:
         await world.pod("web", "builtin:pause", "no-such")
-        await world.until(lambda: world.states() == "running, waiting RunContainerError")
+        await world.until(lambda: world.states() == "running, waiting CrashLoopBackOff (1)")
         before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
         work = agent(world).exec(
             "default", pod, name, [command], stdin=True, stdout=True, stderr=True, tty=False
@@ -328,15 +328,16 @@ async def test_the_log_of_the_run_before(node: Node) -> None:
         ),
         (
             {"name": "c1"},
-            '400 BadRequest: container "c1" in pod "web" is waiting to start: RunContainerError',
+            '400 BadRequest: container "c1" in pod "web" is waiting to start: ErrImagePull',
         ),
     ],
 )
 async def test_logs_that_are_not_there(node: Node, options: Json, expected: str) -> None:
     async with node() as world:
         world.program("pause", pause)
-        await world.pod("web", "pause", "no-such")
-        await world.until(lambda: world.states() == "running, waiting RunContainerError")
+        there = {"name": "c0", "image": "busybox", "command": ["pause"]}
+        await world.pod(containers=(there, {"name": "c1", "image": "shop/cart:1"}))
+        await world.until(lambda: world.states() == "running, waiting ErrImagePull")
         assert await refusal(log_of(world, **options)) == expected
 
 

@@ -277,14 +277,67 @@ async def test_a_missing_volume_is_named_and_the_pod_starts_when_it_comes(node: 
         assert world.now - began < 1
 
 
+async def test_an_image_that_cannot_be_had_is_tried_again_less_and_less_often(node: Node) -> None:
+    async with node() as world:
+        began = world.now
+        await world.pod(containers=({"name": "c0", "image": "shop/cart:1"},))
+        pulls: list[float] = []
+        for _ in range(4):
+            await world.until(lambda: world.states() == "waiting ErrImagePull")
+            pulls.append(world.now - began)
+            await world.until(lambda: world.states() == "waiting ImagePullBackOff")
+        assert pulls == pytest.approx([0, 10, 30, 70], abs=0.5)
+        found = world.get()
+        assert found is not None
+        waiting = found.status.container_statuses[0].state.waiting
+        assert waiting is not None
+        words = 'Back-off pulling image "shop/cart:1": ErrImagePull: no image "shop/cart:1" here'
+        assert waiting.message.startswith(words)
+        last = "Failed: Error: ImagePullBackOff x4"
+        await world.until(lambda: last in world.events(reason="Failed"))
+        back_off = 'BackOff: Back-off pulling image "shop/cart:1" x4'
+        assert world.events(reason="BackOff") == [back_off]
+        pulled, *others = world.events(reason="Failed")
+        assert pulled.startswith('Failed: Failed to pull image "shop/cart:1": no image')
+        assert others == ["Failed: Error: ErrImagePull x4", last]
+
+
 async def test_a_command_that_is_not_there(node: Node) -> None:
     async with node() as world:
         await world.pod("web", "no-such")
-        await world.until(lambda: world.states() == "waiting RunContainerError")
+        await world.until(lambda: world.states() == "waiting CrashLoopBackOff (1)")
         await world.until(lambda: world.events(reason="Failed"))
         assert "executable file not found in $PATH" in world.events(reason="Failed")[0]
+        found = world.get()
+        assert found is not None
+        last = found.status.container_statuses[0].last_state.terminated
+        assert last is not None
+        assert (last.exit_code, last.reason) == (128, "StartError")
         world.program("no-such", pause)
         await world.until(lambda: world.ready())
+
+
+@pytest.mark.parametrize(
+    ("policy", "fields", "states", "phase"),
+    [
+        ("Never", {}, "exit 128", "Failed"),
+        ("OnFailure", {}, "waiting CrashLoopBackOff (1)", "Running"),
+        (
+            "Never",
+            {"init": (container("i", "no-such"),)},
+            "exit 128, waiting PodInitializing",
+            "Failed",
+        ),
+    ],
+)
+async def test_a_command_that_is_not_there_counts_as_an_end(
+    node: Node, policy: str, fields: dict[str, Any], states: str, phase: str
+) -> None:
+    async with node() as world:
+        command = "builtin:pause" if fields else "no-such"
+        await world.pod("web", command, restartPolicy=policy, **fields)
+        await world.until(lambda: world.phase() == phase)
+        await world.until(lambda: world.states() == states)
 
 
 async def test_a_pod_that_cannot_be_made_is_tried_again(node: Node) -> None:
@@ -671,6 +724,22 @@ async def test_until_post_start_is_over_the_container_is_not_running(node: Node)
         assert world.states() == "waiting ContainerCreating"
         await world.until(lambda: world.ready())
         assert world.now - began == pytest.approx(7, abs=0.5)
+
+
+async def test_post_start_may_take_longer_than_an_end(node: Node) -> None:
+    async def slow(_process: FakeProcess) -> int:
+        await asyncio.sleep(100)
+        return 0
+
+    async with node() as world:
+        world.program("slow", slow)
+        lifecycle = {"postStart": {"exec": {"command": ["slow"]}}}
+        await world.pod(
+            containers=(container("c0", "builtin:pause", lifecycle=lifecycle),),
+            terminationGracePeriodSeconds=1,
+        )
+        await world.until(lambda: world.ready())
+        assert world.events(reason="FailedPostStartHook") == []
 
 
 async def test_a_post_start_that_fails_ends_the_container(node: Node) -> None:

@@ -81,6 +81,7 @@ def test_every_container_has_the_hosts_files_read_only_and_places_of_its_own() -
             [directory("/data/x"), file("/data/y")],
             ["directory /data", "tmpfs /data", "directory /data/x", "bind /data/x", "file /data/y", "bind /data/y"],
         ),
+        ([file("/one")], ["file /one", "bind /one"]),
         # Below a directory of the host, which has no such place: an overlay makes it.
         (
             [file("/etc/nginx/conf.d/a.conf")],

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from podwire.emulator.sandbox import forkserver
+from podwire.emulator.sandbox import messages
 from podwire.emulator.sandbox.channel import ForkChannel
 from podwire.emulator.sandbox.processes import Place, Program
 
@@ -16,7 +16,7 @@ class Server:
     """A fork server and our end of its channel."""
 
     def __init__(self) -> None:
-        ours, theirs = forkserver.channel()
+        ours, theirs = messages.channel()
         with theirs:
             self.process = subprocess.Popen(
                 [

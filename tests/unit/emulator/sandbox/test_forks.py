@@ -64,6 +64,7 @@ async def test_it_starts_in_its_directory_as_leader_of_its_session(
     ("argv", "message"),
     [
         (("no-such-program",), 'exec: "no-such-program": executable file not found in $PATH'),
+        (("",), 'exec: "": executable file not found in $PATH'),
         (("/no/such",), 'exec: "/no/such": no such file or directory'),
         (("/etc",), 'exec: "/etc": permission denied'),
         (("echo", "a\0b"), "ValueError: embedded null byte"),
@@ -192,8 +193,8 @@ async def test_when_the_fork_server_ends_nobody_waits_for_ever(server: Server) -
 def test_a_process_that_ended_before_the_fork_server_ran_is_not_missed() -> None:
     script = (
         "import os, time\n"
-        "from podwire.emulator.sandbox import forkserver\n"
-        "ours, theirs = forkserver.channel()\n"
+        "from podwire.emulator.sandbox import forkserver, messages\n"
+        "ours, theirs = messages.channel()\n"
         "child = os.fork()\n"
         "if child == 0: os._exit(0)\n"
         "os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)\n"
