@@ -30,6 +30,12 @@ from podwire.netlink.namespace import (
 from podwire.netlink.present import Link
 
 _SBIN = "/usr/sbin:/sbin:/usr/local/sbin"
+_OPTIONAL = {
+    "net/ipv6/conf/all/disable_ipv6",
+    "net/ipv6/conf/default/disable_ipv6",
+    "net/bridge/bridge-nf-call-iptables",
+    "net/ipv4/icmp_msgs_per_sec",
+}
 _KIND = {AddBridge: "bridge", AddVeth: "veth", AddVxlan: "vxlan"}
 
 
@@ -110,6 +116,9 @@ def remove_namespace(path: Path) -> None:
 def _fill(wanted: Namespace, files: Mapping[str, int]) -> None:
     with Netlink.inside(files[wanted.name]) as netlink:
         netlink.apply(wanted.links, namespaces=files, tolerate=(errno.EEXIST,))
+        if wanted.link_sysctls:
+            with entered(files[wanted.name]):
+                write_sysctls(wanted.link_sysctls)
         netlink.apply(
             (
                 *wanted.ports,
@@ -133,8 +142,8 @@ def _is_there(path: Path) -> bool:
 
 
 def _write(sysctls: Sysctls) -> None:
-    # A kernel without IPv6 has no switch to turn it off.
-    write_sysctls(s for s in sysctls if "ipv6" not in s[0] or read_sysctl(s[0]) is not None)
+    # What a kernel has not, or has once for the whole machine, has no switch in a namespace.
+    write_sysctls(s for s in sysctls if s[0] not in _OPTIONAL or read_sysctl(s[0]) is not None)
 
 
 def _load(rules: NodeRules, namespace: int) -> subprocess.Popen[str]:
@@ -183,7 +192,7 @@ def _faults(wanted: Namespace, path: Path) -> Iterator[str]:
         yield f"no namespace at {path}"
         return
     with opened(str(path)) as file, entered(file), Netlink() as netlink:
-        for name, value in wanted.sysctls:
+        for name, value in (*wanted.sysctls, *wanted.link_sysctls):
             if read_sysctl(name) not in (value, None):
                 yield f"sysctl {name} is not {value}"
         links = {link.name: link for link in netlink.links()}

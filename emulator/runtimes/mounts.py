@@ -48,11 +48,14 @@ def root_file_system(
     directories: Iterable[str],
     kept: Mapping[str, str],
     exists: Callable[[str], bool],
+    *,
+    network_settings: bool = False,
 ) -> tuple[Mount, ...]:
     """Return the mounts that make a container's root.
 
     *kept* maps paths below the fresh directories to where the host's content is still reachable;
-    *exists* tells whether the host has a path.
+    *exists* tells whether the host has a path. With *network_settings* /proc/sys/net is writable,
+    to those whom the kernel lets write there.
     """
     wanted = [*binds, *(Bind(path, "", is_directory=True) for path in directories)]
     points = [_led(point, host.links) for point in wanted]
@@ -70,7 +73,7 @@ def root_file_system(
         *(Mount("tmpfs", f"{ROOT}/{top}", "mode=755") for top in sorted(new_tops)),
         *_fresh(),
         *_devices(exists),
-        Mount("proc", f"{ROOT}/proc"),
+        Mount("proc", f"{ROOT}/proc", "sys/net" if network_settings else ""),
         Mount("sysfs", f"{ROOT}/sys"),
         *(Mount("directory", ROOT + path) for path in sorted(kept)),
         *(Mount("bind", ROOT + path, source) for path, source in sorted(kept.items())),

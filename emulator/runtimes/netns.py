@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import cast
 
 from podwire.emulator.runtimes.attachments import Attachments
+from podwire.emulator.runtimes.capabilities import NUMBERS
 from podwire.emulator.runtimes.mounts import HostRoot, root_file_system
 from podwire.emulator.runtimes.runtime import (
     ContainerRequest,
@@ -107,7 +108,12 @@ class NetnsRuntime:
             raise RuntimeFailure("RunContainerError", f"{what} does not run")
         net, uts, ipc = sandbox.fds
         mounts = root_file_system(
-            self._host, request.binds, request.directories, self._kept, is_there
+            self._host,
+            request.binds,
+            request.directories,
+            self._kept,
+            is_there,
+            network_settings=NUMBERS["NET_ADMIN"] in request.capabilities,
         )
         place = Place(
             net=net,

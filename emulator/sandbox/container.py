@@ -188,11 +188,16 @@ def make_mount(wanted: Mount) -> None:
             linux.mount("tmpfs", wanted.target, "tmpfs", _NO_DEVICES, wanted.source)
         case "proc":
             linux.mount("proc", wanted.target, "proc", _PLAIN)
+            kept = os.open(Path(wanted.target, wanted.source), os.O_PATH | os.O_CLOEXEC)
             for name in _NOT_FOR_PODS:
                 path = Path(wanted.target, name)
                 if path.exists():
                     linux.mount(str(path), path, flags=linux.MS_BIND | linux.MS_REC)
                     linux.make_read_only(path)
+            if wanted.source:
+                path = Path(wanted.target, wanted.source)
+                linux.mount(f"/proc/self/fd/{kept}", path, flags=linux.MS_BIND)
+            os.close(kept)
         case "sysfs":
             try:
                 linux.mount("sysfs", wanted.target, "sysfs", _PLAIN)

@@ -26,7 +26,8 @@ def channel() -> tuple[socket.socket, socket.socket]:
 class Mount(msgspec.Struct, frozen=True):
     """One step towards a container's root file system, done in order; see container.make_mount.
 
-    *source* is a path for `bind` and `link`, and mount options for `tmpfs` and `overlay`.
+    *source* is a path for `bind` and `link`, and mount options for `tmpfs` and `overlay`; for
+    `proc` it is what stays writable of what is read-only otherwise.
     """
 
     kind: str

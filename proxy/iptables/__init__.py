@@ -1,1 +1,1 @@
-"""The iptables mode: the chains KUBE-SERVICES, KUBE-SVC-... of the real kube-proxy."""
+"""The iptables mode: kube-proxy's chains, rule for rule."""

@@ -119,6 +119,11 @@ def test_mount_points(binds: list[Bind], added: list[str]) -> None:
     assert made == added
 
 
+def test_who_administers_networks_may_write_their_settings() -> None:
+    other = root_file_system(HOST, (), (), {}, THERE.__contains__, network_settings=True)
+    assert set(other) - set(steps()) == {Mount("proc", f"{ROOT}/proc", "sys/net")}
+
+
 def test_overlays_share_one_scratch_place() -> None:
     made = [
         step for step in shown(directory("/etc/new"), directory("/srv/new")) if "/scratch" in step
