@@ -1,7 +1,7 @@
 """The connections that a kernel mode leads, looked at after its syncs; for all kernel modes."""
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from podwire.kube.names import Key
 from podwire.netlink.conntrack import Conntrack
@@ -44,10 +44,14 @@ class Flows:
         if touched:
             self._forget()
 
+    def ports(self) -> Iterator[ServicePort]:
+        """Yield all Service ports that are programmed."""
+        return (port for ports in self._ports.values() for port in ports)
+
     def connections(self) -> Mapping[tuple[PortName, Protocol, Backend], int]:
         """Return how many connections and UDP flows are open to each endpoint."""
         try:
-            return conntrack.connections(self._table().flows(), self._all())
+            return conntrack.connections(self._table().flows(), self.ports())
         except OSError as error:
             log.warning("cannot read the table of connections: %s", error)
             return {}
@@ -61,7 +65,7 @@ class Flows:
     def _forget(self) -> None:
         try:
             table = self._table()
-            self.deleted += table.delete(conntrack.stale(table.flows("UDP"), self._all()))
+            self.deleted += table.delete(conntrack.stale(table.flows("UDP"), self.ports()))
         except OSError as error:
             log.warning("UDP flows to endpoints that are gone may stay: %s", error)
 
@@ -69,9 +73,6 @@ class Flows:
         if self._conntrack is None:
             self._conntrack = Conntrack()
         return self._conntrack
-
-    def _all(self) -> Iterable[ServicePort]:
-        return (port for ports in self._ports.values() for port in ports)
 
 
 def _answering(ports: Iterable[ServicePort]) -> dict[tuple[PortName, Protocol], object]:

@@ -59,6 +59,12 @@ class AddVxlan(NamedTuple):
     mtu: int
 
 
+class AddDummy(NamedTuple):
+    """A link that leads nowhere, down: its addresses are this machine's all the same."""
+
+    name: str
+
+
 class SetLink(NamedTuple):
     """Changes of a link that exists. None, and an *mtu* of 0, leave a property as it is."""
 
@@ -74,6 +80,13 @@ class SetLink(NamedTuple):
 
 class SetHairpin(NamedTuple):
     """Whether a bridge sends a frame back through the port on which it came."""
+
+    name: str
+    on: bool
+
+
+class SetIsolated(NamedTuple):
+    """Whether a bridge keeps frames of this port from its other isolated ports (Linux 4.18)."""
 
     name: str
     on: bool
@@ -106,6 +119,7 @@ class AddRoute(NamedTuple):
     gateway is reachable though no address of the link covers it. *mtu*, *advmss*, *priority* and
     *table* of 0 leave the kernel's default; *scope* None is worked out as `ip route` does. *source*
     is the address that this machine's own packets take when they have none; it must be local.
+    *protocol* says who has made it (rtm_protocol); 0 stands for "static", an administrator.
     """
 
     destination: Network
@@ -119,13 +133,15 @@ class AddRoute(NamedTuple):
     table: int = 0
     scope: int | None = None
     source: Address | None = None
+    protocol: int = 0
 
 
 class DeleteRoute(NamedTuple):
-    """Removes the route to *destination* through *link*."""
+    """Removes the route to *destination* through *link*, from *table* (0: main)."""
 
     destination: Network
     link: str
+    table: int = 0
 
 
 class AddNeighbour(NamedTuple):
@@ -166,8 +182,9 @@ class Rule(NamedTuple):
     """A rule of policy routing (IPv4). The lowest *priority* is asked first.
 
     It is about packets that arrive on the link *arriving* (empty: any; what this machine sends
-    itself arrives on `lo`), for *to*, of the IP *protocol* (0: any). A lookup in *table* that finds
-    only a route of *suppress_prefix_length* bits or fewer counts as nothing found.
+    itself arrives on `lo`), for *to*, of the IP *protocol* (0: any), with the bits *mark* set and
+    no other of *mask* (0: any). A lookup in *table* that finds only a route of
+    *suppress_prefix_length* bits or fewer counts as nothing found.
     """
 
     priority: int
@@ -177,6 +194,8 @@ class Rule(NamedTuple):
     to: IPv4Network | None = None
     protocol: int = 0
     suppress_prefix_length: int | None = None
+    mark: int = 0
+    mask: int = 0
 
 
 class AddRule(NamedTuple):
@@ -195,8 +214,10 @@ Change = (
     AddBridge
     | AddVeth
     | AddVxlan
+    | AddDummy
     | SetLink
     | SetHairpin
+    | SetIsolated
     | DeleteLink
     | AddAddress
     | DeleteAddress
@@ -220,10 +241,14 @@ def describe(change: Change) -> str:
             return f"add veth {change.name} with peer {change.peer} in {change.peer_namespace}"
         case AddVxlan():
             return f"add vxlan {change.name} (id {change.vni}) on {change.device}"
+        case AddDummy():
+            return f"add dummy {change.name}"
         case SetLink():
             return f"set link {change.name}"
         case SetHairpin():
             return f"set hairpin of {change.name}"
+        case SetIsolated():
+            return f"set isolation of {change.name}"
         case DeleteLink():
             return f"delete link {change.name}"
         case AddAddress():
@@ -256,6 +281,8 @@ def _rule(rule: Rule) -> str:
         words.append(f"to {rule.to}")
     if rule.arriving:
         words.append(f"iif {rule.arriving}")
+    if rule.mask:
+        words.append(f"fwmark {rule.mark:#x}/{rule.mask:#x}")
     if rule.protocol:
         words.append(f"ipproto {rule.protocol}")
     words.append(f"lookup {rule.table}" if rule.action == "lookup" else rule.action)

@@ -8,6 +8,7 @@ import os
 import socket
 import struct
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -39,6 +40,9 @@ _IFLA_EXT_MASK, _SKIP_STATS = 29, 8
 # Every message is answered by one acknowledgement, which waits in the socket's receive buffer
 # (208 KiB by default, some 1 KiB of it for each) until the whole batch was sent.
 _BATCH = 64
+# What a datagram may have without asking for more room; the kernel's default is 208 KiB.
+_SEND_BUFFER = 128 << 10
+_SNDBUFFORCE = 32
 
 
 class NetlinkError(OSError):
@@ -176,7 +180,12 @@ class Netlink:
             frames.append(frame)
             if message.flags & _ACK:
                 answered = number
-        self._socket.send(b"".join(frames))
+        datagram = b"".join(frames)
+        if len(datagram) > _SEND_BUFFER:
+            # Where this is not allowed, sending fails with EMSGSIZE.
+            with suppress(PermissionError):
+                self._socket.setsockopt(socket.SOL_SOCKET, _SNDBUFFORCE, 2 * len(datagram))
+        self._socket.send(datagram)
         for _ in self._answers(answered):
             pass
 

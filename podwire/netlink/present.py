@@ -32,6 +32,7 @@ class Link(NamedTuple):
     peer: int
     alias: str
     hairpin: bool
+    isolated: bool
 
 
 class LinkAddress(NamedTuple):
@@ -42,7 +43,7 @@ class LinkAddress(NamedTuple):
 
 
 class Route(NamedTuple):
-    """A route; *kind* is the kernel's number (1 unicast, 2 local)."""
+    """A route; *kind* is the kernel's number (1 unicast, 2 local), *protocol* says who made it."""
 
     destination: Network
     gateway: Address | None
@@ -50,6 +51,7 @@ class Route(NamedTuple):
     table: int
     kind: int
     onlink: bool
+    protocol: int = 0
 
 
 class Neighbour(NamedTuple):
@@ -80,6 +82,7 @@ def link(body: bytes) -> Link:
         peer=_u32(found.get(5)),
         alias=_text(found.get(20, b"")),
         hairpin=slave.get(4, b"\0") != b"\0",
+        isolated=slave.get(33, b"\0") != b"\0",
     )
 
 
@@ -96,7 +99,7 @@ def link_address(body: bytes) -> LinkAddress:
 
 def route(body: bytes) -> Route:
     """Read the body of an RTM_NEWROUTE message."""
-    family, length, _, _, table, _, _, kind, flags = struct.unpack_from("=BBBBBBBBI", body)
+    family, length, _, _, table, protocol, _, kind, flags = struct.unpack_from("=BBBBBBBBI", body)
     found = dict(attributes(body, 12))
     destination: Network
     if family == FAMILY[4]:
@@ -111,6 +114,7 @@ def route(body: bytes) -> Route:
         table=_u32(found.get(15)) or table,
         kind=kind,
         onlink=bool(flags & ONLINK),
+        protocol=protocol,
     )
 
 
@@ -136,6 +140,7 @@ def rule(body: bytes) -> Rule | None:
         return None
     found = dict(attributes(body, 12))
     suppress = found.get(14, _NOTHING)
+    mark = _u32(found.get(10))
     return Rule(
         priority=_u32(found.get(6)),
         action=words[action],
@@ -144,6 +149,8 @@ def rule(body: bytes) -> Rule | None:
         to=IPv4Network((found[1], length)) if 1 in found else None,
         protocol=found.get(22, b"\0")[0],
         suppress_prefix_length=None if suppress == _NOTHING else _u32(suppress),
+        mark=mark,
+        mask=_u32(found.get(16)) if mark else 0,
     )
 
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from podwire.netlink.changes import (
     AddAddress,
     AddBridge,
+    AddDummy,
     AddForwarding,
     AddNeighbour,
     Address,
@@ -30,6 +31,7 @@ from podwire.netlink.changes import (
     Rule,
     RuleAction,
     SetHairpin,
+    SetIsolated,
     SetLink,
 )
 
@@ -80,13 +82,15 @@ def encode(change: Change, index_of: Lookup, namespace_of: Lookup) -> Message:
             return Message(NEW_LINK, CREATE | EXCLUSIVE, body)
         case AddVxlan():
             return Message(NEW_LINK, CREATE | EXCLUSIVE, _vxlan(change, index_of(change.device)))
+        case AddDummy():
+            body = link_body() + attribute(IFLA_IFNAME, _text(change.name)) + _kind("dummy")
+            return Message(NEW_LINK, CREATE | EXCLUSIVE, body)
         case SetLink():
             return Message(NEW_LINK, 0, _set_link(change, index_of, namespace_of))
         case SetHairpin():
-            port = attribute(_IFLA_BRPORT_MODE, bytes([change.on]))
-            slave = attribute(_INFO_SLAVE_KIND, b"bridge\0") + attribute(_INFO_SLAVE_DATA, port)
-            body = link_body(index_of(change.name)) + attribute(_IFLA_LINKINFO, slave)
-            return Message(NEW_LINK, 0, body)
+            return _set_port(index_of(change.name), _IFLA_BRPORT_MODE, change.on)
+        case SetIsolated():
+            return _set_port(index_of(change.name), _IFLA_BRPORT_ISOLATED, change.on)
         case DeleteLink():
             return Message(DELETE_LINK, 0, link_body() + attribute(IFLA_IFNAME, _text(change.name)))
         case AddAddress():
@@ -101,6 +105,8 @@ def encode(change: Change, index_of: Lookup, namespace_of: Lookup) -> Message:
             body = _ROUTE.pack(FAMILY[destination.version], destination.prefixlen, 0, 0, 0, 0, 255)
             body += struct.pack("=BI", 0, 0) + _destination(destination)
             body += attribute(_RTA_OIF, _u32(index_of(change.link)))
+            if change.table:
+                body += attribute(_RTA_TABLE, _u32(change.table))
             return Message(DELETE_ROUTE, 0, body)
         case AddNeighbour():
             body = _neighbour(change.address, index_of(change.link), NUD_PERMANENT)
@@ -147,7 +153,7 @@ _IFLA_NET_NS_FD = 28
 _INFO_KIND, _INFO_DATA, _INFO_SLAVE_KIND, _INFO_SLAVE_DATA = 1, 2, 4, 5
 _VETH_INFO_PEER = 1
 _VXLAN_ID, _VXLAN_LINK, _VXLAN_LOCAL, _VXLAN_LEARNING, _VXLAN_PORT = 1, 3, 4, 7, 15
-_IFLA_BRPORT_MODE = 4
+_IFLA_BRPORT_MODE, _IFLA_BRPORT_ISOLATED = 4, 33
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_BROADCAST = 1, 2, 4
 _NO_DUPLICATE_DETECTION = 2
 _RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PRIORITY, _RTA_METRICS, _RTA_TABLE = 1, 4, 5, 6, 8, 15
@@ -156,7 +162,7 @@ _RTAX_MTU, _RTAX_ADVMSS = 2, 8
 _RTPROT_STATIC = 4
 _NDA_DST, _NDA_LLADDR = 1, 2
 _FRA_DST, _FRA_IIFNAME, _FRA_PRIORITY, _FRA_SUPPRESS_PREFIXLEN, _FRA_TABLE = 1, 3, 6, 14, 15
-_FRA_IP_PROTO = 22
+_FRA_FWMARK, _FRA_FWMASK, _FRA_IP_PROTO = 10, 16, 22
 
 _ROUTE = struct.Struct("=BBBBBBB")
 _NEIGHBOUR = struct.Struct("=BxxxiHBB")
@@ -179,6 +185,12 @@ def _named(name: str, mac: str, mtu: int) -> bytes:
 def _kind(kind: str, data: bytes = b"") -> bytes:
     info = attribute(_INFO_KIND, _text(kind))
     return attribute(_IFLA_LINKINFO, info + (attribute(_INFO_DATA, data) if data else b""))
+
+
+def _set_port(index: int, setting: int, on: bool) -> Message:  # noqa: FBT001 (the kernel's byte)
+    port = attribute(setting, bytes([on]))
+    slave = attribute(_INFO_SLAVE_KIND, b"bridge\0") + attribute(_INFO_SLAVE_DATA, port)
+    return Message(NEW_LINK, 0, link_body(index) + attribute(_IFLA_LINKINFO, slave))
 
 
 def _vxlan(change: AddVxlan, device: int) -> bytes:
@@ -236,7 +248,7 @@ def _route(change: AddRoute, index: int) -> bytes:
         0,
         0,
         table if table < 256 else 0,
-        _RTPROT_STATIC,
+        change.protocol or _RTPROT_STATIC,
         scope,
     )
     body += struct.pack("=BI", LOCAL if change.local else UNICAST, ONLINK if change.onlink else 0)
@@ -281,6 +293,8 @@ def _rule(rule: Rule) -> bytes:
         body += attribute(_FRA_DST, to.network_address.packed)
     if rule.arriving:
         body += attribute(_FRA_IIFNAME, _text(rule.arriving))
+    if rule.mask:
+        body += attribute(_FRA_FWMARK, _u32(rule.mark)) + attribute(_FRA_FWMASK, _u32(rule.mask))
     if rule.protocol:
         body += attribute(_FRA_IP_PROTO, bytes([rule.protocol]))
     if rule.suppress_prefix_length is not None:

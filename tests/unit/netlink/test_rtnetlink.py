@@ -8,6 +8,7 @@ from podwire.netlink import present
 from podwire.netlink.changes import (
     AddAddress,
     AddBridge,
+    AddDummy,
     AddForwarding,
     AddNeighbour,
     AddRoute,
@@ -19,6 +20,7 @@ from podwire.netlink.changes import (
     DeleteNeighbour,
     DeleteRule,
     Rule,
+    SetIsolated,
     SetLink,
     describe,
 )
@@ -40,7 +42,9 @@ def kind_and_flags(change: Change) -> tuple[int, int]:
     ("change", "kind", "flags"),
     [
         (AddBridge("cni0", "02:00:00:00:00:01"), 16, 0x600),
+        (AddDummy("kube-ipvs0"), 16, 0x600),
         (SetLink("eth0", up=True), 16, 0),
+        (SetIsolated("eth0", on=True), 16, 0),
         (DeleteLink("eth0"), 17, 0),
         (AddAddress("eth0", ip_interface("10.0.0.1/24")), 20, 0x500),
         (AddRoute(ip_network("10.0.0.0/8"), "eth0"), 24, 0x500),
