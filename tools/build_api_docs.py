@@ -21,7 +21,7 @@ from typing import Any
 import msgspec
 import yaml
 
-from podwire.emulator.apiserver.admission import admit, unsupported
+from podwire.emulator.apiserver.admission import admit, service_families, unsupported
 from podwire.emulator.apiserver.columns import tables
 from podwire.emulator.apiserver.kinds import Kinds
 from podwire.emulator.apiserver.resources import ALL_VERBS, Resource, Subresource
@@ -54,6 +54,7 @@ VIEWS: Mapping[tuple[str, str], type[msgspec.Struct]] = {
 # Fields that the API server acts on itself, without a view.
 ACTED_ON = {
     ("ServiceSpec", "allocateLoadBalancerNodePorts"),
+    ("ServiceSpec", "ipFamilyPolicy"),
     ("PodSpec", "serviceAccount"),
     ("JobSpec", "manualSelector"),
     ("PodDisruptionBudgetSpec", "unhealthyPodEvictionPolicy"),
@@ -316,7 +317,10 @@ def refusals_of(obj: Json) -> list[Said]:
     group, _, version = obj["apiVersion"].rpartition("/")
     resource = Kinds().of_kind(group, version, obj["kind"])
     assert resource is not None
-    problems = admit.validate(admit.default(obj, resource), resource, None)
+    whole = admit.default(obj, resource)
+    # Families come before the rules: allocate.py gives them.
+    early = service_families.settle(whole["spec"], None) if obj["kind"] == "Service" else []
+    problems = early or admit.validate(whole, resource, None)
     return _of_texts(obj, [f"{problem.field}: {problem.message}" for problem in problems])
 
 

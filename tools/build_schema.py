@@ -80,6 +80,23 @@ EXTENSION_POINTERS = {
 }  # fmt: skip
 EXTENSION_STRUCT_VALUES = {"metadata", "spec", "status", "names", "acceptedNames"}
 
+# Fields of later releases that this cluster has: type -> its whole line.
+LATER = {
+    # KEP-3015: 1.33 alpha, 1.34 on by default.
+    "discovery/v1.EndpointHints": [
+        "forZones []discovery/v1.ForZone 1 o l=atomic",
+        "forNodes []discovery/v1.ForNode 2 o l=atomic",
+    ],
+    "discovery/v1.ForNode": ["name string 1 r"],
+}
+LATER_DESCRIPTIONS: dict[str, tuple[str, dict[str, str]]] = {
+    "discovery/v1.EndpointHints": (
+        "",
+        {"forNodes": "the nodes that should use this endpoint, at most 8; wins over forZones."},
+    ),
+    "discovery/v1.ForNode": ("A node that should use an endpoint.", {"name": "name of the node."}),
+}
+
 
 @dataclass
 class GoField:
@@ -407,7 +424,10 @@ def descriptions(
                 fields,
                 {name: sorted(values) for name, values in enums.items()},
             ]
-    return found
+    for key, (text, more) in LATER_DESCRIPTIONS.items():
+        known = found.setdefault(key, [text, {}, {}])
+        known[1].update(more)
+    return dict(sorted(found.items()))
 
 
 def main(argv: list[str]) -> int:
@@ -428,6 +448,7 @@ def main(argv: list[str]) -> int:
     for name in ("DeleteOptions", "Status"):
         builder.kinds[f"v1/{name}"] = f"{META}.{name}"
     builder.visit_extensions()
+    builder.types.update(LATER)
     about = (
         "Derived by tools/build_schema.py from Kubernetes 1.32 as published in Debian's"
         " golang-k8s-api-dev and golang-k8s-apimachinery-dev (0.32.3) and in PyPI's"

@@ -10,7 +10,13 @@ from typing import Any
 
 from podwire.emulator.apiserver import bodies, objects, statuses
 from podwire.emulator.apiserver.access import access, accounts, authorize, rbac_escalation
-from podwire.emulator.apiserver.admission import advice, allocate, class_admission, unsupported
+from podwire.emulator.apiserver.admission import (
+    advice,
+    allocate,
+    class_admission,
+    service_types,
+    unsupported,
+)
 from podwire.emulator.apiserver.admission.admit import FieldError, default, validate
 from podwire.emulator.apiserver.apply import tracking
 from podwire.emulator.apiserver.apply.ownership import Owners
@@ -180,15 +186,16 @@ def _admitted(api: Api, request: Request, obj: Json, old: Stored | None) -> Json
     before = None if old is None else old.object
     service = resource.collection == "services" and request.subresource == ""
     if service and before is not None:
-        allocate.inherit(obj.setdefault("spec", {}), struct(before, "spec"))
+        service_types.inherit(obj.setdefault("spec", {}), struct(before, "spec"))
     obj = default(obj, resource)
     admission = _ADMISSION.get(resource.collection)
     if admission is not None and not request.subresource:
         admission(api, request, obj, before)
-    problems: list[FieldError] = []
-    if service:
-        problems = _allocated(api, resource, obj, old)
-    problems = [*validate(obj, resource, before, request.subresource), *problems]
+    problems = _allocated(api, resource, obj, old) if service else []
+    if service and before is not None:
+        service_types.drop_unused(obj, before)
+    # What cannot be given is all that is said: the rules are asked of a whole Service only.
+    problems = problems or validate(obj, resource, before, request.subresource)
     if problems:
         raise statuses.invalid(request.resource, obj["metadata"]["name"], problems)
     return obj
@@ -196,10 +203,12 @@ def _admitted(api: Api, request: Request, obj: Json, old: Stored | None) -> Json
 
 def _allocated(api: Api, resource: Resource, obj: Json, old: Stored | None) -> list[FieldError]:
     spec: Json = obj.setdefault("spec", {})
-    if old is not None:
-        allocate.drop_unused(spec, struct(old.object, "spec"))
     held = allocate.taken(api.store.all(resource.collection), old)
-    return allocate.allocate(spec, held, api.network, api.dice)
+    before = None if old is None else struct(old.object, "spec")
+    try:
+        return allocate.allocate(spec, before, held, api.network, api.dice)
+    except allocate.AllocationError as error:
+        raise statuses.internal(str(error)) from error
 
 
 def _check_namespace_of(request: Request, meta: Json) -> None:

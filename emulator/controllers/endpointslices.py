@@ -3,10 +3,10 @@
 What the slices shall hold is decided in service_endpoints.py, how to get there in slicing.py.
 """
 
+from podwire.emulator.controllers import topology, zone_shares
 from podwire.emulator.controllers.context import ControllerContext
 from podwire.emulator.controllers.own_writes import OwnWrites
 from podwire.emulator.controllers.service_endpoints import (
-    ZONE,
     endpoints_of,
     families,
     has_managed_endpoints,
@@ -49,6 +49,9 @@ class EndpointSlices:
         self._own = OwnWrites(slices)
         self._times = TriggerTimes()
         self._last: dict[Key, float] = {}
+        self._events = context.recorder("endpoint-slice-controller")
+        # What was last said of topology hints, by Service and family; "": that there are some.
+        self._told: dict[tuple[Key, str], str] = {}
         self._loop = Reconciler(self.reconcile, name="endpointslice", concurrency=8)
         self._services.subscribe(self._service_changed)
         slices.subscribe(self._slice_changed)
@@ -57,7 +60,7 @@ class EndpointSlices:
 
     async def run(self) -> None:
         """Work until cancelled."""
-        await self._context.serve(self._loop.run)
+        await self._context.serve(self._loop.run, self._events.run)
 
     async def reconcile(self, key: Key) -> float | None:
         """Make the slices of one Service true."""
@@ -67,6 +70,8 @@ class EndpointSlices:
             # Its slices are the garbage collector's.
             self._times.forget(key)
             self._last.pop(key, None)
+            for family in ("IPv4", "IPv6"):
+                self._told.pop((key, family), None)
             return None
         if not has_managed_endpoints(service):
             return None
@@ -74,15 +79,44 @@ class EndpointSlices:
         pods = [p for p in self._pods.get(key.namespace) if selector.matches(p.metadata.labels)]
         wanted = endpoints_of(service, pods, lambda name: self._nodes.get(Key("", name)))
         may_create = service.metadata.deletion_timestamp is None
+        present = self._own.over(key, self._slices.get(key))
+        by_topology = zone_shares.is_wanted(service)
+        if by_topology:
+            wanted = {g: topology.as_before(found, present) for g, found in wanted.items()}
         writes = slice_writes(
             wanted,
-            self._own.over(key, self._slices.get(key)),
+            present,
             families=families(service),
             metadata=slice_metadata(service, self._times.annotation(service, pods)),
             may_create=may_create and self._context.accepts_objects(key.namespace),
         )
+        for family in families(service) if by_topology else ():
+            shares = zone_shares.cpu_shares(self._nodes.all())
+            hinted = topology.hinted(writes, family, shares)
+            writes = hinted.writes
+            self._tell(service, (key, family), hinted.why_not)
         await write_slices(self._context.client, self._own, key, writes)
+        if not by_topology:
+            for family in families(service):
+                self._tell_end(service, (key, family))
         return None
+
+    def _tell(self, service: Service, about: tuple[Key, str], why_not: str) -> None:
+        """Say by an event, once, that hints are written or why they are not."""
+        if self._told.get(about) == why_not:
+            return
+        self._told[about] = why_not
+        if why_not:
+            self._events.event(service, "Warning", "TopologyAwareHintsDisabled", why_not)
+        else:
+            message = f"{topology.ENABLED}, addressType: {about[1]}"
+            self._events.event(service, "Normal", "TopologyAwareHintsEnabled", message)
+
+    def _tell_end(self, service: Service, about: tuple[Key, str]) -> None:
+        """Say that hints are no longer asked for, if there were any."""
+        if self._told.pop(about, None) == "":
+            message = f"{topology.DISABLED}, addressType: {about[1]}"
+            self._events.event(service, "Warning", "TopologyAwareHintsDisabled", message)
 
     def _service_changed(self, old: Service | None, new: Service | None) -> None:
         changed = new or old
@@ -107,10 +141,17 @@ class EndpointSlices:
                 self._soon(key_of(service))
 
     def _node_changed(self, old: Node | None, new: Node | None) -> None:
-        if old and new and old.metadata.labels.get(ZONE) == new.metadata.labels.get(ZONE):
+        zone_stays = (
+            old
+            and new
+            and old.metadata.labels.get(zone_shares.ZONE)
+            == new.metadata.labels.get(zone_shares.ZONE)
+        )
+        if old and new and zone_shares.facts_of(old) == zone_shares.facts_of(new):
             return
         for service in self._services.all():
-            self._soon(key_of(service))
+            if not zone_stays or zone_shares.is_wanted(service):
+                self._soon(key_of(service))
 
     def _selecting(self, *versions: Pod | None) -> list[Service]:
         pods = [pod for pod in versions if pod is not None]

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 
+from podwire.emulator.controllers import zone_shares
 from podwire.emulator.controllers.podstate import is_finished, is_ready, is_terminating
 from podwire.emulator.controllers.slicing import Group, ports_key
 from podwire.kube.objects import (
@@ -17,7 +18,7 @@ from podwire.kube.objects import (
     ServicePort,
 )
 
-ZONE = "topology.kubernetes.io/zone"
+DISTRIBUTIONS = frozenset({"PreferClose", "PreferSameZone", "PreferSameNode"})
 
 FindNode = Callable[[str], Node | None]
 
@@ -146,8 +147,7 @@ def _essence(pod: Pod) -> tuple[object, ...]:
 
 def _endpoint(service: Service, pod: Pod, address: str, node: Node | None) -> Endpoint:
     conditions = conditions_of(service, pod)
-    zone = node.metadata.labels.get(ZONE) if node else None
-    close = service.spec.traffic_distribution == "PreferClose"
+    zone = node.metadata.labels.get(zone_shares.ZONE) if node else None
     return Endpoint(
         addresses=(address,),
         conditions=conditions,
@@ -155,12 +155,20 @@ def _endpoint(service: Service, pod: Pod, address: str, node: Node | None) -> En
         target_ref=target_of(pod),
         node_name=pod.spec.node_name or None,
         zone=zone,
-        hints=(
-            EndpointHints(for_zones=(ForZone(name=zone),))
-            if close and zone and conditions.ready
-            else None
-        ),
+        hints=_hints(service, pod.spec.node_name, zone) if conditions.ready else None,
     )
+
+
+def _hints(service: Service, node: str, zone: str | None) -> EndpointHints | None:
+    distribution = service.spec.traffic_distribution
+    if distribution not in DISTRIBUTIONS or zone_shares.is_wanted(service):
+        return None
+    # Every zone and node prefers its own; a zone without endpoints is the proxy's matter.
+    hints = EndpointHints(
+        for_zones=(ForZone(name=zone),) if zone else (),
+        for_nodes=(ForZone(name=node),) if node and distribution == "PreferSameNode" else (),
+    )
+    return hints if hints.for_zones or hints.for_nodes else None
 
 
 def _ports(service: Service, pod: Pod | None) -> tuple[EndpointPort, ...]:

@@ -5,7 +5,7 @@ endpoints go where a write is due anyway, nothing is ever re-balanced.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import msgspec
 
@@ -30,11 +30,12 @@ Wanted = Mapping[Group, Sequence[Endpoint]]
 
 @dataclass(frozen=True)
 class SliceWrites:
-    """What to write, in this order."""
+    """What to write, in this order; *unchanged* are the slices that are right as they are."""
 
     create: tuple[EndpointSlice, ...] = ()
     update: tuple[EndpointSlice, ...] = ()
     delete: tuple[EndpointSlice, ...] = ()
+    unchanged: tuple[EndpointSlice, ...] = ()
 
 
 @dataclass
@@ -62,22 +63,29 @@ def slice_writes(
     are only refreshed where a slice is written anyway. With no endpoints at all one empty slice
     per family stays. *may_create* is False when the Service is going.
     """
+    owners = {reference.uid for reference in metadata.owner_references}
     by_group: dict[Group, list[EndpointSlice]] = {}
-    for slice_ in present:
-        group = Group(slice_.address_type, ports_key(slice_.ports or ()))
-        by_group.setdefault(group, []).append(slice_)
     create: list[EndpointSlice] = []
     update: list[EndpointSlice] = []
     delete: list[EndpointSlice] = []
+    unchanged: list[EndpointSlice] = []
+    for slice_ in present:
+        if owners.isdisjoint(r.uid for r in slice_.metadata.owner_references) and owners:
+            delete.append(slice_)  # of an earlier Service of this name: the collector takes it too
+            continue
+        group = Group(slice_.address_type, ports_key(slice_.ports or ()))
+        by_group.setdefault(group, []).append(slice_)
     for group in dict.fromkeys((*by_group, *wanted)):
         result = _fit(group, wanted.get(group, ()), by_group.get(group, ()), metadata, limit)
         create += result.create
         update += result.update
         delete += result.delete
+        unchanged += result.unchanged
     _keep_placeholders(create, delete, by_group, families, metadata)
     if not may_create:
-        return SliceWrites((), tuple(update), tuple(delete))
-    return _reuse(create, update, delete, metadata)
+        return SliceWrites((), tuple(update), tuple(delete), tuple(unchanged))
+    writes = _reuse(create, update, delete, metadata)
+    return replace(writes, unchanged=tuple(unchanged))
 
 
 def ports_key(ports: Iterable[EndpointPort]) -> Ports:
@@ -93,7 +101,7 @@ def _fit(
     limit: int,
 ) -> _Groups:
     result = _Groups()
-    left = {_identity(endpoint): endpoint for endpoint in wanted}
+    left = {identity(endpoint): endpoint for endpoint in wanted}
     for slice_ in present:
         _walk(slice_, left, metadata, result)
     # The fullest first: few slices become full instead of many half-full.
@@ -118,7 +126,7 @@ def _walk(
     kept: list[Endpoint] = []
     changed = False
     for endpoint in slice_.endpoints or ():
-        now = left.pop(_identity(endpoint), None)
+        now = left.pop(identity(endpoint), None)
         if now is None:
             changed = True
             continue
@@ -214,6 +222,7 @@ def _labels_differ(slice_: EndpointSlice, metadata: ObjectMeta) -> bool:
     return slice_.metadata.labels != metadata.labels
 
 
-def _identity(endpoint: Endpoint) -> tuple[object, ...]:
+def identity(endpoint: Endpoint) -> tuple[object, ...]:
+    """Return what makes two endpoints the same one, whatever their conditions say."""
     target = endpoint.target_ref
     return (endpoint.addresses, target.uid if target else "", target.name if target else "")

@@ -2,7 +2,12 @@
 
 from typing import Any
 
-from podwire.emulator.apiserver.admission import defaults, validate_pods, validation
+from podwire.emulator.apiserver.admission import (
+    defaults,
+    validate_pods,
+    validate_service_traffic,
+    validation,
+)
 from podwire.emulator.apiserver.admission.field_errors import FieldError
 from podwire.emulator.apiserver.custom import structural
 from podwire.emulator.apiserver.resources import Resource
@@ -26,6 +31,8 @@ def validate(
     if subresource == "ephemeralcontainers" and old is not None:
         return validate_pods.ephemeral(obj, old)
     problems = validation.validate(obj, resource.api_version, resource.kind, old)
+    if subresource == "status" and (resource.api_version, resource.kind) == ("v1", "Service"):
+        problems += validate_service_traffic.status(obj)
     if resource.custom:
         # Clusters without custom resources start without this.
         from podwire.emulator.apiserver.custom import validate_custom  # noqa: PLC0415

@@ -1,7 +1,7 @@
 """Pure: what Kubernetes itself warns of: objects that it takes, though they are hardly meant so.
 
-What has no effect here is unsupported.py's. Source: pkg/api/pod/warnings.go and the
-strategies in pkg/registry of Kubernetes 1.32.
+What has no effect here is unsupported.py's. Source: pkg/api/pod/warnings.go,
+pkg/api/service/warnings.go and the strategies in pkg/registry of Kubernetes 1.32.
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,6 +13,8 @@ from podwire.kube import syntax
 Json = dict[str, Any]
 
 _INGRESS_CLASS = "kubernetes.io/ingress.class"
+_TOPOLOGY_MODE = "service.kubernetes.io/topology-mode"
+_TOPOLOGY_HINTS = "service.kubernetes.io/topology-aware-hints"
 _NAMES_PODS = frozenset(("Deployment", "ReplicaSet", "Job"))
 _TEMPLATES: Mapping[str, tuple[str, ...]] = {
     "Deployment": ("spec", "template"),
@@ -38,6 +40,8 @@ def given(obj: Json, old: Json | None) -> Iterator[str]:
         yield from _pod(".".join((*path, "")), below(obj, *path))
     elif kind == "Ingress" and old is None:
         yield from _ingress(obj)
+    elif kind == "Service":
+        yield from _service(obj)
 
 
 def _ingress(obj: Json) -> Iterator[str]:
@@ -46,6 +50,23 @@ def _ingress(obj: Json) -> Iterator[str]:
             f'annotation "{_INGRESS_CLASS}" is deprecated,'
             " please use 'spec.ingressClassName' instead"
         )
+
+
+def _service(obj: Json) -> Iterator[str]:
+    spec = below(obj, "spec")
+    if _TOPOLOGY_HINTS in below(obj, "metadata", "annotations"):
+        yield f"annotation {_TOPOLOGY_HINTS} is deprecated, please use {_TOPOLOGY_MODE} instead"
+    if (spec.get("type"), spec.get("clusterIP")) == ("ClusterIP", "None"):
+        for name in ("loadBalancerIP", "externalIPs"):
+            if spec.get(name):
+                yield f"spec.{name} is ignored for headless services"
+        if spec.get("sessionAffinity") != "None":
+            yield "spec.SessionAffinity is ignored for headless services"
+    alias = spec.get("type") == "ExternalName"
+    if alias and spec.get("externalIPs"):
+        yield 'spec.externalIPs is ignored when spec.type is "ExternalName"'
+    if not alias and spec.get("externalName"):
+        yield 'spec.externalName is ignored when spec.type is not "ExternalName"'
 
 
 def _name(obj: Json, used: str) -> Iterator[str]:

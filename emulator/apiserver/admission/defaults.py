@@ -84,6 +84,9 @@ def _endpoint_slice(obj: Json) -> None:
     for port in many(obj, "ports"):
         port.setdefault("name", "")
         port.setdefault("protocol", "TCP")
+    for endpoint in many(obj, "endpoints"):
+        # A field of v1beta1; through v1 it is silently ignored (dropTopologyOnV1).
+        endpoint.pop("deprecatedTopology", None)
 
 
 def _secret(obj: Json) -> None:

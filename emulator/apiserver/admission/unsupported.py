@@ -173,9 +173,11 @@ _NO_HOST_PATH = (
     "CreateContainerError"
 )
 _NO_HOST_PORT = "the port is reserved but not forwarded; use a NodePort Service or hostNetwork"
-_NO_SCTP = "the proxy speaks TCP and UDP: connections to this port are refused"
+_NO_SCTP = (
+    "the proxy forwards SCTP in modes nftables and iptables only, where the kernel has it; "
+    "elsewhere this port serves nobody"
+)
 _NO_CLAIMS = "there are no persistent volumes here: each pod gets an emptyDir, which ends with it"
-_TOPOLOGY_MODE = "service.kubernetes.io/topology-mode"
 
 
 def _pod(obj: Json) -> Iterator[str]:
@@ -239,12 +241,6 @@ def _pod_spec(path: str, spec: Json) -> Iterator[str]:
 
 
 def _service(obj: Json) -> Iterator[str]:
-    mode = below(obj, "metadata", "annotations").get(_TOPOLOGY_MODE, "Disabled")
-    if mode.lower() != "disabled":
-        yield (
-            f"metadata.annotations[{_TOPOLOGY_MODE}]: no hints are written for it; "
-            "use trafficDistribution: PreferClose"
-        )
     spec = below(obj, "spec")
     yield from _walk("spec", spec, _SERVICE)
     # The proxy has no part in headless Services, and in names of other names.

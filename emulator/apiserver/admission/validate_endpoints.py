@@ -1,6 +1,7 @@
 """Pure: rules for endpoints and endpoint slices, and for the addresses and protocols in them.
 
-Source: pkg/apis/core/validation and pkg/apis/discovery/validation of Kubernetes 1.32.
+Source: pkg/apis/core/validation and pkg/apis/discovery/validation of Kubernetes 1.32,
+hints for nodes as in 1.34 (KEP-3015).
 """
 
 import ipaddress
@@ -20,6 +21,8 @@ from podwire.kube import syntax
 PROTOCOLS = ("SCTP", "TCP", "UDP")
 FAMILIES = {"IPv4": 4, "IPv6": 6}
 
+_MAX_HINTS = 8
+
 
 def protocol(field: str, value: str) -> list[FieldError]:
     """Check a transport protocol."""
@@ -31,9 +34,15 @@ def protocol(field: str, value: str) -> list[FieldError]:
 def reachable_address(field: str, value: str) -> list[FieldError]:
     """Check an address that traffic may be sent to."""
     problems = check(field, value, syntax.address)
-    if problems:
-        return problems
-    address = ipaddress.ip_address(value)
+    return problems or ordinary_address(field, value)
+
+
+def ordinary_address(field: str, value: str) -> list[FieldError]:
+    """Check that an address is none of those that mean something special."""
+    try:
+        address = ipaddress.ip_address(value)
+    except ValueError:
+        return [invalid(field, value, "must be a valid IP address")]
     if address.is_unspecified:
         return [invalid(field, value, f"may not be unspecified ({value})")]
     if address.is_loopback:
@@ -63,6 +72,8 @@ def endpoints(obj: Json, old: Json | None) -> list[FieldError]:
                 problems += reachable_address(f"{inner}.ip", address.get("ip", ""))
                 if address.get("hostname"):
                     problems += check(f"{inner}.hostname", address["hostname"], syntax.label)
+                if address.get("nodeName") is not None:
+                    problems += check(f"{inner}.nodeName", address["nodeName"], syntax.subdomain)
         ports: list[Json] = many(subset, "ports")
         for at, port in enumerate(ports):
             problems += _endpoint_port(f"{field}.ports[{at}]", port, alone=len(ports) == 1)
@@ -77,7 +88,10 @@ def _endpoint_port(field: str, port: Json, *, alone: bool) -> list[FieldError]:
     elif name:
         problems += check(f"{field}.name", name, syntax.label)
     problems += [invalid(f"{field}.port", number, m) for m in syntax.port_number(number)]
-    return problems + protocol(f"{field}.protocol", port.get("protocol", ""))
+    problems += protocol(f"{field}.protocol", port.get("protocol", ""))
+    if port.get("appProtocol") is not None:
+        problems += check(f"{field}.appProtocol", port["appProtocol"], syntax.qualified_name)
+    return problems
 
 
 def endpoint_slice(obj: Json, old: Json | None) -> list[FieldError]:
@@ -108,27 +122,52 @@ def _slice_endpoint(field: str, endpoint: Json, kind: str) -> list[FieldError]:
         problems.append(too_many(f"{field}.addresses", len(addresses), 100))
     for index, address in enumerate(addresses):
         problems += _slice_address(f"{field}.addresses[{index}]", address, kind)
-    if endpoint.get("hostname"):
-        problems += check(f"{field}.hostname", endpoint["hostname"], syntax.label)
-    if endpoint.get("nodeName"):
+    if endpoint.get("nodeName") is not None:
         problems += check(f"{field}.nodeName", endpoint["nodeName"], syntax.subdomain)
+    if endpoint.get("hostname") is not None:
+        problems += check(f"{field}.hostname", endpoint["hostname"], syntax.label)
+    if endpoint.get("hints") is not None:
+        problems += _hints(f"{field}.hints.forZones", endpoint["hints"], syntax.label_value)
+        problems += _hints(f"{field}.hints.forNodes", endpoint["hints"], syntax.subdomain)
+    return problems
+
+
+def _hints(field: str, hints: Json, rule: syntax.Check) -> list[FieldError]:
+    listed: list[Json] = many(hints, field.rpartition(".")[2])
+    if len(listed) > _MAX_HINTS:
+        return [too_many(field, len(listed), _MAX_HINTS)]
+    problems: list[FieldError] = []
+    names: set[str] = set()
+    for index, hint in enumerate(listed):
+        at, name = f"{field}[{index}].name", hint.get("name", "")
+        if name in names:
+            problems.append(duplicate(at, name))
+        names.add(name)
+        problems += check(at, name, rule)
     return problems
 
 
 def _slice_address(field: str, address: str, kind: str) -> list[FieldError]:
     if kind == "FQDN":
-        return check(field, address, syntax.subdomain)
+        return _full_name(field, address)
     if kind not in FAMILIES:
         return []
     try:
         right = ipaddress.ip_address(address).version == FAMILIES[kind]
     except ValueError:
         right = False
-    return (
-        reachable_address(field, address)
-        if right
-        else [invalid(field, address, f"must be a valid {kind} address")]
-    )
+    problems = [] if right else [invalid(field, address, f"must be a valid {kind} address")]
+    return problems + ordinary_address(field, address)
+
+
+def _full_name(field: str, name: str) -> list[FieldError]:
+    if not name:
+        return [required(field)]
+    problems = check(field, name.removesuffix("."), syntax.subdomain)
+    if not problems and "." not in name.removesuffix("."):
+        message = "should be a domain with at least two segments separated by dots"
+        problems = [invalid(field, name, message)]
+    return problems
 
 
 def _slice_ports(ports: list[Json]) -> list[FieldError]:

@@ -1,45 +1,44 @@
 """Pure: rules for services.
 
-Ranges and free node ports are the allocator's matter.
-Source: pkg/apis/core/validation of Kubernetes 1.32.
+What an address, a family or a node port may be is the allocator's matter (allocate.py,
+service_families.py), and comes before these. Source: pkg/apis/core/validation of Kubernetes 1.32.
 """
 
 from collections.abc import Iterable
 from typing import Any
 
+from podwire.emulator.apiserver.admission import service_families
 from podwire.emulator.apiserver.admission.field_errors import (
     FieldError,
     Unquoted,
     duplicate,
     forbidden,
-    go_list,
     invalid,
     not_supported,
     quoted,
     required,
 )
-from podwire.emulator.apiserver.admission.validate_endpoints import (
-    FAMILIES,
-    protocol,
-    reachable_address,
-)
+from podwire.emulator.apiserver.admission.service_types import is_headless
+from podwire.emulator.apiserver.admission.validate_endpoints import protocol, reachable_address
 from podwire.emulator.apiserver.admission.validate_meta import Json, check, labels
+from podwire.emulator.apiserver.admission.validate_service_traffic import traffic, traffic_change
 from podwire.emulator.apiserver.types.fields import below, many
 from podwire.kube import syntax
 
 _TYPES = ("ClusterIP", "ExternalName", "LoadBalancer", "NodePort")
-_ONCE = "may not change once set"
 _MAX_STICKY_SECONDS = 86400
 _KUBELET = 10250
 _KUBELET_PORT = f"may not expose port {_KUBELET} externally since it is used by kubelet"
+_TOPOLOGY_MODE = "service.kubernetes.io/topology-mode"
+_TOPOLOGY_HINTS = "service.kubernetes.io/topology-aware-hints"
 
 
 def service(obj: Json, old: Json | None) -> list[FieldError]:
     """Check a Service."""
     spec: Json = below(obj, "spec")
     kind, ports = spec.get("type", ""), many(spec, "ports")
-    headless = _is_headless(spec)
-    problems: list[FieldError] = []
+    headless = is_headless(spec)
+    problems = _topology(below(obj, "metadata", "annotations"))
     if not ports and not headless and kind != "ExternalName":
         problems.append(required("spec.ports"))
     if kind in ("NodePort", "LoadBalancer") and headless:
@@ -58,7 +57,7 @@ def service(obj: Json, old: Json | None) -> list[FieldError]:
         problems += _service_port(f"spec.ports[{index}]", port, names, alone=len(ports) == 1)
     problems += labels("spec.selector", spec.get("selector"))
     problems += _affinity(spec)
-    problems += _cluster_ips(spec)
+    problems += service_families.related(spec)
     for index, address in enumerate(many(spec, "externalIPs")):
         problems += reachable_address(f"spec.externalIPs[{index}]", address)
     if not kind:
@@ -66,14 +65,23 @@ def service(obj: Json, old: Json | None) -> list[FieldError]:
     elif kind not in _TYPES:
         problems.append(not_supported("spec.type", kind, _TYPES))
     problems += _unique_ports(kind, ports)
-    problems += _load_balancer(spec)
-    problems += _policies(spec)
-    problems += _families(spec)
-    return problems if old is None else problems + _service_change(spec, below(old, "spec"))
+    problems += traffic(obj)
+    if old is None:
+        return problems
+    before: Json = below(old, "spec")
+    return [
+        *service_families.changed(spec, before),
+        *traffic_change(spec, before),
+        *problems,
+    ]
 
 
-def _is_headless(spec: Json) -> bool:
-    return bool(spec.get("clusterIP") == "None" or (spec.get("clusterIPs") or [""])[0] == "None")
+def _topology(annotations: Json) -> list[FieldError]:
+    mode, hints = annotations.get(_TOPOLOGY_MODE), annotations.get(_TOPOLOGY_HINTS)
+    if mode is None or hints is None or mode == hints:
+        return []
+    message = f"must match annotations[{_TOPOLOGY_HINTS}] when both are specified"
+    return [invalid(f"metadata.annotations[{_TOPOLOGY_MODE}]", mode, message)]
 
 
 def _external_name(spec: Json) -> list[FieldError]:
@@ -130,31 +138,6 @@ def _affinity(spec: Json) -> list[FieldError]:
             return [not_supported(field, other, ("ClientIP", "None"))]
 
 
-def _cluster_ips(spec: Json) -> list[FieldError]:
-    if spec.get("type") == "ExternalName":
-        return []
-    addresses: list[str] = many(spec, "clusterIPs")
-    first = spec.get("clusterIP", "")
-    problems: list[FieldError] = []
-    if addresses and addresses[0] != first:
-        shown = Unquoted(go_list(addresses))
-        problems.append(invalid("spec.clusterIPs", shown, "first value must match `clusterIP`"))
-    for index, address in enumerate(addresses):
-        if address != "None":
-            problems += check(f"spec.clusterIPs[{index}]", address, syntax.address)
-    if "None" in addresses and len(addresses) > 1:
-        message = "'None' must be the first and only value"
-        problems.append(invalid("spec.clusterIPs", Unquoted(go_list(addresses)), message))
-    for index, family in enumerate(many(spec, "ipFamilies")):
-        if family not in FAMILIES:
-            problems.append(not_supported(f"spec.ipFamilies[{index}]", family, FAMILIES))
-    policy = spec.get("ipFamilyPolicy")
-    policies = ("SingleStack", "PreferDualStack", "RequireDualStack")
-    if policy and policy not in policies:
-        problems.append(not_supported("spec.ipFamilyPolicy", policy, policies))
-    return problems
-
-
 def _unique_ports(kind: str, ports: list[Json]) -> list[FieldError]:
     problems: list[FieldError] = []
     if kind == "ClusterIP":
@@ -181,77 +164,3 @@ def _repeated(pairs: Iterable[tuple[Any, Any]]) -> Iterable[tuple[int, Any]]:
         if pair[1] and pair in seen:
             yield index, pair[1]
         seen.add(pair)
-
-
-def _load_balancer(spec: Json) -> list[FieldError]:
-    if spec.get("type") == "LoadBalancer":
-        return [
-            error
-            for index, text in enumerate(many(spec, "loadBalancerSourceRanges"))
-            for error in check(
-                f"spec.loadBalancerSourceRanges[{index}]", text.strip(), syntax.network
-            )
-        ]
-    return [
-        forbidden(f"spec.{name}", "may only be used when `type` is 'LoadBalancer'")
-        for name in (
-            "loadBalancerSourceRanges",
-            "allocateLoadBalancerNodePorts",
-            "loadBalancerClass",
-        )
-        if spec.get(name) is not None and spec.get(name) != []
-    ]
-
-
-def _policies(spec: Json) -> list[FieldError]:
-    problems: list[FieldError] = []
-    kind, words = spec.get("type"), ("Cluster", "Local")
-    outside = spec.get("externalTrafficPolicy", "")
-    reachable = kind in ("NodePort", "LoadBalancer") or (
-        kind == "ClusterIP" and bool(spec.get("externalIPs"))
-    )
-    field = "spec.externalTrafficPolicy"
-    if outside and not reachable:
-        message = "may only be set for externally-accessible services"
-        problems.append(invalid(field, outside, message))
-    elif reachable and outside not in words:
-        problems.append(not_supported(field, outside, words) if outside else required(field))
-    health = spec.get("healthCheckNodePort", 0)
-    if health and not (kind == "LoadBalancer" and outside == "Local"):
-        message = (
-            "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'"
-        )
-        problems.append(invalid("spec.healthCheckNodePort", health, message))
-    inside = spec.get("internalTrafficPolicy")
-    if inside is not None and inside not in words:
-        problems.append(not_supported("spec.internalTrafficPolicy", inside, words))
-    if spec.get("trafficDistribution") not in (None, "PreferClose"):
-        supported = ("PreferClose",)
-        value = spec["trafficDistribution"]
-        problems.append(not_supported("spec.trafficDistribution", value, supported))
-    return problems
-
-
-def _families(spec: Json) -> list[FieldError]:
-    """Refuse the family of addresses that this cluster does not have."""
-    problems = [
-        invalid(f"spec.ipFamilies[{index}]", family, "not configured on this cluster")
-        for index, family in enumerate(many(spec, "ipFamilies"))
-        if family == "IPv6"
-    ]
-    if spec.get("ipFamilyPolicy") == "RequireDualStack":
-        message = "this cluster is not configured for dual-stack services"
-        problems.append(invalid("spec.ipFamilyPolicy", "RequireDualStack", message))
-    return problems
-
-
-def _service_change(spec: Json, old: Json) -> list[FieldError]:
-    problems: list[FieldError] = []
-    before, after = many(old, "clusterIPs"), many(spec, "clusterIPs")
-    stays = "ExternalName" not in (old.get("type"), spec.get("type"))
-    if stays and before and after and before[0] != after[0]:
-        problems.append(invalid("spec.clusterIPs[0]", Unquoted(go_list(after)), _ONCE))
-    both = old.get("type") == spec.get("type") == "LoadBalancer"
-    if both and old.get("loadBalancerClass") != spec.get("loadBalancerClass"):
-        problems.append(invalid("spec.loadBalancerClass", spec.get("loadBalancerClass"), _ONCE))
-    return problems

@@ -114,10 +114,11 @@ def test_a_template_is_looked_at_as_a_pod_is(server: SilentServer, url: str) -> 
         (service("{sessionAffinity: ClientIP}"), []),
         (service("{trafficDistribution: PreferClose}"), []),
         (service("{type: LoadBalancer}"), ["spec.type: there is no load balancer here: EXTERNAL-IP stays <pending>; the ClusterIP and the node ports work"]),
-        (service("{ports: [{port: 1, protocol: SCTP}]}"), ["spec.ports[0].protocol: the proxy speaks TCP and UDP: connections to this port are refused"]),
+        (service("{ports: [{port: 1, protocol: SCTP}]}"), ["spec.ports[0].protocol: the proxy forwards SCTP in modes nftables and iptables only, where the kernel has it; elsewhere this port serves nobody"]),
         (service("{clusterIP: None, ports: [{port: 1, protocol: SCTP}]}"), []),
-        (service("{}", **{"service.kubernetes.io/topology-mode": "Auto"}), ['metadata.annotations[service.kubernetes.io/topology-mode]: no hints are written for it; use trafficDistribution: PreferClose']),
-        (service("{}", **{"service.kubernetes.io/topology-mode": "Disabled"}), []),
+        (service("{}", **{"service.kubernetes.io/topology-mode": "Auto"}), []),
+        (service("{externalIPs: [192.0.2.1], internalTrafficPolicy: Local}"), []),
+        (service("{trafficDistribution: PreferSameNode}"), []),
     ],
 )  # fmt: skip
 def test_what_a_service_asks_for_in_vain_is_said(

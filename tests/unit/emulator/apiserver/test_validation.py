@@ -32,7 +32,7 @@ def problems(kind: str, text: str, old: str | None = None) -> list[str]:
     [
         ("v1 Service", "spec: {ports: [{port: 70000}]}", [f"spec.ports[0].port: Invalid value: 70000: {PORT}", f"spec.ports[0].targetPort: Invalid value: 70000: {PORT}"]),
         ("v1 Service", "spec: {selector: {a: b}}", ["spec.ports: Required value"]),
-        ("v1 Service", "spec: {clusterIP: 'None'}", []),
+        ("v1 Service", "spec: {clusterIP: 'None', clusterIPs: ['None']}", []),
         ("v1 Service", "spec: {ports: [{port: 80}, {port: 81}]}", ["spec.ports[0].name: Required value", "spec.ports[1].name: Required value"]),
         ("v1 Service", "spec: {ports: [{name: a, port: 80}, {name: a, port: 81}]}", ['spec.ports[1].name: Duplicate value: "a"']),
         ("v1 Service", "spec: {ports: [{name: a, port: 80}, {name: b, port: 80}]}", ['spec.ports[1]: Duplicate value: core.ServicePort{Name:"", Protocol:"TCP", AppProtocol:(*string)(nil), Port:80, TargetPort:intstr.IntOrString{Type:0, IntVal:0, StrVal:""}, NodePort:0}']),
@@ -40,7 +40,7 @@ def problems(kind: str, text: str, old: str | None = None) -> list[str]:
         ("v1 Service", "spec: {ports: [{port: 80, targetPort: Web}]}", ['spec.ports[0].targetPort: Invalid value: "Web": must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)']),
         ("v1 Service", "spec: {ports: [{port: 80, nodePort: 30080}]}", ["spec.ports[0].nodePort: Forbidden: may not be used when `type` is 'ClusterIP'"]),
         ("v1 Service", "spec: {type: Cluster, ports: [{port: 80}]}", ['spec.type: Unsupported value: "Cluster": supported values: "ClusterIP", "ExternalName", "LoadBalancer", "NodePort"']),
-        ("v1 Service", "spec: {type: NodePort, clusterIP: 'None', ports: [{port: 80}]}", ["spec.clusterIPs[0]: Invalid value: \"None\": may not be set to 'None' for NodePort services"]),
+        ("v1 Service", "spec: {type: NodePort, clusterIP: 'None', clusterIPs: ['None'], ports: [{port: 80}]}", ["spec.clusterIPs[0]: Invalid value: \"None\": may not be set to 'None' for NodePort services"]),
         ("v1 Service", "spec: {type: ExternalName}", ["spec.externalName: Required value"]),
         ("v1 Service", "spec: {type: ExternalName, externalName: Not_a_name}", [f'spec.externalName: Invalid value: "Not_a_name": {SUBDOMAIN}']),
         ("v1 Service", "spec: {type: ExternalName, externalName: example.com.}", []),

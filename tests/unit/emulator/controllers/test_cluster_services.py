@@ -15,6 +15,7 @@ from podwire.kube.objects import (
     Endpoints,
     EndpointSlice,
     Namespace,
+    Node,
     Pod,
     Service,
     ServiceAccount,
@@ -143,8 +144,102 @@ async def test_endpoints_by_hand_are_mirrored(cluster: Cluster) -> None:
         subset["addresses"].append({"ip": "203.0.113.11"})
         await world.client.patch(Endpoints, Key("default", "db"), {"subsets": [subset]})
         await world.until(lambda: len(mirrored()) == 2)
+        # What is written on the Endpoints is on the mirror, until it is taken away.
+        for annotations in ({"a": "b"}, {"a": None}):
+            patch = {"metadata": {"annotations": annotations}}
+            await world.client.patch(Endpoints, Key("default", "db"), patch)
+            expected = {name: value for name, value in annotations.items() if value}
+            await world.until(
+                lambda: (
+                    [
+                        s.metadata.annotations
+                        for s in world.all(EndpointSlice)
+                        if s.metadata.name != "kubernetes"
+                    ]
+                    == [expected]  # noqa: B023 - looked at before the next turn
+                )
+            )
         await world.client.delete(Endpoints, Key("default", "db"))
         await world.until(lambda: not mirrored())
+
+
+async def test_endpoints_that_are_too_many_to_mirror_are_told(cluster: Cluster) -> None:
+    async with cluster() as world:
+        await world.create(Service, "db", spec={"ports": [{"port": 5432}]})
+        addresses = [{"ip": f"203.0.{n // 250}.{n % 250 + 1}"} for n in range(1005)]
+        subset = {"addresses": addresses, "ports": [{"port": 5432}]}
+        await world.create(Endpoints, "db", subsets=[subset])
+        await world.until(lambda: world.messages("TooManyAddressesToMirror"))
+        assert world.messages("TooManyAddressesToMirror") == [
+            "A max of 1000 addresses can be mirrored to EndpointSlices per Endpoints subset. "
+            "5 addresses were skipped"
+        ]
+        [mirror] = [s for s in world.all(EndpointSlice) if s.metadata.name != "kubernetes"]
+        assert len(mirror.endpoints or ()) == 1000
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {"labels": {"endpointslice.kubernetes.io/skip-mirror": "true"}},
+        {"annotations": {"control-plane.alpha.kubernetes.io/leader": "{}"}},
+    ],
+)
+async def test_endpoints_that_are_not_mirrored(cluster: Cluster, metadata: dict[str, Any]) -> None:
+    async with cluster() as world:
+        subset = {"addresses": [{"ip": "203.0.113.10"}], "ports": [{"port": 5432}]}
+        for name, meta in (("quiet", metadata), ("told", {})):
+            await world.create(Service, name, spec={"ports": [{"port": 5432}]})
+            await world.create(Endpoints, name, metadata=meta, subsets=[subset])
+
+        def mirrored() -> set[str]:
+            return {
+                s.metadata.labels.get("kubernetes.io/service-name", "")
+                for s in world.all(EndpointSlice)
+            }
+
+        await world.until(lambda: "told" in mirrored())
+        assert "quiet" not in mirrored()
+
+
+async def test_topology_aware_routing_comes_and_goes(cluster: Cluster) -> None:
+    async with cluster() as world:
+        await world.nodes("node-1", "node-2")
+        auto = {"annotations": {"service.kubernetes.io/topology-mode": "Auto"}}
+        spec = {"selector": LABELS, "ports": [{"port": 80}]}
+        await world.create(Service, "web", metadata=auto, spec=spec)
+        await world.create(Deployment, "web", **world.web(4))
+        await world.rolled_out(4)
+
+        def hints() -> set[tuple[str | None, tuple[str, ...]]]:
+            slices = [s for s in world.all(EndpointSlice) if s.metadata.name != "kubernetes"]
+            return {
+                (e.zone, tuple(z.name for z in e.hints.for_zones) if e.hints else ())
+                for s in slices
+                for e in s.endpoints or ()
+            }
+
+        near = {(f"zone-node-{n}", (f"zone-node-{n}",)) for n in (1, 2)}
+        bare = {(zone, ()) for zone, _ in near}
+        await world.until(lambda: hints() == bare)
+        # Only now it is known how many CPUs each zone has.
+        ready = {"type": "Ready", "status": "True"}
+        status = {"allocatable": {"cpu": "4"}, "conditions": [ready]}
+        for name in ("node-1", "node-2"):
+            await world.client.patch(Node, Key("", name), {"status": status}, subresource="status")
+        await world.until(lambda: hints() == near)
+        enabled = "Topology Aware Hints has been enabled, addressType: IPv4"
+        await world.until(lambda: world.messages("TopologyAwareHintsEnabled") == [enabled])
+        # Not asked for any more.
+        off = {"metadata": {"annotations": {"service.kubernetes.io/topology-mode": None}}}
+        await world.client.patch(Service, Key("default", "web"), off)
+        await world.until(lambda: hints() == bare)
+        disabled = "Topology Aware Hints has been disabled, addressType: IPv4"
+        await world.until(lambda: disabled in world.messages("TopologyAwareHintsDisabled"))
+        # The field does without the CPUs.
+        close = {"spec": {"trafficDistribution": "PreferClose"}}
+        await world.client.patch(Service, Key("default", "web"), close)
+        await world.until(lambda: hints() == near)
 
 
 async def test_a_namespace_gets_its_defaults_and_goes_with_all_it_holds(cluster: Cluster) -> None:

@@ -10,7 +10,16 @@ from podwire.emulator.controllers.service_endpoints import (
     matters_to_endpoints,
 )
 from podwire.kube.codec import convert
-from podwire.kube.objects import Endpoint, Node, Pod, Service, ServicePort, ServiceSpec
+from podwire.kube.objects import (
+    Endpoint,
+    EndpointHints,
+    ForZone,
+    Node,
+    Pod,
+    Service,
+    ServicePort,
+    ServiceSpec,
+)
 from podwire.testing import build
 
 ZONE = "topology.kubernetes.io/zone"
@@ -118,13 +127,62 @@ def test_named_ports_are_looked_up_in_each_pod() -> None:
     assert sizes == {8080: 2, 9090: 1}
 
 
-def test_hints_keep_traffic_close() -> None:
-    spec = ServiceSpec(selector={"app": "web"}, traffic_distribution="PreferClose")
-    service = build.service("web", spec=spec)
+@pytest.mark.parametrize(
+    ("distribution", "annotations", "zones", "nodes_"),
+    [
+        ("", {}, [], []),
+        ("PreferClose", {}, ["north"], []),
+        ("PreferSameZone", {}, ["north"], []),
+        ("PreferSameNode", {}, ["north"], ["node-1"]),
+        ("Odd", {}, [], []),
+        # The annotation wins: topology.py gives these hints.
+        ("PreferClose", {"service.kubernetes.io/topology-mode": "Auto"}, [], []),
+        ("PreferClose", {"service.kubernetes.io/topology-aware-hints": "auto"}, [], []),
+        ("PreferClose", {"service.kubernetes.io/topology-mode": "Disabled"}, ["north"], []),
+    ],
+)
+def test_hints_keep_traffic_close(
+    distribution: str, annotations: dict[str, str], zones: list[str], nodes_: list[str]
+) -> None:
+    spec = ServiceSpec(selector={"app": "web"}, traffic_distribution=distribution)
+    service = build.service("web", spec=spec, annotations=annotations)
     near, sick = found(service, up("a"), up("b", ready=False))
-    assert near.hints
-    assert [zone.name for zone in near.hints.for_zones] == ["north"]
+    hints = near.hints or EndpointHints()
+    assert [zone.name for zone in hints.for_zones] == zones
+    assert [node.name for node in hints.for_nodes] == nodes_
+    assert (near.hints is None) == (not zones)
     assert sick.hints is None
+
+
+def test_a_node_without_a_zone_still_prefers_itself() -> None:
+    spec = ServiceSpec(selector={"app": "web"}, traffic_distribution="PreferSameNode")
+    service = build.service("web", spec=spec)
+    bare = build.node("node-1")
+    [endpoints] = endpoints_of(service, [up("a")], lambda _: bare).values()
+    assert endpoints[0].hints == EndpointHints(for_nodes=(ForZone(name="node-1"),))
+
+
+def test_a_sidecar_may_serve_a_named_port() -> None:
+    web = {"name": "web", "containerPort": 9090}
+    spec = {
+        "nodeName": "node-1",
+        "containers": [{"name": "main", "ports": [{"name": "other", "containerPort": 1}]}],
+        "initContainers": [
+            {"name": "once", "ports": [{"name": "web", "containerPort": 7070}]},
+            {"name": "sidecar", "restartPolicy": "Always", "ports": [web]},
+        ],
+    }
+    pod = convert(Pod, {"spec": spec, "status": {"podIP": "10.244.1.2"}})
+    service = build.service("web", ports=[ServicePort(port=80, target_port="web")])
+    [group] = endpoints_of(service, [pod], nodes)
+    assert [port.port for port in group.ports] == [9090]
+
+
+def test_pods_of_the_host_network_have_the_address_of_their_node() -> None:
+    spec = {"nodeName": "node-1", "hostNetwork": True}
+    status = {"podIP": "192.168.1.10", "hostIP": "192.168.1.10"}
+    [endpoint] = found(build.service("web"), convert(Pod, {"spec": spec, "status": status}))
+    assert (endpoint.addresses, endpoint.node_name) == (("192.168.1.10",), "node-1")
 
 
 @pytest.mark.parametrize(

@@ -177,6 +177,25 @@ def test_slices_of_an_earlier_service_of_this_name_are_not_reused() -> None:
     assert words(result) == "create: b, delete s1"
 
 
+def test_a_new_service_of_an_old_name_takes_no_slice_over() -> None:
+    [old] = slices("s1: a b")
+    stranger = msgspec.structs.replace(OWNER, uid="another")
+    meta = msgspec.structs.replace(old.metadata, owner_references=(stranger,))
+    result = slice_writes(
+        {Group("IPv4", HTTP): endpoints("a b")},
+        [msgspec.structs.replace(old, metadata=meta)],
+        families=("IPv4",),
+        metadata=METADATA,
+    )
+    # Left as it is, the slice would vanish with its owner, and the endpoints with it.
+    assert words(result) == "create: a b, delete s1"
+
+
+def test_slices_that_are_right_are_told_too() -> None:
+    result = writes("a b! c d", "s1: a b | s2: c d")
+    assert [slice_.metadata.name for slice_ in result.unchanged] == ["s2"]
+
+
 def test_slices_of_a_family_that_is_not_wanted_go() -> None:
     [old] = slices("s1: a")
     result = slice_writes(

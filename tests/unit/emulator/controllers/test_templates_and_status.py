@@ -7,7 +7,6 @@ from podwire.emulator.controllers.contents import (
     finalizers_message,
     remaining_message,
 )
-from podwire.emulator.controllers.mirroring import is_mirrored, mirrored
 from podwire.emulator.controllers.patches import status_patch
 from podwire.emulator.controllers.pod_templates import (
     generated_name,
@@ -20,7 +19,7 @@ from podwire.emulator.controllers.podstate import available_in
 from podwire.emulator.controllers.replicaset_status import replica_set_status
 from podwire.kube.codec import convert
 from podwire.kube.names import ALPHABET
-from podwire.kube.objects import Endpoints, Pod, ReplicaSetStatus, Resource, Service, ServiceSpec
+from podwire.kube.objects import Pod, ReplicaSetStatus, Resource
 from podwire.testing import build
 
 NOW = build.MOMENT + 100
@@ -146,55 +145,3 @@ def test_what_remains_in_a_namespace() -> None:
         "b/y in 1 resource instances"
     )
     assert finalizers_message(left[:1]) == ""
-
-
-@pytest.mark.parametrize(
-    ("service", "metadata", "wanted"),
-    [
-        (build.service("db", selector={}), {}, True),
-        (build.service("db"), {}, False),
-        (None, {}, False),
-        (build.service("db", spec=ServiceSpec(type="ExternalName")), {}, False),
-        (
-            build.service("db", selector={}),
-            {"labels": {"endpointslice.kubernetes.io/skip-mirror": "true"}},
-            False,
-        ),
-        (
-            build.service("db", selector={}),
-            {"annotations": {"control-plane.alpha.kubernetes.io/leader": "{}"}},
-            False,
-        ),
-    ],
-)
-def test_what_is_mirrored(
-    *, service: Service | None, metadata: dict[str, Any], wanted: bool
-) -> None:
-    endpoints = convert(Endpoints, {"metadata": {"name": "db", **metadata}})
-    assert is_mirrored(endpoints, service) == wanted
-
-
-def test_a_mirror_has_a_group_per_family_and_ports() -> None:
-    endpoints = convert(
-        Endpoints,
-        {
-            "metadata": {"name": "db"},
-            "subsets": [
-                {
-                    "addresses": [{"ip": "203.0.113.10"}, {"ip": "2001:db8::1"}],
-                    "notReadyAddresses": [{"ip": "203.0.113.11"}],
-                    "ports": [{"port": 5432}],
-                },
-                {"addresses": [{"ip": "203.0.113.12"}], "ports": [{"port": 5433}]},
-            ],
-        },
-    )
-    found = {
-        (group.family, group.ports[0].port): [(e.addresses[0], e.conditions.ready) for e in many]
-        for group, many in mirrored(endpoints).items()
-    }
-    assert found == {
-        ("IPv4", 5432): [("203.0.113.10", True), ("203.0.113.11", False)],
-        ("IPv6", 5432): [("2001:db8::1", True)],
-        ("IPv4", 5433): [("203.0.113.12", True)],
-    }

@@ -1,0 +1,152 @@
+"""Switches the kube-proxies of a live cluster to another mode, as one does on a real one.
+
+It edits the ConfigMap kube-system/kube-proxy and restarts the DaemonSet's pods as `kubectl rollout
+restart` does. Done is what every Node's annotation and every proxy's /proxyMode say.
+"""
+
+import re
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, cast
+
+from podwire.errors import NotFound, PodwireError, TimedOut
+from podwire.kube.plain import Connection
+from podwire.kube.proxies import CONFIG_KEY, CONFIG_MAP, LABELS, NAMESPACE, PORT, nodes
+
+Json = dict[str, Any]
+
+MODES = ("userspace", "nftables", "iptables", "ipvs")
+
+MODE_ANNOTATION = "podwire.dev/proxy-mode"
+RESTARTED = "kubectl.kubernetes.io/restartedAt"
+
+_CONFIG = f"/api/v1/namespaces/{NAMESPACE}/configmaps/{CONFIG_MAP}"
+_SET = f"/apis/apps/v1/namespaces/{NAMESPACE}/daemonsets/kube-proxy"
+_PODS = f"/api/v1/namespaces/{NAMESPACE}/pods"
+_MODE = re.compile(r"^mode:.*$", re.MULTILINE)
+_POLL = 0.1
+_LIMIT = 60.0
+
+
+class CannotRun(PodwireError):
+    """A mode does not run on this machine; the text says why."""
+
+
+def configuration(connection: Connection) -> str:
+    """Return the text of KubeProxyConfiguration; raises PodwireError if there is none."""
+    found = connection.find(_CONFIG)
+    text = cast("Json", (found or {}).get("data") or {}).get(CONFIG_KEY)
+    if not text:
+        raise PodwireError(
+            f"this cluster has no ConfigMap {NAMESPACE}/{CONFIG_MAP} with a {CONFIG_KEY}:"
+            " its proxies cannot be switched"
+        )
+    return str(text)
+
+
+def with_mode(text: str, mode: str) -> str:
+    """Return the configuration *text* with *mode* in place of its own."""
+    line = f"mode: {mode}"
+    if _MODE.search(text):
+        return _MODE.sub(line, text, count=1)
+    return f"{text.rstrip()}\n{line}\n"
+
+
+def modes(connection: Connection) -> dict[str, str]:
+    """Return the mode that each Node's proxy has written there; "" if it has not."""
+    listed = cast("list[Json]", connection.get("/api/v1/nodes").get("items") or [])
+    return {
+        node["metadata"]["name"]: (node["metadata"].get("annotations") or {}).get(
+            MODE_ANNOTATION, ""
+        )
+        for node in listed
+    }
+
+
+def configure(
+    connection: Connection,
+    text: str,
+    mode: str,
+    *,
+    limit: float = _LIMIT,
+    given_up: Callable[[], bool] = lambda: False,
+) -> None:
+    """Give all proxies the configuration *text*; return when each of them runs in *mode*.
+
+    Raises CannotRun when a proxy does not start with it, TimedOut after *limit* seconds. When
+    *given_up* says so it returns at once.
+    """
+    before = {pod["metadata"]["name"] for pod in _pods(connection)}
+    connection.patch(_CONFIG, {"data": {CONFIG_KEY: text}})
+    stamp = datetime.now(UTC).isoformat()
+    restart = {"spec": {"template": {"metadata": {"annotations": {RESTARTED: stamp}}}}}
+    generation = connection.patch(_SET, restart)["metadata"].get("generation", 0)
+    deadline = time.monotonic() + limit
+    while not given_up():
+        missing = _missing(connection, mode, generation)
+        if not missing:
+            return
+        reason = _failure(connection, before)
+        if reason:
+            raise CannotRun(reason)
+        if time.monotonic() > deadline:
+            raise TimedOut(f"the kube-proxies are not in mode {mode} after {limit:g} s: {missing}")
+        time.sleep(_POLL)
+
+
+def _missing(connection: Connection, mode: str, generation: int) -> str:
+    """Return what is not as it shall be; "" if all is."""
+    status = connection.get(_SET)["status"]
+    wanted = status.get("desiredNumberScheduled", 0)
+    counts = {status.get(name, 0) for name in ("updatedNumberScheduled", "numberReady")}
+    if status.get("observedGeneration", 0) < generation or counts != {wanted}:
+        return f"{status.get('updatedNumberScheduled', 0)} of {wanted} have been restarted"
+    for name, said in modes(connection).items():
+        if not _is(said, mode):
+            return f"the Node {name} says {said or 'nothing'}"
+    for name in nodes(connection):
+        try:
+            said = connection.text(f"/api/v1/nodes/{name}:{PORT}/proxy/proxyMode").decode().strip()
+        except PodwireError as error:
+            return f"the proxy of {name} does not answer: {error}"
+        if not _is(said, mode):
+            return f"the proxy of {name} says {said}"
+    return ""
+
+
+def _is(said: str, mode: str) -> bool:
+    return said == mode or said.startswith(f"{mode} (")  # "ipvs (userspace)"
+
+
+def _pods(connection: Connection) -> list[Json]:
+    listing = connection.get(_PODS, {"labelSelector": LABELS})
+    return cast("list[Json]", listing.get("items") or [])
+
+
+def _failure(connection: Connection, before: set[str]) -> str:
+    """Return why a new proxy has ended, in its own words; "" if none has."""
+    for pod in _pods(connection):
+        name = pod["metadata"]["name"]
+        if name in before:
+            continue
+        for status in pod["status"].get("containerStatuses") or []:
+            state, last = status.get("state") or {}, status.get("lastState") or {}
+            previous = "terminated" in last and "terminated" not in state
+            ended = state.get("terminated") or last.get("terminated")
+            if ended and ended.get("exitCode"):
+                return _last_words(connection, name, previous=previous) or str(
+                    ended.get("message") or f"it ended with status {ended['exitCode']}"
+                )
+    return ""
+
+
+def _last_words(connection: Connection, pod: str, *, previous: bool) -> str:
+    query = {"previous": "true"} if previous else {}
+    try:
+        text = connection.text(f"{_PODS}/{pod}/log", query).decode(errors="replace")
+    except NotFound:
+        return ""
+    # A traceback of a group ends with a frame of signs.
+    lines = [line.strip(" |") for line in text.splitlines() if any(map(str.isalpha, line))]
+    return lines[-1] if lines else ""
