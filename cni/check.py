@@ -18,9 +18,12 @@ class Survey(NamedTuple):
 
 
 def faults(
-    survey: Survey, previous: Result, call: Call, *, bridge: str, host: str
+    survey: Survey, previous: Result, call: Call, *, bridge: str, host: str, isolated: bool = False
 ) -> Iterator[str]:
-    """Yield what differs from *previous*. More is allowed: plugins are chained."""
+    """Yield what differs from *previous*. More is allowed: plugins are chained.
+
+    *isolated* says that the end on the node must be an isolated port of the bridge.
+    """
     name = call.attachment.interface
     wanted = [(number, each) for number, each in enumerate(previous.interfaces) if each.sandbox]
     mine = next(((n, each) for n, each in wanted if each.name == name), None)
@@ -35,6 +38,8 @@ def faults(
         )
         return
     yield from _bridge_faults(survey, bridge=bridge, host=host)
+    if isolated and survey.host is not None and not survey.host.isolated:
+        yield f"host interface {host} is not an isolated port of {bridge}"
     if survey.pod is None:
         yield f"Interface name {name} not found"
         return

@@ -107,7 +107,9 @@ def check(invocation: Invocation) -> None:
     host = plan.host_interface(conf.name, call.attachment)
     with _namespace(call) as pod:
         survey = kernel.survey(conf.bridge, host, call.attachment.interface, pod)
-    faults = list(checks.faults(survey, previous, call, bridge=conf.bridge, host=host))
+    faults = list(
+        checks.faults(survey, previous, call, bridge=conf.bridge, host=host, isolated=conf.isolated)
+    )
     if isinstance(conf.ipam, Delegate):
         _delegate(invocation, conf.ipam, "CHECK")
     elif conf.ipam is not None and not Ledger(conf.ipam.data_dir, conf.name).held_by(

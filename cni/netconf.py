@@ -52,6 +52,7 @@ class NetConf(NamedTuple):
     force_address: bool = False
     masquerade: bool = False
     hairpin: bool = False
+    isolated: bool = False
     mtu: int = 0
     mac: str = ""
     ipam: HostLocal | Delegate | None = None
@@ -164,6 +165,7 @@ def _parse(request: Request, call: Call) -> NetConf:
         force_address=flag(document, "forceAddress"),
         masquerade=flag(document, "ipMasq"),
         hairpin=flag(document, "hairpinMode"),
+        isolated=flag(document, "portIsolation"),
         mtu=mtu,
         mac=_mac(document, runtime, call),
         dns=_dns(document, runtime),
@@ -241,7 +243,6 @@ _UNSUPPORTED = (
     "macspoofchk",
     "enabledad",
     "disableContainerInterface",
-    "portIsolation",
 )
 
 

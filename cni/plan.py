@@ -27,6 +27,7 @@ from podwire.netlink.changes import (
     Interface,
     Network,
     SetHairpin,
+    SetIsolated,
     SetLink,
 )
 
@@ -56,6 +57,7 @@ class Plan(NamedTuple):
     pod_mac: str
     mtu: int
     hairpin: bool
+    isolated: bool
     alias: str
     addresses: tuple[ResultAddress, ...]
     routes: tuple[ResultRoute, ...]
@@ -88,6 +90,7 @@ def plan(conf: NetConf, call: Call, ipam: Result) -> Plan:
         pod_mac=conf.mac or mac_of(first, mark),
         mtu=conf.mtu,
         hairpin=conf.hairpin,
+        isolated=conf.isolated,
         alias=alias(conf.name, owner),
         addresses=addresses,
         routes=_routes(conf, addresses, ipam.routes),
@@ -164,10 +167,14 @@ def pod_changes(wanted: Plan) -> tuple[Change, ...]:
 def host_changes(wanted: Plan) -> tuple[Change, ...]:
     """Return what is done on the node once the pair is there."""
     name = wanted.host_interface
-    changes: tuple[Change, ...] = (
-        SetLink(name, up=True, master=wanted.bridge.name, alias=wanted.alias or None),
-    )
-    return (*changes, SetHairpin(name, on=True)) if wanted.hairpin else changes
+    changes: list[Change] = [
+        SetLink(name, up=True, master=wanted.bridge.name, alias=wanted.alias or None)
+    ]
+    if wanted.hairpin:
+        changes.append(SetHairpin(name, on=True))
+    if wanted.isolated:
+        changes.append(SetIsolated(name, on=True))
+    return tuple(changes)
 
 
 def masquerade_rules(wanted: Plan) -> str:

@@ -92,6 +92,8 @@ def _kube_proxy(services: str) -> Json:
             {"name": "NODE_NAME", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}},
             {"name": "HOST_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.hostIP"}}},
         ],
+        # Rules, routes and sockets with the addresses of others.
+        "securityContext": {"capabilities": {"add": ["NET_ADMIN"]}},
         "volumeMounts": [_API_MOUNT, {"name": PROXY, "mountPath": _PROXY_FOLDER}],
     }
     return {

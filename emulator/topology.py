@@ -3,6 +3,7 @@
     external --- router ==[bridge underlay]== node-1 --[bridge cni0]-- pods
                  (and the control plane)   == node-2 --[bridge cni0]-- pods
 
+Pods of one node reach each other through the node's routing: the bridge's ports are isolated.
 Between nodes, pods' packets take a VXLAN as flannel makes it (device flannel.1, one static route,
 neighbour and forwarding entry for each other node), or plain routes (host-gw).
 """
@@ -54,9 +55,24 @@ HOST_SYSCTLS: Sysctls = (("net/ipv4/ip_forward", "0"), *COMMON_SYSCTLS)
 ROUTER_SYSCTLS: Sysctls = (("net/ipv4/ip_forward", "1"), *COMMON_SYSCTLS)
 NODE_SYSCTLS: Sysctls = (
     *ROUTER_SYSCTLS,
-    # Every ClusterIP is local to a node, yet no interface may answer ARP for one, or ask with one.
+    # A ClusterIP may be local to a node, yet no interface may answer ARP for one, or ask with one.
     ("net/ipv4/conf/all/arp_ignore", "1"),
     ("net/ipv4/conf/all/arp_announce", "2"),
+    # A packet between two pods leaves a node by the interface on which it came, and rightly so.
+    ("net/ipv4/conf/all/send_redirects", "0"),
+    ("net/ipv4/conf/default/send_redirects", "0"),
+    # Where br_netfilter is loaded it would translate at the bridge and hand the packet from port to
+    # port itself, which isolation forbids.
+    ("net/bridge/bridge-nf-call-iptables", "0"),
+    # A node says "refused" to everyone at once; by default one client hears it once in a second.
+    ("net/ipv4/icmp_ratelimit", "0"),
+    ("net/ipv4/icmp_msgs_per_sec", "100000"),
+)
+# Pods of one node hear only the node (their ports of the bridge are isolated): it answers when they
+# ask by ARP for one another, at once, and so every packet passes its routing and its packet filter.
+POD_BRIDGE_SYSCTLS: Sysctls = (
+    (f"net/ipv4/conf/{POD_BRIDGE}/proxy_arp_pvlan", "1"),
+    (f"net/ipv4/neigh/{POD_BRIDGE}/proxy_delay", "0"),
 )
 
 
@@ -64,13 +80,15 @@ NODE_SYSCTLS: Sysctls = (
 class Namespace:
     """One network namespace and all that must be in it, in the order in which it is made.
 
-    The other end of an AddVeth lies in the namespace of that name. *ports* are links that must be
-    up and, where they say so, on a bridge.
+    The other end of an AddVeth lies in the namespace of that name. *link_sysctls* are those of the
+    links, which are there no sooner. *ports* are links that must be up and, where they say so, on a
+    bridge.
     """
 
     name: str
     sysctls: Sysctls
     links: tuple[AddBridge | AddVeth | AddVxlan, ...] = ()
+    link_sysctls: Sysctls = ()
     ports: tuple[SetLink, ...] = ()
     addresses: tuple[AddAddress, ...] = ()
     routes: tuple[AddRoute, ...] = ()
@@ -117,6 +135,7 @@ def network_list(config: ClusterConfig, node: str, data_dir: str) -> Mapping[str
         "mtu": pod_mtu(config),
         "isDefaultGateway": True,
         "ipMasq": False,  # The node's own rules do it for all of its pods.
+        "portIsolation": True,  # What pods say to one another passes the node.
         "ipam": {"type": "host-local", "ranges": [[{"subnet": str(subnet)}]], "dataDir": data_dir},
     }
     return {
@@ -185,6 +204,7 @@ def _node(node: NodeAddresses, known: ClusterAddresses, config: ClusterConfig) -
         name=node.name,
         sysctls=NODE_SYSCTLS,
         links=links,
+        link_sysctls=POD_BRIDGE_SYSCTLS,
         ports=(
             SetLink("lo", up=True),
             SetLink(NODE_INTERFACE, up=True),
@@ -197,7 +217,6 @@ def _node(node: NodeAddresses, known: ClusterAddresses, config: ClusterConfig) -
         ),
         routes=(
             AddRoute(ANYWHERE, NODE_INTERFACE, known.router.ip),
-            AddRoute(config.service_subnet, "lo", local=True),
             *(_to_pods_of(other, vxlan=vxlan) for other in others),
         ),
         neighbours=tuple(AddNeighbour(VXLAN, o.vtep, o.vtep_mac) for o in others if vxlan),
@@ -205,7 +224,6 @@ def _node(node: NodeAddresses, known: ClusterAddresses, config: ClusterConfig) -
         rules=NodeRules(
             pod_subnet=node.pod_subnet,
             cluster_subnet=config.pod_subnet,
-            service_subnet=config.service_subnet,
             underlay_interface=NODE_INTERFACE,
         ),
     )

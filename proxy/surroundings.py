@@ -36,6 +36,9 @@ def look(primary: IPv4Address) -> Surroundings:
             links, found = netlink.links(), netlink.addresses()
     except OSError as error:
         raise MachineError(f"cannot look at the node's interfaces: {error}") from error
+    # The mode ipvs keeps the addresses of Services there: they are no addresses of the node.
+    services = {link.number for link in links if link.name == "kube-ipvs0"}
+    found = tuple(each for each in found if each.link not in services)
     proxied = {
         link.name: read_sysctl(f"net/ipv4/conf/{link.name}/proxy_arp_pvlan") == "1"
         for link in links

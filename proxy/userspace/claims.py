@@ -5,19 +5,23 @@ news of the new owner comes first. Whoever wanted it first has it, until it lets
 """
 
 from collections.abc import Mapping
+from typing import Generic, TypeVar
 
 from podwire.kube.names import Key
-from podwire.proxy.userspace.routes import Frontend, Route
+from podwire.proxy.userspace.routes import Frontend
+
+RouteT = TypeVar("RouteT")
+"""What a frontend leads to: a route, or whatever else another mode has for it."""
 
 
-class Claims:
+class Claims(Generic[RouteT]):
     """The wanted routes of all Services."""
 
     def __init__(self) -> None:
-        self._wanted: dict[Key, Mapping[Frontend, Route]] = {}
+        self._wanted: dict[Key, Mapping[Frontend, RouteT]] = {}
         self._claims: dict[Frontend, list[Key]] = {}
 
-    def update(self, key: Key, routes: Mapping[Frontend, Route]) -> set[Frontend]:
+    def update(self, key: Key, routes: Mapping[Frontend, RouteT]) -> set[Frontend]:
         """Note what the Service *key* wants now; return the frontends to look at."""
         before = self._wanted.pop(key, {})
         if routes:
@@ -35,7 +39,7 @@ class Claims:
         claims = self._claims.get(frontend)
         return claims[0] if claims else None
 
-    def route(self, frontend: Frontend) -> Route | None:
+    def route(self, frontend: Frontend) -> RouteT | None:
         """Return where *frontend* leads."""
         owner = self.owner(frontend)
         return None if owner is None else self._wanted[owner][frontend]

@@ -1,8 +1,23 @@
-"""How many files, so how many connections, this process may have open."""
+"""How many files, so connections, this process may have open; what is said when it has no more."""
 
+import asyncio
+import errno
+import logging
+import os
 import resource
 
+log = logging.getLogger(__name__)
+
+NO_MORE = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+"""Errors that say that the machine or our limit of files is exhausted, not that a peer is bad."""
+
 _OTHERS = 256  # listeners, pipes, the connection to the API server
+
+_KEPT = 64
+"""Files that no listener may have: one more Service must not end the connections of all others."""
+
+_EPISODE = 10.0
+"""Seconds without a lack after which the next one is said again."""
 
 
 def raise_file_limit() -> int:
@@ -10,3 +25,28 @@ def raise_file_limit() -> int:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     return max(hard - _OTHERS, hard // 2)
+
+
+def check_room(listener: int) -> None:
+    """Raise OSError if the new file *listener* is one of those that are kept for connections."""
+    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    kept = min(_KEPT, most // 2)
+    # The kernel gives the lowest number that is free.
+    if most != resource.RLIM_INFINITY and listener >= most - kept:
+        why = f"{os.strerror(errno.EMFILE)}: the last {kept} of {most} are for connections"
+        raise OSError(errno.EMFILE, why)
+
+
+class Scarcity:
+    """Says that files have run out: once, however many clients meet it."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._last = float("-inf")
+
+    def met(self, error: OSError) -> None:
+        """Take note that *error*, one of NO_MORE, was met."""
+        now = self._loop.time()
+        if now - self._last > _EPISODE:
+            log.warning("clients wait to be accepted until others end: %s", error)
+        self._last = now

@@ -12,18 +12,22 @@ import logging
 import socket
 import struct
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Network
 from weakref import WeakValueDictionary
 
 from podwire.proxy.endpoints import Backend
 from podwire.proxy.table import PortName, Protocol
 from podwire.proxy.userspace import filters
 from podwire.proxy.userspace.balance import Affinity, pick, pick_for
+from podwire.proxy.userspace.borrowing import Address, Borrowing
 from podwire.proxy.userspace.changes import Changes, let_in
+from podwire.proxy.userspace.limits import NO_MORE, Scarcity, check_room
+from podwire.proxy.userspace.origins import Origin, Origins, Source, kept
+from podwire.proxy.userspace.picking import Picker
 from podwire.proxy.userspace.routes import Frontend, Route
-from podwire.proxy.userspace.tcp import NO_MORE, Relay, keep_alive
+from podwire.proxy.userspace.tcp import Relay, keep_alive
 from podwire.proxy.userspace.udp import UdpServer
 
 log = logging.getLogger(__name__)
@@ -44,14 +48,24 @@ _IP_FREEBIND = 15
 class Listeners:
     """All listening sockets of a proxy, and the affinity of its Service ports.
 
-    *inside* are the addresses of this node and its pods; the traffic policy Local of NodePorts does
-    not bind them.
+    *origins* says of clients where they are, and whose address endpoints shall see. With *picker*
+    it is that which chooses backends, not *chance*.
     """
 
-    def __init__(self, relay: Relay, *, chance: Chance, inside: Iterable[IPv4Network] = ()) -> None:
+    def __init__(
+        self,
+        relay: Relay,
+        *,
+        chance: Chance,
+        origins: Origins | None = None,
+        picker: Picker | None = None,
+    ) -> None:
         self._relay = relay
+        self._picker = picker
+        if picker is not None:
+            relay.counted = self._counted
         self._chance = chance
-        self._inside = tuple(inside)
+        self._origins = origins or Origins()
         self._open: dict[Frontend, _TcpListener | _UdpListener] = {}
         # One memory per Service port, shared by its frontends and gone with the last of them.
         self._affinities: WeakValueDictionary[tuple[PortName, Protocol], Affinity] = (
@@ -69,9 +83,9 @@ class Listeners:
     def connections(self) -> Counter[tuple[PortName, Protocol, Backend]]:
         """Return the open TCP connections and UDP flows of each Service port and backend."""
         found: Counter[tuple[PortName, Protocol, Backend]] = Counter()
-        for (name, backend), count in self._relay.connections().items():
-            if isinstance(name, PortName) and backend is not None:
-                found[name, "TCP", backend] += count
+        for (what, backend), count in self._relay.connections().items():
+            if isinstance(what, _Carried) and backend is not None:
+                found[what.name, "TCP", backend] += count
         for listener in self._open.values():
             if isinstance(listener, _UdpListener):
                 name = listener.choice.route.name
@@ -99,9 +113,9 @@ class Listeners:
                 failed[frontend] = str(error)
         return failed
 
-    def move(self, inside: Iterable[IPv4Network]) -> None:
-        """Take *inside* as the addresses of this node and its pods from now on."""
-        self._inside = tuple(inside)
+    def move(self, origins: Origins) -> None:
+        """Take *origins* as what is known of clients from now on."""
+        self._origins = origins
         routes = {frontend: listener.choice.route for frontend, listener in self._open.items()}
         self.apply(Changes(adjust=routes))
 
@@ -110,11 +124,22 @@ class Listeners:
         for frontend in list(self._open):
             self._drop(frontend)
 
+    def _counted(self, what: object, backend: Backend, change: int) -> None:
+        if self._picker is not None and isinstance(what, _Carried):
+            self._picker.counted(what.frontend, backend, change)
+
     def _serve(self, frontend: Frontend, route: Route) -> None:
         choice = _Choice(
-            route, self._inside, self._affinity(frontend, route), self._chance, self._relay
+            route,
+            _Carried(route.name, frontend),
+            self._origins,
+            kept(route.kind, route.policy, self._origins.settings),
+            self._affinity(frontend, route),
+            self._chance,
+            self._relay,
+            self._picker,
         )
-        allowed = let_in(route, (*self._inside, IPv4Network(frontend.address)))
+        allowed = let_in(route, (*self._origins.inside, IPv4Network(frontend.address)))
         listener = self._open.get(frontend)
         if listener is not None:
             _hear_only(listener.socket, allowed)
@@ -126,7 +151,10 @@ class Listeners:
             if frontend.protocol == "TCP":
                 self._open[frontend] = _TcpListener(sock, choice, self._relay)
             else:
-                self._open[frontend] = _UdpListener(sock, choice, self._relay.loop)
+                relay = self._relay
+                self._open[frontend] = _UdpListener(
+                    sock, choice, relay.loop, relay.borrowing, relay.scarcity
+                )
         except BaseException:
             sock.close()
             raise
@@ -147,25 +175,36 @@ class Listeners:
 
 
 @dataclass(frozen=True, slots=True)
+class _Carried:
+    """What a connection is counted as."""
+
+    name: PortName
+    frontend: Frontend
+
+
+@dataclass(frozen=True, slots=True)
 class _Choice:
-    """How the next backend of one frontend is found."""
+    """How the next backend of one frontend is found, and with whose address it is asked."""
 
     route: Route
-    inside: tuple[IPv4Network, ...]
+    what: _Carried
+    origins: Origins
+    kept: frozenset[Origin]
     affinity: Affinity | None
     chance: Chance
     relay: Relay
+    picker: Picker | None
 
-    def next(self, client: str, tried: Sequence[Backend]) -> Backend | None:
+    def next(self, client: Address, tried: Sequence[Backend]) -> Backend | None:
+        if self.picker is not None:
+            return self.picker.pick(self.what.frontend, client, tried)
         target = self.route.inside
-        if self.route.outside != target:
-            address = IPv4Address(client)
-            if not any(address in network for network in self.inside):
-                target = self.route.outside
+        if self.route.outside != target and self.origins.of(client[0]) == "outside":
+            target = self.route.outside
         if self.affinity is None:
             return pick(target.backends, chance=self.chance(), tried=tried)
         return pick_for(
-            client,
+            client[0],
             target.backends,
             self.affinity,
             now=self.relay.loop.time(),
@@ -173,14 +212,34 @@ class _Choice:
             tried=tried,
         )
 
+    def counted(self, backend: Backend, change: int) -> None:
+        if self.picker is not None:
+            self.picker.counted(self.what.frontend, backend, change)
+
+    def source(self, client: str, backend: Backend) -> Source:
+        return self.origins.source(self.kept, client, backend)
+
 
 class _UdpListener:
     def __init__(
-        self, sock: socket.socket, choice: _Choice, loop: asyncio.AbstractEventLoop
+        self,
+        sock: socket.socket,
+        choice: _Choice,
+        loop: asyncio.AbstractEventLoop,
+        borrowing: Borrowing,
+        scarcity: Scarcity,
     ) -> None:
         self.socket = sock
         self.choice = choice
-        self.server = UdpServer(sock, lambda client, tried: self.choice.next(client, tried), loop)
+        self.server = UdpServer(
+            sock,
+            lambda client, tried: self.choice.next(client, tried),
+            loop,
+            source=lambda client, backend: self.choice.source(client, backend),
+            borrowing=borrowing,
+            scarcity=scarcity,
+            counted=lambda backend, change: self.choice.counted(backend, change),
+        )
 
     def close(self) -> None:
         self.server.close()
@@ -215,14 +274,14 @@ class _TcpListener:
                 return
             except OSError as error:
                 if error.errno in NO_MORE:
-                    log.warning("clients wait to be accepted: %s", error)
+                    self._relay.scarcity.met(error)
                     self._pause()
                     self._again = self._relay.loop.call_later(_LATER, self._resume)
                     return
                 continue  # the client has gone already
             client.settimeout(0)
             choice = self.choice
-            self._relay.carry(client, address[0], choice.next, choice.route.name)
+            self._relay.carry(client, address, choice.next, choice.what, choice.source)
 
     def _pause(self) -> None:
         self._relay.loop.remove_reader(self.socket.fileno())
@@ -237,6 +296,7 @@ def _bound(frontend: Frontend, route: Route) -> socket.socket:
     kind = socket.SOCK_STREAM if frontend.protocol == "TCP" else socket.SOCK_DGRAM
     sock = socket.socket(socket.AF_INET, kind | socket.SOCK_NONBLOCK)
     try:
+        check_room(sock.fileno())
         if frontend.protocol == "TCP":
             # Accepted sockets inherit all of these.
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

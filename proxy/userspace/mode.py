@@ -37,16 +37,21 @@ class Userspace:
         self._ground = ground
         self._known: tuple[NodeView, bool] | None = None
         self._led: Counter[IPv4Address] = Counter()
-        self._claims = Claims()
+        self._claims: Claims[Route] = Claims()
         self._present: dict[Frontend, Route] = {}
         self._served: set[Key] = set()
 
     @classmethod
     def with_relay(cls, loop: asyncio.AbstractEventLoop, *, chance: Chance) -> Self:
         """Return the mode with a relay that may use all files of this process."""
-        # A relayed connection takes two sockets; UDP flows and listeners come out of the reserve.
-        relay = Relay(loop, limit=raise_file_limit() // 3)
+        # A relayed connection takes two sockets; UDP flows and listeners have the rest.
+        relay = Relay(loop, limit=raise_file_limit() * 9 // 20)
         return cls(Listeners(relay, chance=chance), relay, Ground())
+
+    @property
+    def pipes(self) -> int:
+        """Return how many pipes there are; they are made for bulk data only."""
+        return self._relay.machinery.pipes.made
 
     @property
     def keeps_source(self) -> bool:

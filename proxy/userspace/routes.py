@@ -6,9 +6,12 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import Literal, cast
 
 from podwire.proxy.endpoints import Backend
-from podwire.proxy.table import PortName, Protocol, ServicePort, Target
+from podwire.proxy.node import LOOPBACK, NodeView
+from podwire.proxy.table import Policy, PortName, Protocol, ServicePort, Target
 
 Kind = Literal["ClusterIP", "NodePort", "ExternalIP", "LoadBalancer"]
+
+_LOCALHOST = IPv4Address("127.0.0.1")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -27,6 +30,7 @@ class Frontend:
 class Route:
     """Where one frontend leads, by where the client is; only *sources* are let in, if any.
 
+    *policy* is the traffic policy for clients from outside: with Local their addresses are kept.
     *affinity_seconds* is 0 without session affinity. Frontends of one Service port share affinity.
     """
 
@@ -37,13 +41,36 @@ class Route:
     lasting: frozenset[Backend] = frozenset()
     affinity_seconds: int = 0
     sources: tuple[IPv4Network, ...] = ()
+    policy: Policy = "Cluster"
+
+
+def node_port_addresses(node: NodeView) -> tuple[IPv4Address, ...]:
+    """Return the addresses of *node* on which NodePorts are served.
+
+    The primary one, if nothing else is configured. 127.0.0.1 is one only where a range inside of
+    127.0.0.0/8 names it: 0.0.0.0/0 means the node's own addresses.
+    """
+    wanted = node.settings.node_port_addresses
+    if wanted is None or wanted == "primary":
+        return (node.address,)
+    own = tuple(dict.fromkeys((node.address, *node.addresses)))
+    if not wanted:
+        return own  # no range of this family: all of it
+    named = tuple(a for a in own if any(a in network for network in wanted))
+    local = any(_LOCALHOST in n and n.subnet_of(LOOPBACK) for n in wanted)
+    return (*named, _LOCALHOST) if local else named
 
 
 def frontends(
-    ports: Iterable[ServicePort], node_addresses: Iterable[IPv4Address]
+    ports: Iterable[ServicePort],
+    node_ports: Iterable[IPv4Address],
+    own: Iterable[IPv4Network] = (),
 ) -> dict[Frontend, Route]:
-    """Return every frontend of *ports* on a node that has *node_addresses*."""
-    nodes = tuple(node_addresses)
+    """Return every frontend of *ports* on a node with NodePorts on the addresses *node_ports*.
+
+    *own* are the sources of the node's processes.
+    """
+    nodes, processes = tuple(node_ports), tuple(own)
     table: dict[Frontend, Route] = {}
     for port in ports:
         internal = _route(port, "ClusterIP", inside=port.internal, outside=port.internal)
@@ -59,7 +86,7 @@ def frontends(
                     cast("Kind", kind),
                     inside=port.short_circuit,
                     outside=port.external,
-                    sources=_let_in(port, address, nodes) if kind == "LoadBalancer" else (),
+                    sources=_let_in(port, address, processes) if kind == "LoadBalancer" else (),
                 )
     return table
 
@@ -80,15 +107,16 @@ def _route(
         lasting=port.usable.lasting,
         affinity_seconds=port.affinity_seconds,
         sources=sources,
+        policy=port.external_policy,
     )
 
 
 def _let_in(
-    port: ServicePort, address: IPv4Address, nodes: tuple[IPv4Address, ...]
+    port: ServicePort, address: IPv4Address, own: tuple[IPv4Network, ...]
 ) -> tuple[IPv4Network, ...]:
     ranges = port.source_ranges
     # A node's own process may get the load-balancer address as its source (the route is local), so
     # a range that lets the node in must let that address in too.
-    if any(node in network for node in nodes for network in ranges):
+    if any(each.subnet_of(network) for each in own for network in ranges):
         return (*ranges, IPv4Network(address))
     return ranges

@@ -2,8 +2,8 @@
 
 The client's handshake is over before a backend is asked, so when no backend answers the client
 sees a reset after the connect (where packets are rewritten, the endpoint's own refusal would come
-through). Backends see the node's address as the source, as behind every userspace kube-proxy.
-Nothing is read from the client before a backend has answered: so trying another loses no byte.
+through). A backend sees the client's address where `origins` says so, else the node's. Nothing is
+read from the client before a backend has answered: so trying another loses no byte.
 
 Raw non-blocking sockets with add_reader and add_writer, not asyncio streams: half the cost.
 """
@@ -11,27 +11,33 @@ Raw non-blocking sockets with add_reader and add_writer, not asyncio streams: ha
 import asyncio
 import errno
 import logging
+import os
 import socket
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from podwire.proxy.endpoints import Backend
+from podwire.proxy.userspace.borrowing import UNAVAILABLE, Address, AskAs, Borrowing, as_node
+from podwire.proxy.userspace.limits import NO_MORE, Scarcity
 from podwire.proxy.userspace.pipes import Pipes
 from podwire.proxy.userspace.stream import Machinery, Stream, reset
 
 log = logging.getLogger(__name__)
 
-Choose = Callable[[str, Sequence[Backend]], Backend | None]
-"""Client address and the backends tried in vain -> the next one to try."""
+Choose = Callable[[Address, Sequence[Backend]], Backend | None]
+"""Client and the backends tried in vain -> the next one to try."""
+
+Counted = Callable[[object, Backend, int], None]
+"""Hears what a connection is counted as, its backend, and 1 when it begins or -1 at its end."""
 
 PATIENCE = (0.25, 0.5, 1.0, 2.0)
 """Seconds that the first, second... attempt may take, as in the historic userspace kube-proxy."""
 
 _SWEEP = 0.05
 
-NO_MORE = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
-"""Errors that say that the machine or our limit of files is exhausted, not that a peer is bad."""
+_LATER, _MOST_WAITS = 0.1, 50
+"""Seconds until a client for whom there was no file is looked at again, and how often at most."""
 
 
 def keep_alive(sock: socket.socket) -> None:
@@ -64,9 +70,12 @@ class Relay:
         patience: Sequence[float] = PATIENCE,
     ) -> None:
         self.counts = Counts()
+        self.borrowing = Borrowing()
         self.machinery = Machinery(loop, pipes or Pipes())
         self.loop = loop
+        self.scarcity = Scarcity(loop)
         self.patience = patience
+        self.counted: Counted | None = None
         self._limit = limit
         self._openings: dict[_Opening, None] = {}
         self._streams: dict[Stream, tuple[object, Backend | None]] = {}
@@ -95,14 +104,19 @@ class Relay:
         self._waiting.append(call)
 
     def carry(
-        self, client: socket.socket, address: str, choose: Choose, what: object = None
+        self,
+        client: socket.socket,
+        address: Address,
+        choose: Choose,
+        what: object = None,
+        source: AskAs = as_node,
     ) -> None:
         """Carry the accepted, non-blocking *client* to the backend that *choose* names.
 
-        *what* it is counted as by `connections`.
+        *what* it is counted as by `connections`; *source* says with whose address it is carried.
         """
         self.counts.connections += 1
-        opening = _Opening(client, address, choose, what, self)
+        opening = _Opening(client, address, choose, what, source, self)
         self._openings[opening] = None
         if self._sweep is None:
             self._sweep = self.loop.call_later(_SWEEP, self._look_at_deadlines)
@@ -113,6 +127,8 @@ class Relay:
         self._openings.pop(opening)
         stream = Stream(opening.client, backend, self.machinery, self._over)
         self._streams[stream] = (opening.what, opening.backend)
+        if self.counted is not None and opening.backend is not None:
+            self.counted(opening.what, opening.backend, 1)
         stream.start()
 
     def give_up(self, opening: "_Opening") -> None:
@@ -136,7 +152,9 @@ class Relay:
         self.machinery.pipes.close()
 
     def _over(self, stream: Stream) -> None:
-        self._streams.pop(stream, None)
+        what, backend = self._streams.pop(stream, (None, None))
+        if self.counted is not None and backend is not None:
+            self.counted(what, backend, -1)
         self._room()
 
     def _room(self) -> None:
@@ -164,7 +182,9 @@ class _Opening:
         "_refused",
         "_relay",
         "_socket",
+        "_source",
         "_tried",
+        "_waits",
         "backend",
         "client",
         "deadline",
@@ -172,7 +192,13 @@ class _Opening:
     )
 
     def __init__(
-        self, client: socket.socket, address: str, choose: Choose, what: object, relay: Relay
+        self,
+        client: socket.socket,
+        address: Address,
+        choose: Choose,
+        what: object,
+        source: AskAs,
+        relay: Relay,
     ) -> None:
         self.client = client
         self.deadline = 0.0
@@ -180,10 +206,12 @@ class _Opening:
         self.backend: Backend | None = None
         self._address = address
         self._choose = choose
+        self._source = source
         self._relay = relay
         self._tried: list[Backend] = []
         self._refused: list[Backend] = []
         self._attempts = 0
+        self._waits = 0
         self._socket: socket.socket | None = None
 
     def attempt(self) -> None:
@@ -191,9 +219,9 @@ class _Opening:
         relay = self._relay
         while self._attempts < len(relay.patience):
             # Who did not answer in time may be asked again when all were tried; who refused, not.
-            backend = self._choose(self._address, self._tried) or self._choose(
-                self._address, self._refused
-            )
+            client = self._address[0]
+            address = self._address
+            backend = self._choose(address, self._tried) or self._choose(address, self._refused)
             if backend is None:
                 break
             self.backend = backend
@@ -204,10 +232,28 @@ class _Opening:
                     socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK, socket.IPPROTO_TCP
                 )
             except OSError as error:
-                log.warning("cannot connect to %s: %s", backend, error)
-                break
+                if error.errno not in NO_MORE:
+                    log.warning("cannot connect to %s: %s", backend, error)
+                    break
+                relay.scarcity.met(error)
+                if self._waits == _MOST_WAITS:
+                    break
+                self._waits += 1
+                self._attempts -= 1
+                self.deadline = relay.loop.time() + _LATER
+                return
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            source = self._source(client, backend)
+            if source != "node" and not relay.borrowing.bind(sock, self._address, source):
+                source = "node"
             failure = sock.connect_ex(backend.sockaddr)
+            if failure in UNAVAILABLE and source != "node":
+                # Those two ends are connected already, so the node asks with its own address.
+                relay.borrowing.failed(self._address, OSError(failure, os.strerror(failure)))
+                sock.close()
+                self._source = as_node
+                self._attempts -= 1
+                continue
             if failure == errno.EINPROGRESS:
                 # On one machine the answer is often here already; asking again is much cheaper
                 # than a turn of the loop.
@@ -224,9 +270,10 @@ class _Opening:
         relay.give_up(self)
 
     def too_late(self) -> None:
-        """Drop the present attempt and make the next."""
-        self.abandon()
-        self._failed(errno.ETIMEDOUT)
+        """Drop the present attempt, if there is one, and make the next."""
+        if self._socket is not None:
+            self.abandon()
+            self._failed(errno.ETIMEDOUT)
         self.attempt()
 
     def abandon(self) -> None:

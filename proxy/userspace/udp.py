@@ -3,7 +3,7 @@
 Datagrams of one client go to one backend, as one entry of the kernel's connection tracking would
 send them, until the flow has been idle or its endpoint has gone; the next datagram then starts a
 new flow. Answers leave from the socket on which the client asked, so from the frontend's address.
-Backends see the node's address as the source.
+A backend sees the client's address where `origins` says so, else the node's.
 """
 
 import asyncio
@@ -12,11 +12,11 @@ import socket
 from collections.abc import Callable
 
 from podwire.proxy.endpoints import Backend
+from podwire.proxy.userspace.borrowing import Address, AskAs, Borrowing, as_node
+from podwire.proxy.userspace.limits import Scarcity
 from podwire.proxy.userspace.tcp import Choose
 
 log = logging.getLogger(__name__)
-
-Address = tuple[str, int]
 
 IDLE = 30.0
 """Seconds without a datagram either way after which a flow ends (nf_conntrack_udp_timeout)."""
@@ -66,10 +66,18 @@ class UdpServer:
         choose: Choose,
         loop: asyncio.AbstractEventLoop,
         *,
+        source: AskAs = as_node,
+        borrowing: Borrowing | None = None,
+        scarcity: Scarcity | None = None,
+        counted: Callable[[Backend, int], None] | None = None,
         idle: float = IDLE,
         most: int = MOST_FLOWS,
     ) -> None:
         self.loop = loop
+        self._source = source
+        self._borrowing = borrowing or Borrowing()
+        self._scarcity = scarcity or Scarcity(loop)
+        self._counted = counted
         self._socket = sock
         self._choose = choose
         self._idle = idle
@@ -113,6 +121,8 @@ class UdpServer:
             del self._flows[flow.client]
             self.loop.remove_reader(flow.wire.fileno())
             flow.wire.close()
+            if self._counted is not None:
+                self._counted(flow.backend, -1)
 
     def answer(self, flow: Flow, data: bytes) -> None:
         """Send the backend's *data* to the client of *flow*, from the frontend's address."""
@@ -149,17 +159,18 @@ class UdpServer:
             _try(lambda: flow.wire.send(data))
 
     def _new_flow(self, client: Address, *tried: Backend) -> Flow | None:
-        backend = self._choose(client[0], tried)
+        backend = self._choose(client, tried)
         if backend is None:
             return None
         if len(self._flows) >= self._most:
             self.end(next(iter(self._flows.values())))
-        try:
-            wire = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-        except OSError as error:
-            log.warning("no flow for %s: %s", client[0], error)
+        wire = self._wire()
+        if wire is None:
             return None
         try:
+            source = self._source(client[0], backend)
+            if source != "node":
+                self._borrowing.bind(wire, client, source)
             wire.connect(backend.sockaddr)
         except OSError as error:
             log.debug("%s: %s", backend, error)
@@ -167,9 +178,23 @@ class UdpServer:
             return None
         flow = self._flows[client] = Flow(client, backend, wire, self)
         self.loop.add_reader(wire.fileno(), flow.answers)
+        if self._counted is not None:
+            self._counted(backend, 1)
         if self._timer is None:
             self._timer = self.loop.call_later(self._idle, self._end_idle)
         return flow
+
+    def _wire(self) -> socket.socket | None:
+        """Return a new socket; without files left, at the cost of the flow that is idle longest."""
+        for _ in range(2):
+            try:
+                return socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+            except OSError as error:
+                self._scarcity.met(error)
+            if not self._flows:
+                break
+            self.end(next(iter(self._flows.values())))
+        return None
 
     def _touch(self, flow: Flow) -> None:
         flow.used = self.loop.time()

@@ -457,3 +457,25 @@ def test_masquerade_and_hairpin(machine: Machine) -> None:
     machine.delete(plain, pod)
     machine.add(machine.config(ipMasq=True), pod)
     machine.in_pod(pod, *ping)
+
+
+def test_isolated_ports(machine: Machine) -> None:
+    """Pods of one bridge do not hear each other, and both hear their gateway; CHECK wants it so."""
+    config = machine.config(portIsolation=True)
+    pods = [machine.pod(name) for name in ("p", "q")]
+    added = [
+        machine.add(config, pod, environ={"CNI_CONTAINERID": f"c{number}"})
+        for number, pod in enumerate(pods, 1)
+    ]
+    other = added[1].address.partition("/")[0]
+    gateway = added[0].document["ips"][0]["gateway"]
+    assert machine.succeeds("nsenter", f"--net={pods[0]}", "busybox", "ping", "-c1", "-W1", gateway)
+    ping = ("nsenter", f"--net={pods[0]}", "busybox", "ping", "-c1", "-W1", other)
+    assert not machine.succeeds(*ping)
+    checked = {**config, "prevResult": added[0].document}
+    assert machine.call("CHECK", checked, pods[0]).status == 0
+    for each in added:
+        host = each.document["interfaces"][1]["name"]
+        machine.run("bridge", "link", "set", "dev", host, "isolated", "off")
+    assert "not an isolated port" in machine.call("CHECK", checked, pods[0]).stdout
+    machine.run(*ping)

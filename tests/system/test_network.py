@@ -41,18 +41,19 @@ def pings(name, address, *options):
     return inside(name, "busybox", "ping", "-c1", "-W1", *options, address).returncode == 0
 
 report["addresses"] = {}
-for node in ("node-1", "node-2"):
+for name in ("node-1", "node-2", "node-1-again"):
+    node = name[:6]
     conf = topology.network_list(config, node, f"/run/addresses/{node}")
-    pod = directory / f"pod-{node}"
+    pod = directory / f"pod-{name}"
     network.make_namespace(pod)
     stdin = {**conf["plugins"][0], "name": conf["name"], "cniVersion": "1.1.0"}
     added = subprocess.run(
         ["nsenter", f"--net={directory / node}", sys.executable, "-m", "podwire.cni"],
         input=json.dumps(stdin), capture_output=True, text=True,
-        env={**os.environ, "CNI_COMMAND": "ADD", "CNI_CONTAINERID": node,
+        env={**os.environ, "CNI_COMMAND": "ADD", "CNI_CONTAINERID": name,
              "CNI_NETNS": str(pod), "CNI_IFNAME": "eth0"},
     )
-    report["addresses"][node] = json.loads(added.stdout)["ips"][0]["address"]
+    report["addresses"][name] = json.loads(added.stdout)["ips"][0]["address"]
 report["pings"] = {
     "pod to pod on another node": pings("pod-node-1", "10.244.2.2"),
     "a full packet, not split": pings("pod-node-1", "10.244.2.2", "-s", str(topology.pod_mtu(config) - 28)),
@@ -64,6 +65,25 @@ report["pings"] = {
     "outside to ClusterIP": pings("external", "10.96.0.10"),
     "pod to ClusterIP": pings("pod-node-1", "10.96.0.10"),
     "node to ClusterIP": pings("node-1", "10.96.0.10"),
+}
+
+def snmp(name, word):
+    rows = [line.split() for line in inside(name, "cat", "/proc/net/snmp").stdout.splitlines()]
+    names = next(row for row in rows if word in row)
+    return int(next(row for row in rows if row[0] == names[0] and row != names)[names.index(word)])
+
+again = "10.244.1.3"
+said = inside("pod-node-1", "busybox", "ping", "-c3", "-i0.2", "-W1", again).stdout
+arping = inside("pod-node-1", "busybox", "arping", "-c1", "-w1", "-I", "eth0", again)
+own = inside("pod-node-1", "busybox", "arping", "-D", "-c1", "-w1", "-I", "eth0", "10.244.1.2")
+report["neighbours"] = {
+    "time to live": sorted({word for word in said.split() if word.startswith("ttl=")}),
+    "duplicates": "DUP" in said,
+    "redirects": snmp("pod-node-1", "InRedirects"),
+    "answers to ARP": [line.split()[4] for line in arping.stdout.splitlines() if "reply" in line],
+    "its own address is its own": own.returncode == 0,
+    "gateway": pings("pod-node-1", "10.244.1.1"),
+    "a full packet": pings("pod-node-1", again, "-s", str(topology.pod_mtu(config) - 28)),
 }
 inside("router", "ip", "route", "add", "10.96.0.0/12", "via", "192.168.1.10")
 report["pings"]["outside to ClusterIP by a route"] = pings("external", "10.96.0.10")
@@ -111,7 +131,22 @@ def test_network(backend: str, tmp_path: Path) -> None:
     assert report["built"] == []
     assert report["again"] == []
     assert report["home"]
-    assert report["addresses"] == {"node-1": "10.244.1.2/24", "node-2": "10.244.2.2/24"}
+    assert report["addresses"] == {
+        "node-1": "10.244.1.2/24",
+        "node-2": "10.244.2.2/24",
+        "node-1-again": "10.244.1.3/24",
+    }
+    # Pods of one node reach each other through it: one hop less to live, nobody told of a shorter
+    # way, and the node alone answers ARP.
+    assert report["neighbours"] == {
+        "time to live": ["ttl=63"],
+        "duplicates": False,
+        "redirects": 0,
+        "answers to ARP": ["[0a:58:0a:f4:01:01]"],
+        "its own address is its own": True,
+        "gateway": True,
+        "a full packet": True,
+    }
     assert report["pings"] == {
         "pod to pod on another node": True,
         "a full packet, not split": True,

@@ -92,3 +92,66 @@ asyncio.run(main())
 """Reads a list of {protocol, host, port, tries}, writes for each the list of what it met.
 
 The first try that is not answered is the last one."""
+
+WATCHER = """
+import asyncio, errno, json, os, socket, sys, time
+
+LIMIT = 1.0
+
+async def tcp(host, port):
+    reader, writer = await asyncio.open_connection(host, port)
+    try:
+        return (await reader.read(200)).decode()
+    finally:
+        writer.close()
+
+async def udp(host, port):
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.setblocking(False)
+    try:
+        sock.connect((host, port))
+        sock.send(b"who?")
+        return (await asyncio.get_running_loop().sock_recv(sock, 200)).decode()
+    finally:
+        sock.close()
+
+async def watch(target, given, begun, all_begun):
+    call = tcp if target["protocol"] == "TCP" else udp
+    seen = {"answers": 0, "failures": [], "gap": 0.0, "names": []}
+    started = last = time.monotonic()
+    while not all_begun.is_set() or os.path.exists(given["mark"]):
+        try:
+            said = await asyncio.wait_for(call(target["host"], target["port"]), LIMIT)
+            if not said:
+                raise ConnectionResetError(errno.ECONNRESET, "closed without a word")
+        except (OSError, asyncio.TimeoutError) as error:
+            name = errno.errorcode.get(getattr(error, "errno", 0) or 0, type(error).__name__)
+            seen["failures"].append(f"{time.monotonic() - started:.2f} s: {name}")
+        else:
+            now = time.monotonic()
+            seen["answers"] += 1
+            seen["gap"] = max(seen["gap"], now - last) if begun.is_set() else 0.0
+            last = now
+            seen["names"] = sorted({*seen["names"], said.split()[0]})
+            begun.set()
+        await asyncio.sleep(given["every"])
+    seen["gap"] = max(seen["gap"], time.monotonic() - last)
+    return seen
+
+async def main():
+    given = json.load(sys.stdin)
+    begun, all_begun = [asyncio.Event() for _ in given["targets"]], asyncio.Event()
+    tasks = [
+        asyncio.create_task(watch(target, given, one, all_begun))
+        for target, one in zip(given["targets"], begun)
+    ]
+    for one in begun:
+        await one.wait()
+    open(given["mark"], "w").close()
+    all_begun.set()
+    json.dump(await asyncio.gather(*tasks), sys.stdout)
+
+asyncio.run(main())
+"""
+"""Reads targets, a file to mark the first answers with, and seconds between two requests; asks
+until that file is gone, and writes for each target what it met."""

@@ -146,7 +146,15 @@ class World:
         # What a node drops of its own is gone before any interface shows it.
         if client != "node" and not any(_is_to(p, target["host"], target["port"]) for p in seen):
             return f"its packets were not seen at {asked}"
-        onward = [p for p in seen if p.core.dport == end]
+        backends = {self.pods[name] for name in WHERE}
+        onward = [
+            p
+            for p in seen
+            # Not by the port alone: masqueraded connections have any.
+            if p.core.protocol == situation.protocol
+            and p.core.dport == end
+            and str(p.core.dst) in backends
+        ]
         return f"was sent on: {onward[0]}" if onward else ""
 
     def _sources(self, situation: Situation, client: str, source: str) -> set[str]:

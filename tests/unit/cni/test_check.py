@@ -35,7 +35,7 @@ PREVIOUS = Result(
 def link(
     number: int, name: str, kind: str, *, master: int = 0, peer: int = 0, mac: str = MAC
 ) -> Link:
-    return Link(number, name, kind, mac, 1500, True, 6, master, peer, "", False)
+    return Link(number, name, kind, mac, 1500, True, 6, master, peer, "", False, False)
 
 
 def route(destination: str, gateway: str) -> Route:
@@ -73,6 +73,15 @@ def test_whole_with_extras() -> None:
         )
         == ""
     )
+
+
+def test_an_isolated_port() -> None:
+    def told(survey: Survey) -> list[str]:
+        return [*faults(survey, PREVIOUS, CALL, bridge="cni0", host="pw1", isolated=True)]
+
+    assert told(WHOLE) == ["host interface pw1 is not an isolated port of cni0"]
+    port = link(4, "pw1", "veth", master=3, peer=2)
+    assert told(WHOLE._replace(host=port._replace(isolated=True))) == []
 
 
 def test_a_default_route_may_move() -> None:

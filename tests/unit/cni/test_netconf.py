@@ -59,6 +59,7 @@ def test_bridge_options() -> None:
         isDefaultGateway=True,
         ipMasq=True,
         hairpinMode=True,
+        portIsolation=True,
         mtu=1400,
         forceAddress=True,
     ) == NetConf(
@@ -70,6 +71,7 @@ def test_bridge_options() -> None:
         force_address=True,
         masquerade=True,
         hairpin=True,
+        isolated=True,
         mtu=1400,
     )
 
@@ -139,7 +141,7 @@ def test_capabilities_of_other_plugins_are_named() -> None:
         ({"mtu": True}, 7, "mtu"),
         ({"vlan": 5000}, 7, "VLAN"),
         ({"vlan": 100}, 2, "vlan"),
-        ({"portIsolation": True}, 2, "portIsolation"),
+        ({"portIsolation": 1}, 7, "portIsolation"),
         ({"bridge": "a b"}, 7, "bridge"),
         ({"runtimeConfig": []}, 7, "runtimeConfig"),
         ({"runtimeConfig": {"mac": "01:00:00:00:00:00"}}, 7, "mac"),

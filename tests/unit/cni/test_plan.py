@@ -21,7 +21,7 @@ from podwire.cni.plan import (
     veth,
 )
 from podwire.cni.spec import Attachment, Call, Dns, Result, ResultAddress, ResultRoute
-from podwire.netlink.changes import SetHairpin, describe
+from podwire.netlink.changes import SetHairpin, SetIsolated, describe
 
 OWNER = Attachment("c1", "eth0")
 CALL = Call("ADD", OWNER, "/n")
@@ -139,6 +139,12 @@ def test_hairpin() -> None:
     assert SetHairpin(made().host_interface, on=True) not in host_changes(made())
     wanted = made(CONF._replace(hairpin=True))
     assert SetHairpin(wanted.host_interface, on=True) in host_changes(wanted)
+
+
+def test_isolation() -> None:
+    assert SetIsolated(made().host_interface, on=True) not in host_changes(made())
+    wanted = made(CONF._replace(isolated=True))
+    assert SetIsolated(wanted.host_interface, on=True) in host_changes(wanted)
 
 
 def test_masquerade_rules() -> None:

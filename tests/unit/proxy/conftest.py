@@ -16,6 +16,8 @@ from podwire.proxy.table import PortName, Protocol, Target
 from podwire.proxy.userspace.changes import between
 from podwire.proxy.userspace.limits import raise_file_limit
 from podwire.proxy.userspace.listeners import Listeners
+from podwire.proxy.userspace.origins import Origins
+from podwire.proxy.userspace.picking import Picker
 from podwire.proxy.userspace.pipes import Pipes
 from podwire.proxy.userspace.routes import Frontend, Route
 from podwire.proxy.userspace.tcp import PATIENCE, Relay
@@ -41,11 +43,14 @@ class World:
         patience: tuple[float, ...] = PATIENCE,
         inside: tuple[IPv4Network, ...] = (),
         chance: Callable[[], float] = random.random,
+        picker: Picker | None = None,
     ) -> None:
         raise_file_limit()
         loop = asyncio.get_running_loop()
         self.relay = Relay(loop, limit=limit, pipes=pipes, patience=patience)
-        self.listeners = Listeners(self.relay, chance=chance, inside=inside)
+        self.listeners = Listeners(
+            self.relay, chance=chance, origins=Origins(processes=inside), picker=picker
+        )
         self.table: dict[Frontend, Route] = {}
         self.stack = AsyncExitStack()
 

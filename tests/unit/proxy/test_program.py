@@ -1,5 +1,6 @@
 """The proxy as a process."""
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -9,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from podwire.errors import UsageError
+from podwire.errors import MachineError, UsageError
+from podwire.proxy import program
 from podwire.proxy.program import Options, load, main, parse
 
 GOOD = (
@@ -94,3 +96,18 @@ def test_a_port_that_is_taken_is_said(caplog: pytest.LogCaptureFixture) -> None:
     argv = (*GOOD, "--node-address", "192.0.2.1")
     assert main(argv, {}) == 69
     assert "cannot serve on 192.0.2.1:10256" in caplog.text
+
+
+def test_what_a_mode_lacks_at_its_first_sync_is_said(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def first_sync() -> None:
+        raise MachineError("no iptables\ninstall it")
+
+    async def run(*_: object) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(first_sync())
+
+    monkeypatch.setattr(program, "run", run)
+    assert main(GOOD, {}) == 69
+    assert "no iptables\ninstall it" in caplog.text

@@ -29,7 +29,7 @@ from podwire.kube.objects import (
 from podwire.proxy.endpoints import Backend, Place
 from podwire.proxy.node import NodeView
 from podwire.proxy.pages import Health, healthz, livez
-from podwire.proxy.proxier import OVERDUE, Proxier
+from podwire.proxy.proxier import Proxier
 from podwire.proxy.serving import Serving
 from podwire.proxy.userspace.mode import Userspace
 from podwire.proxy.userspace.routes import Frontend
@@ -37,6 +37,7 @@ from podwire.testing.clock import FakeClock
 from tests.unit.proxy.conftest import World, free_port, naming, new_address
 
 NODE = "127.9.0.1"
+PERIOD = 5.0
 
 
 class Scene:
@@ -50,6 +51,7 @@ class Scene:
             NodeView(Place("node-1"), IPv4Address(NODE)),
             clock=self.clock,
             loop=asyncio.get_running_loop(),
+            period=PERIOD,
         )
         self.frontend = Frontend(IPv4Address(new_address()), free_port("TCP"), "TCP")
         self.service: Service | None = None
@@ -255,7 +257,9 @@ async def test_a_change_that_waits_too_long_is_unhealthy(scene: Scene) -> None:
     scene.start()
     await scene.turn()
     scene.set_service()
-    scene.clock.advance(OVERDUE + 1)
+    scene.clock.advance(2 * PERIOD)
+    assert not scene.proxier.overdue()
+    scene.clock.advance(0.1)
     assert scene.proxier.overdue()
     await scene.turn()
     assert not scene.proxier.overdue()
@@ -270,7 +274,7 @@ async def test_a_frozen_proxy_serves_what_it_served(scene: Scene) -> None:
     scene.set_endpoints(await scene.world.backend(naming("b")))
     await scene.turn()
     assert await scene.met() == "a"
-    scene.clock.advance(OVERDUE + 1)
+    scene.clock.advance(2 * PERIOD + 1)
     assert scene.proxier.overdue()
     scene.proxier.freeze(False)
     await scene.turn()

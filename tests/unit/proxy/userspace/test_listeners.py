@@ -11,6 +11,7 @@ from podwire.proxy.endpoints import Backend
 from podwire.proxy.table import PortName, Target
 from podwire.proxy.userspace import filters
 from podwire.proxy.userspace.changes import Changes, between
+from podwire.proxy.userspace.origins import Origins
 from podwire.proxy.userspace.routes import Frontend
 from tests.unit.proxy.conftest import World, free_port, naming, new_address
 
@@ -99,7 +100,7 @@ async def test_the_addresses_of_this_node_may_change(make_world: MakeWorld) -> N
     near = await world.backend(naming("near"))
     frontend = world.frontend(world.route(inside=Target("FORWARD", (near,)), outside=DROP))
     assert await outcome(frontend, INSIDE) == "silence"
-    world.listeners.move((IPv4Network(INSIDE),))
+    world.listeners.move(Origins(processes=(IPv4Network(INSIDE),)))
     assert await outcome(frontend, INSIDE) == "served"
 
 

@@ -1,0 +1,195 @@
+"""The ground that the relay stands on in the kernel: laid at its start, taken away at the end.
+
+It does what `ground_rules` says, with netlink and with nft or, where that is missing, iptables.
+Every call may be repeated.
+"""
+
+import asyncio
+import errno
+import logging
+import os
+import shutil
+import socket
+from collections.abc import Iterable
+from ipaddress import IPv4Address, IPv4Network
+
+from podwire.netlink.changes import AddRoute, DeleteRoute
+from podwire.netlink.client import Netlink
+from podwire.proxy.mode import SyncFailed
+from podwire.proxy.node import NodeView
+from podwire.proxy.scripts import held
+from podwire.proxy.userspace import ground_rules
+from podwire.proxy.userspace.borrowing import IP_TRANSPARENT
+
+log = logging.getLogger(__name__)
+
+SBIN = "/usr/sbin:/sbin:/usr/local/sbin"
+
+
+class Ground:
+    """What is laid for one node. *keeps_source* says whether clients' addresses can be borrowed."""
+
+    def __init__(self) -> None:
+        self.keeps_source = False
+        self._laid: tuple[IPv4Network | None, IPv4Address, bool] | None = None
+        self._routes: frozenset[AddRoute] = frozenset()
+
+    async def lay(self, node: NodeView) -> None:
+        """Make the node ready; done once, and again when it has changed.
+
+        Where the machine cannot have connections come back that have a client's address,
+        *keeps_source* is False afterwards and the log says why. Raises SyncFailed when Service
+        addresses cannot be made the node's.
+        """
+        settings = node.settings
+        wanted = (settings.service_cidr, node.address, settings.keep_source)
+        if wanted == self._laid:
+            return
+        why = _cannot_borrow() if settings.keep_source else ""
+        keeps = settings.keep_source and not why
+        if keeps:
+            why = await _load(settings.service_cidr, keeps_source=True)
+            keeps = not why
+        if not keeps:
+            if settings.keep_source:
+                log.warning("endpoints see the node's address and not the client's: %s", why)
+            refused = await _load(settings.service_cidr, keeps_source=False)
+            if refused:
+                # The node may have seen to it by other means, where it has no packet filter.
+                log.info("no rule against pings of Service addresses: %s", refused)
+        try:
+            with Netlink() as netlink:
+                netlink.apply(
+                    ground_rules.delivery_changes(netlink.rules(), keeps_source=keeps),
+                    tolerate=(errno.EEXIST, errno.ENOENT),
+                )
+        except OSError as error:
+            keeps = False
+            log.warning("endpoints see the node's address and not the client's: %s", error)
+        self.keeps_source = keeps
+        self.lead_here(node, (), afresh=True)
+        self._laid = wanted
+
+    def lead_here(
+        self, node: NodeView, others: Iterable[IPv4Address], *, afresh: bool = False
+    ) -> None:
+        """Have packets for the Service addresses and for *others* taken in, and for no more.
+
+        With *afresh* the kernel is asked what is there. Raises SyncFailed.
+        """
+        wanted = ground_rules.routes(node.settings.service_cidr, others, node.address)
+        if wanted == self._routes and not afresh:
+            return
+        try:
+            with Netlink() as netlink:
+                present = netlink.routes()
+                changes = ground_rules.route_changes(wanted, present)
+                added = [change for change in changes if isinstance(change, AddRoute)]
+                gone = [change for change in changes if isinstance(change, DeleteRoute)]
+                netlink.apply(added)
+                netlink.apply(gone, tolerate=(errno.ESRCH,))
+        except OSError as error:
+            raise SyncFailed(f"cannot take in packets for Services: {error}") from error
+        self._routes = wanted
+
+    async def intact(self) -> bool:
+        """Return whether what was laid is there; if not, the next `lay` lays it again."""
+        if self._laid is None:
+            return True
+        try:
+            with Netlink() as netlink:
+                rules, routes = netlink.rules(), netlink.routes()
+        except OSError as error:
+            log.debug("cannot look at the ground: %s", error)
+            return True
+        whole = not self.keeps_source or ground_rules.RULE in rules
+        ours = {r.destination for r in routes if r.protocol == ground_rules.OWNER}
+        whole = whole and all(route.destination in ours for route in self._routes)
+        if whole and (nft := _program("nft")):
+            try:
+                whole = not await _said(nft, "list", "table", "inet", ground_rules.TABLE)
+            except OSError as error:
+                # Out of files for a while is no reason to tear down what may be whole.
+                log.debug("cannot look at the ground: %s", error)
+        if not whole:
+            self._laid = None
+        return whole
+
+    async def take_away(self) -> None:
+        """Leave nothing of it; what is not there is no error."""
+        self._laid, self._routes, self.keeps_source = None, frozenset(), False
+        await take_away()
+
+
+async def take_away() -> None:
+    """Remove what any relay has laid on this node; what is not there is no error."""
+    try:
+        with Netlink() as netlink:
+            delivered = DeleteRoute(ground_rules.ANYWHERE, "lo", ground_rules.DELIVERIES)
+            netlink.apply(
+                (
+                    *ground_rules.delivery_changes(netlink.rules(), keeps_source=False),
+                    delivered,
+                    *ground_rules.route_changes((), netlink.routes()),
+                ),
+                tolerate=(errno.ESRCH, errno.ENOENT, errno.EPERM),
+            )
+    except OSError as error:
+        log.warning("cannot remove the routes of the userspace mode: %s", error)
+    if nft := _program("nft"):
+        await _run(nft, "-f", "-", stdin=ground_rules.nft_cleanup())
+    elif iptables := _program("iptables"):
+        for words in ground_rules.iptables_cleanup():
+            await _run(iptables, *words)
+
+
+async def _load(no_ping: IPv4Network | None, *, keeps_source: bool) -> str:
+    """Load the rules; return why that is impossible, or nothing."""
+    if nft := _program("nft"):
+        script = ground_rules.nft(no_ping, keeps_source=keeps_source)
+        return await _run(nft, "-f", "-", stdin=script)
+    iptables, restore = _program("iptables"), _program("iptables-restore")
+    if not iptables or not restore:
+        return "neither nft nor iptables is installed"
+    for words in ground_rules.iptables_cleanup():
+        await _run(iptables, *words)
+    script = ground_rules.iptables(no_ping, keeps_source=keeps_source)
+    return await _run(restore, "--noflush", "-w", stdin=script)
+
+
+async def _run(program: str, *words: str, stdin: str = "") -> str:
+    """Run *program*; return what it says when it fails or cannot be started, or nothing."""
+    try:
+        return await _said(program, *words, stdin=stdin)
+    except OSError as error:
+        return f"{program}: {error}"
+
+
+async def _said(program: str, *words: str, stdin: str = "") -> str:
+    """Run *program*; return what it says when it fails, or nothing. Raises OSError."""
+    with held(stdin) as script:
+        process = await asyncio.create_subprocess_exec(
+            program,
+            *words,
+            stdin=script,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+        )
+    _, said = await process.communicate()
+    if process.returncode == 0:
+        return ""
+    return said.decode(errors="replace").strip() or f"{program} failed"
+
+
+def _program(name: str) -> str | None:
+    return shutil.which(name, path=f"{os.environ.get('PATH', '')}:{SBIN}")
+
+
+def _cannot_borrow() -> str:
+    """Return why no socket of this process may have an address that is not the node's."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as trial:
+        try:
+            trial.setsockopt(socket.IPPROTO_IP, IP_TRANSPARENT, 1)
+        except OSError as error:
+            return f"no transparent sockets: {error}"
+    return ""

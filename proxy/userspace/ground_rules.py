@@ -1,0 +1,139 @@
+"""Pure: what a node needs around the relay's sockets, as rules, routes and marks.
+
+Three things. Packets for Service addresses, which are on no interface, are taken in as if they were
+the node's own (AnyIP: a local route). No Service address answers a ping, as where it is on no
+machine at all. And the answers to a connection that the relay has opened with its client's address
+come back to the relay: they are recognised by its transparent socket (Linux,
+Documentation/networking/tproxy.rst), marked, and a rule of policy routing has them delivered here.
+"""
+
+from collections.abc import Collection, Iterable
+from ipaddress import IPv4Address, IPv4Network
+
+from podwire.netlink.changes import AddRoute, AddRule, Change, DeleteRoute, DeleteRule, Rule
+from podwire.netlink.present import Route
+from podwire.netlink.rtnetlink import TABLE_LOCAL
+
+TABLE = "podwire-userspace"
+"""The nft table, which is ours alone."""
+
+CHAINS = {"PREROUTING": "PODWIRE-ANSWERS", "OUTPUT": "PODWIRE-HOST-ANSWERS"}
+"""Where there is no nft: our chains in iptables' table mangle, by the chain that jumps there."""
+NO_PING_CHAIN = "PODWIRE-NO-PING"
+
+DELIVER = 0x2000
+"""The mark of what must be delivered here. kube-proxy's own bits are 0x4000 and 0x8000."""
+FROM_HERE = 0x1000
+"""The mark of what the relay sends to this node itself with a client's address as its source."""
+
+OWNER = 80
+"""The routing protocol number of our routes: how they are found again. No routing daemon has it."""
+DELIVERIES = 5280
+"""The routing table by which everything is delivered here."""
+PRIORITY = 80
+
+ANYWHERE = IPv4Network("0.0.0.0/0")
+DELIVERED = AddRoute(ANYWHERE, "lo", local=True, table=DELIVERIES, protocol=OWNER)
+RULE = Rule(PRIORITY, table=DELIVERIES, mark=DELIVER, mask=DELIVER)
+
+
+def nft(no_ping: IPv4Network | None, *, keeps_source: bool) -> str:
+    """Return the rules as a script for `nft -f`; it replaces our own table and no other."""
+    chains = ""
+    if keeps_source:
+        chains += f"""\
+  chain answers {{
+    type filter hook prerouting priority mangle; policy accept;
+    meta l4proto {{ tcp, udp }} socket transparent 1 meta mark set meta mark or {DELIVER:#x}
+  }}
+  chain host-answers {{
+    type route hook output priority mangle; policy accept;
+    meta mark {FROM_HERE:#x} ct mark set {FROM_HERE:#x}
+    ct direction reply ct mark {FROM_HERE:#x} meta mark set meta mark or {DELIVER:#x}
+  }}
+"""
+    if no_ping is not None:
+        chains += f"""\
+  chain no-ping {{
+    type filter hook input priority filter; policy accept;
+    ip daddr {no_ping} icmp type echo-request drop
+  }}
+"""
+    return f"{nft_cleanup()}table inet {TABLE} {{\n{chains}}}\n"
+
+
+def nft_cleanup() -> str:
+    """Return the script that removes our table, whether it is there or not."""
+    return f"table inet {TABLE}\ndelete table inet {TABLE}\n"
+
+
+def iptables(no_ping: IPv4Network | None, *, keeps_source: bool) -> str:
+    """Return the same as a script for `iptables-restore --noflush`, where none of it is there."""
+    lines: list[str] = []
+    if keeps_source:
+        (before, answers), (out, host) = CHAINS.items()
+        deliver = f"-j MARK --set-xmark {DELIVER:#x}/{DELIVER:#x}"
+        lines += [
+            "*mangle",
+            f":{answers} - [0:0]",
+            f":{host} - [0:0]",
+            f"-A {before} -j {answers}",
+            f"-A {out} -j {host}",
+            f"-A {answers} -m socket --transparent --nowildcard {deliver}",
+            f"-A {host} -m mark --mark {FROM_HERE:#x} -j CONNMARK --set-mark {FROM_HERE:#x}",
+            f"-A {host} -m conntrack --ctdir REPLY -m connmark --mark {FROM_HERE:#x} {deliver}",
+            "COMMIT",
+        ]
+    if no_ping is not None:
+        lines += [
+            "*filter",
+            f":{NO_PING_CHAIN} - [0:0]",
+            f"-A INPUT -j {NO_PING_CHAIN}",
+            f"-A {NO_PING_CHAIN} -d {no_ping} -p icmp --icmp-type echo-request -j DROP",
+            "COMMIT",
+        ]
+    return "\n".join((*lines, ""))
+
+
+def iptables_cleanup() -> tuple[tuple[str, ...], ...]:
+    """Return the commands that remove our chains; each fails where there is nothing to remove."""
+    jumps = [("mangle", chain, ours) for chain, ours in CHAINS.items()]
+    jumps.append(("filter", "INPUT", NO_PING_CHAIN))
+    return tuple(
+        ("-w", "-t", table, *words)
+        for table, chain, ours in jumps
+        for words in (("-D", chain, "-j", ours), ("-F", ours), ("-X", ours))
+    )
+
+
+def routes(
+    services: IPv4Network | None, others: Iterable[IPv4Address], node: IPv4Address
+) -> frozenset[AddRoute]:
+    """Return the local routes for the range of Service addresses and for *others*.
+
+    A process of the node that asks one of them has the node's address as its source.
+    """
+    wanted = {IPv4Network(address) for address in others if not services or address not in services}
+    if services is not None:
+        wanted.add(services)
+    return frozenset(
+        AddRoute(network, "lo", local=True, source=node, protocol=OWNER) for network in wanted
+    )
+
+
+def route_changes(wanted: Collection[AddRoute], present: Iterable[Route]) -> tuple[Change, ...]:
+    """Return what makes our local routes those *wanted*, new ones first."""
+    ours = {r.destination for r in present if r.protocol == OWNER and r.table == TABLE_LOCAL}
+    keep = {route.destination for route in wanted}
+    return (
+        *sorted(wanted),
+        *(DeleteRoute(network, "lo", TABLE_LOCAL) for network in ours if network not in keep),
+    )
+
+
+def delivery_changes(present: Collection[Rule], *, keeps_source: bool) -> tuple[Change, ...]:
+    """Return what has marked packets delivered here, or no more."""
+    there = RULE in present
+    if keeps_source:
+        return (DELIVERED,) if there else (DELIVERED, AddRule(RULE))
+    return (DeleteRule(RULE),) if there else ()

@@ -1,0 +1,113 @@
+"""What the relay needs of its node, as rules, routes and marks; and that the kernel takes them."""
+
+import shutil
+import subprocess
+from ipaddress import IPv4Address, IPv4Network
+
+import pytest
+
+from podwire.netlink.changes import AddRoute, describe
+from podwire.netlink.present import Route
+from podwire.netlink.rtnetlink import TABLE_LOCAL, TABLE_MAIN
+from podwire.proxy.userspace import ground_rules
+from tests.needs import SEARCH, lack, need
+
+SERVICES = IPv4Network("10.96.0.0/12")
+NODE = IPv4Address("192.168.1.10")
+PRIVATE = ("unshare", "-Urn")
+
+
+def own_namespaces() -> None:
+    need("unshare")
+    if subprocess.run([*PRIVATE, "true"], capture_output=True, check=False).returncode:
+        lack("permission to make user namespaces")
+
+
+def route(destination: str, *, protocol: int = ground_rules.OWNER, table: int = 255) -> Route:
+    return Route(IPv4Network(destination), None, 1, table, 2, onlink=False, protocol=protocol)
+
+
+def words(wanted: frozenset[AddRoute], *present: Route) -> list[str]:
+    return [describe(change) for change in ground_rules.route_changes(wanted, present)]
+
+
+def test_addresses_outside_the_range_get_routes_of_their_own() -> None:
+    others = (IPv4Address("10.96.0.10"), IPv4Address("198.51.100.7"))
+    assert words(ground_rules.routes(SERVICES, others, NODE)) == [
+        "add route 10.96.0.0/12 dev lo src 192.168.1.10",
+        "add route 198.51.100.7/32 dev lo src 192.168.1.10",
+    ]
+    # Without a known range each ClusterIP has its own.
+    assert len(ground_rules.routes(None, others, NODE)) == 2
+
+
+def test_only_our_routes_go() -> None:
+    present = (
+        route("10.96.0.0/12"),
+        route("198.51.100.8/32"),
+        route("198.51.100.9/32", protocol=4),
+        route("0.0.0.0/0", table=ground_rules.DELIVERIES),
+        route("10.244.2.0/24", protocol=4, table=TABLE_MAIN),
+    )
+    assert words(ground_rules.routes(SERVICES, (), NODE), *present) == [
+        "add route 10.96.0.0/12 dev lo src 192.168.1.10",
+        "delete route 198.51.100.8/32 dev lo",
+    ]
+    assert all(r.table == TABLE_LOCAL for r in present[:3])
+
+
+@pytest.mark.parametrize(
+    ("there", "keeps", "changes"),
+    [
+        (False, True, ["add route 0.0.0.0/0 dev lo", "add rule pref 80 fwmark 0x2000/0x2000"]),
+        (True, True, ["add route 0.0.0.0/0 dev lo"]),
+        (True, False, ["delete rule pref 80 fwmark 0x2000/0x2000"]),
+        (False, False, []),
+    ],
+)
+def test_delivery(there: bool, keeps: bool, changes: list[str]) -> None:  # noqa: FBT001
+    present = (ground_rules.RULE,) if there else ()
+    found = ground_rules.delivery_changes(present, keeps_source=keeps)
+    assert [describe(change).removesuffix(" lookup 5280") for change in found] == changes
+
+
+@pytest.mark.parametrize("keeps", [True, False])
+@pytest.mark.parametrize("services", [SERVICES, None])
+def test_nft_takes_the_script_twice(services: IPv4Network | None, keeps: bool) -> None:  # noqa: FBT001
+    need("nft")
+    own_namespaces()
+    script = ground_rules.nft(services, keeps_source=keeps)
+    listing = "nft list tables"
+    again = f"nft -f - <<'E'\n{script}E\n"
+    gone = f"nft -f - <<'E'\n{ground_rules.nft_cleanup()}E\n"
+    done = subprocess.run(
+        [*PRIVATE, "sh", "-ec", f"{again}{again}{listing}; echo after; {gone}{gone}{listing}"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, f"table inet {ground_rules.TABLE}\nafter\n"), done
+
+
+def test_iptables_takes_the_script_and_gives_it_back() -> None:
+    iptables = shutil.which("iptables", path=SEARCH)
+    if iptables is None:
+        lack("iptables")
+    own_namespaces()
+    script = ground_rules.iptables(SERVICES, keeps_source=True)
+    removal = "; ".join(f"iptables {' '.join(each)}" for each in ground_rules.iptables_cleanup())
+    load = f"iptables-restore --noflush -w <<'E'\n{script}E\n"
+    done = subprocess.run(
+        [
+            *PRIVATE,
+            *("sh", "-c", f"{load} iptables-save; echo after; {removal}; iptables-save"),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PATH": SEARCH},
+    )
+    laid, _, after = done.stdout.partition("after\n")
+    assert "-A PODWIRE-ANSWERS -m socket --transparent --nowildcard" in laid, done
+    assert "-A PODWIRE-NO-PING -d 10.96.0.0/12" in laid
+    assert "PODWIRE" not in after
