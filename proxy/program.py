@@ -14,14 +14,14 @@ from typing import NoReturn, cast
 
 import uvloop
 
-from podwire.errors import ConfigError, MachineError, PodwireError, UsageError
+from podwire.errors import ConfigError, PodwireError, UsageError, cause
 from podwire.kube.client import Client
-from podwire.kube.httpd import Pages, serving
 from podwire.proxy import configuration as configurations
 from podwire.proxy import modes, surroundings
-from podwire.proxy.configuration import MODES, Address, Configuration, ModeName
+from podwire.proxy.configuration import MODES, Configuration, ModeName
 from podwire.proxy.endpoints import Place
 from podwire.proxy.node import NodeView
+from podwire.proxy.serving import serve
 from podwire.proxy.whole import Proxy
 
 log = logging.getLogger("podwire.proxy")
@@ -53,6 +53,13 @@ def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     except PodwireError as error:
         log.error("%s", error)
         return error.exit_status
+    except ExceptionGroup as errors:
+        # Of a task: a mode finds out at its first sync that the machine lacks what it needs.
+        found = cause(errors)
+        if not isinstance(found, PodwireError):
+            raise
+        log.error("%s", found)
+        return found.exit_status
     return 0
 
 
@@ -121,32 +128,19 @@ async def run(options: Options, configuration: Configuration) -> None:
     try:
         async with AsyncExitStack() as stack:
             client = await stack.enter_async_context(_client(options))
-            proxy = Proxy(mode, view, client, loop)
+            proxy = Proxy(mode, view, client, loop, configuration.sync_period)
             for address, pages in (
                 (configuration.healthz, proxy.pages.health()),
                 (configuration.metrics, proxy.pages.metrics()),
             ):
-                await _serve(stack, pages, address, options.node_address)
+                await serve(stack, pages, address, options.node_address)
             tasks = await stack.enter_async_context(asyncio.TaskGroup())
-            serving_all = tasks.create_task(proxy.run(client, configuration.sync_period))
+            serving_all = tasks.create_task(proxy.run(client))
             log.info("kube-proxy of %s, %s mode", view.place.node, mode.name)
             await stop.wait()
             serving_all.cancel()
     finally:
         await mode.close(cleanup=False)
-
-
-async def _serve(
-    stack: AsyncExitStack, pages: Pages, address: Address | None, own: IPv4Address
-) -> None:
-    if address is None:
-        return
-    hosts = (own, IPv4Address("127.0.0.1")) if address.host is None else (address.host,)
-    for host in dict.fromkeys(hosts):
-        try:
-            await stack.enter_async_context(serving(pages, str(host), address.port))
-        except OSError as error:
-            raise MachineError(f"cannot serve on {host}:{address.port}: {error}") from error
 
 
 class _Parser(argparse.ArgumentParser):

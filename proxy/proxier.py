@@ -8,6 +8,7 @@ milliseconds and a thousand at once cost a few syncs.
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from podwire.errors import ApiError, UnreachableError
@@ -33,8 +34,11 @@ ANNOTATION = "podwire.dev"
 Report = Callable[[Service, str, str], None]
 """Writes a Warning event about a Service: reason and message."""
 
-OVERDUE = 60.0
-"""Seconds after which a change that was not applied makes the proxy unhealthy (2 x syncPeriod)."""
+SYNC_PERIOD = 30.0
+"""Seconds; a change that was not applied within twice that long makes the proxy unhealthy."""
+
+FRESH = 60.0
+"""Seconds after which a slice's note of its last change says nothing of this sync any more."""
 
 
 @dataclass(slots=True)
@@ -87,6 +91,7 @@ class Proxier:
         *,
         clock: Clock,
         loop: asyncio.AbstractEventLoop,
+        period: float = SYNC_PERIOD,
         obeyed: Callable[[Order], None] = lambda _: None,
         report: Report = lambda service, reason, message: None,
     ) -> None:
@@ -98,9 +103,12 @@ class Proxier:
         self.mode = mode
         self._clock = clock
         self._loop = loop
+        self._period = period
         self._queued_at: float | None = None
         self._started = False
         self._wanted = asyncio.Event()
+        self._node: Node | None = None
+        self._node_changed = asyncio.Event()
         self._thawed = asyncio.Event()
         self._thawed.set()
         self._obeyed = obeyed
@@ -115,6 +123,7 @@ class Proxier:
         services.subscribe(self.sources.service)
         slices.subscribe(self.sources.slice)
         nodes.subscribe(self.sources.node)
+        nodes.subscribe(self._see_node)
         async with asyncio.TaskGroup() as tasks:
             for informer in (services, slices, nodes):
                 tasks.create_task(informer.run())
@@ -134,27 +143,56 @@ class Proxier:
             await self._sync()
             await asyncio.sleep(self._clock.monotonic() - began)
 
-    async def watch_over(self, period: float) -> None:
-        """Every *period* seconds have all programmed again if somebody has removed it."""
+    async def watch_over(self) -> None:
+        """Every sync period have all programmed again if somebody has removed it."""
         while True:
-            await asyncio.sleep(period)
-            if self.synced.is_set() and not await self.mode.intact():
+            await asyncio.sleep(self._period)
+            try:
+                intact = not self.synced.is_set() or await self.mode.intact()
+            except (OSError, SyncFailed) as error:
+                # Out of files for a while: what is programmed serves on.
+                log.warning("cannot look after what was programmed: %s", error)
+                continue
+            if not intact:
                 log.warning("what was programmed is gone: everything is programmed again")
                 self.sources.mark_all()
                 self.soon()
 
     async def announce(self, client: Client) -> None:
-        """Write on the Node how its Services are served; `podwire trace` judges by that."""
-        view = self.sources.view
-        notes = {
-            f"{ANNOTATION}/proxy-mode": self.mode.name,
-            f"{ANNOTATION}/pod-network": view.same_pod_network,
-            f"{ANNOTATION}/source": "kept" if view.settings.keep_source else "node",
-        }
-        try:
-            await client.patch(Node, Key("", view.place.node), {"metadata": {"annotations": notes}})
-        except (ApiError, UnreachableError) as error:
-            log.warning("cannot note on node %s what mode serves: %s", view.place.node, error)
+        """Keep on the Node how its Services are served; `podwire trace` judges by that.
+
+        Until cancelled: the Node may come later than the first sync, and may be made anew.
+        """
+        said = ""
+        while True:
+            self._node_changed.clear()
+            view, own = self.sources.view, self._node
+            notes = {
+                f"{ANNOTATION}/proxy-mode": self.mode.name,
+                f"{ANNOTATION}/pod-network": view.same_pod_network,
+                f"{ANNOTATION}/source": "kept" if self._keeps_source() else "node",
+            }
+            patience = None
+            if own is not None and not notes.items() <= own.metadata.annotations.items():
+                change = {"metadata": {"annotations": notes}}
+                try:
+                    await client.patch(Node, Key("", view.place.node), change)
+                except (ApiError, UnreachableError) as error:
+                    patience = RETRY
+                    if str(error) != said:
+                        log.warning("cannot note on the Node what mode serves: %s", error)
+                    said = str(error)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(patience):
+                    await self._node_changed.wait()
+
+    def _see_node(self, _: Node | None, new: Node | None) -> None:
+        self._node = new
+        self._node_changed.set()
+
+    def _keeps_source(self) -> bool:
+        # Who rewrites packets keeps their sources; only a relay may have to use its own.
+        return bool(getattr(self.mode, "keeps_source", True))
 
     def soon(self) -> None:
         """Have what has changed applied: at once, or when the last sync is long enough ago."""
@@ -173,12 +211,12 @@ class Proxier:
         (self._thawed.clear if frozen else self._thawed.set)()
 
     def overdue(self) -> bool:
-        """Whether a change has waited for too long."""
+        """Whether a change has waited for more than two sync periods."""
         waiting_since = self._queued_at
         return (
             self._started
             and waiting_since is not None
-            and self._clock.monotonic() - waiting_since > OVERDUE
+            and self._clock.monotonic() - waiting_since > 2 * self._period
         )
 
     async def _sync(self) -> None:
@@ -237,5 +275,5 @@ class Proxier:
                 except ValueError:
                     continue
                 # The annotation stays on the slice: only a fresh one says how long this took.
-                if 0 <= took < OVERDUE:
+                if 0 <= took < FRESH:
                     self.syncs.programming.observe(took)

@@ -2,15 +2,36 @@
 
 import json
 from collections import Counter
+from contextlib import AsyncExitStack
+from ipaddress import IPv4Address
 
+from podwire.errors import MachineError
 from podwire.kube.clock import SystemClock
-from podwire.kube.httpd import Page, Pages
+from podwire.kube.httpd import Page, Pages, serving
 from podwire.proxy import pages as texts
+from podwire.proxy.configuration import Address
 from podwire.proxy.pages import Health, Metric, healthz, livez
 from podwire.proxy.proxier import Proxier
 from podwire.proxy.state import state
 
 _FAMILY = '{ip_family="IPv4"}'
+
+
+async def serve(
+    stack: AsyncExitStack, pages: Pages, address: Address | None, own: IPv4Address
+) -> None:
+    """Answer with *pages* at *address* until *stack* is closed; None is nowhere.
+
+    *own* is the node's address, for an address that names no host. Raises MachineError.
+    """
+    if address is None:
+        return
+    hosts = (own, IPv4Address("127.0.0.1")) if address.host is None else (address.host,)
+    for host in dict.fromkeys(hosts):
+        try:
+            await stack.enter_async_context(serving(pages, str(host), address.port))
+        except OSError as error:
+            raise MachineError(f"cannot serve on {host}:{address.port}: {error}") from error
 
 
 class Serving:

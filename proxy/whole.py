@@ -23,10 +23,18 @@ log = logging.getLogger(__name__)
 
 
 class Proxy:
-    """All parts of one node's proxy. *pages* are for whoever serves them."""
+    """All parts of one node's proxy. *pages* are for whoever serves them.
+
+    *period* is syncPeriod in seconds.
+    """
 
     def __init__(
-        self, mode: Mode, view: NodeView, client: Client, loop: asyncio.AbstractEventLoop
+        self,
+        mode: Mode,
+        view: NodeView,
+        client: Client,
+        loop: asyncio.AbstractEventLoop,
+        period: float,
     ) -> None:
         node = view.place.node
         self._loop = loop
@@ -39,6 +47,7 @@ class Proxy:
             view,
             clock=SystemClock(),
             loop=loop,
+            period=period,
             obeyed=self._checks.obey,
             report=self._warn,
         )
@@ -47,12 +56,12 @@ class Proxy:
         loop.add_signal_handler(signal.SIGUSR1, self._freeze, True)
         loop.add_signal_handler(signal.SIGUSR2, self._freeze, False)
 
-    async def run(self, client: Client, period: float) -> None:
-        """Serve until cancelled; *period* is syncPeriod in seconds."""
+    async def run(self, client: Client) -> None:
+        """Serve until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             for part in (
                 self.proxier.run(client),
-                self.proxier.watch_over(period),
+                self.proxier.watch_over(),
                 self._checks.run(),
                 self._events.run(),
                 self._settle(client),

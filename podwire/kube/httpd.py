@@ -44,7 +44,8 @@ async def serving(pages: Pages, address: str, port: int) -> AsyncGenerator[int]:
         app.router.add_get("/{tail:.*}", answer)
     else:
         app.router.add_route("*", "/{tail:.*}", answer)
-    runner = web.AppRunner(app, access_log=None, handle_signals=False)
+    # Answers are made at once: who connects while the server closes shall not wait for a minute.
+    runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=0.2)
     await runner.setup()
     try:
         site = web.TCPSite(runner, address, port)

@@ -1,4 +1,4 @@
-"""Messages of ip_vs byte by byte, laid out by hand after linux/ip_vs.h and ip_vs_ctl.c.
+"""Messages of ip_vs byte by byte, laid out by hand after linux/ip_vs.h.
 
 All numbers but ports and addresses are of the machine's byte order: these are for little-endian.
 """
