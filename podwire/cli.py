@@ -15,7 +15,7 @@ from typing import NoReturn, Protocol, cast
 
 from podwire.errors import ApiError, PodwireError, UsageError
 
-# Verb -> one line for --help. The module is podwire.commands.VERB.
+# Verb -> one line for --help. The module is podwire.commands.VERB, with _ for -.
 VERBS = {
     "up": "start a cluster, and apply manifests to it",
     "down": "end a cluster; nothing of it stays",
@@ -26,6 +26,7 @@ VERBS = {
     "shell": "open a shell in a pod, on a node, or on the host outside",
     "capture": "record packets of pods, nodes and the outside to a pcapng file",
     "trace": "make one request, and prove from captured packets which way it went",
+    "compare-modes": "make one request in several modes of the proxy, and show what differs",
     "proxy": "show what the kube-proxy of each node serves, and why not more",
     "logs": "print the logs of a pod, or of the cluster itself",
     "images": "list, add and remove what runs under an image's name",
@@ -156,7 +157,7 @@ def _split(words: list[str]) -> tuple[str, list[str]]:
 
 
 def _module(verb: str) -> Verb:
-    return cast("Verb", importlib.import_module(f"podwire.commands.{verb}"))
+    return cast("Verb", importlib.import_module(f"podwire.commands.{verb.replace('-', '_')}"))
 
 
 def _overview() -> str:

@@ -49,9 +49,14 @@ def points(case: Case) -> tuple[str, ...]:
         found.update(dict.fromkeys(key(p) for p in snapshot.pods if not p.spec.host_network))
     else:
         for address in expected_addresses(case, request.host):
-            routes.append(route(snapshot, wiring, source, address, request.port, request.protocol))
+            # Of what begins outside the objects do not say at which node it comes in.
+            for entry in [""] if source.node else names:
+                path = route(
+                    snapshot, wiring, source, address, request.port, request.protocol, entry=entry
+                )
+                routes.append(path)
     for item in routes:
-        service = snapshot.service(item.relay.service) if item.relay else None
+        service = snapshot.service(item.proxied.service) if item.proxied else None
         for pod in snapshot.selected(service) if service else ():
             if not pod.spec.host_network:
                 found[key(pod)] = None

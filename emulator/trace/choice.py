@@ -4,13 +4,17 @@ The proxy decides the same for itself. That it stands here once more is on purpo
 not ask the accused.
 """
 
+import contextlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Network
 from typing import Literal
 
+from podwire.emulator.trace.modes import Via
 from podwire.emulator.trace.snapshot import Snapshot
 from podwire.kube.objects import Endpoint, Service, ServicePort
+
+PROXY_NAME_LABEL = "service.kubernetes.io/service-proxy-name"
 
 Outcome = Literal["answered", "refused", "timed out", "unreachable", "no such name"]
 
@@ -29,12 +33,27 @@ class Backend:
 
 
 @dataclass(frozen=True, slots=True)
+class Frontend:
+    """What of a Service an address and port are; *port* is None if the Service has no such port."""
+
+    service: Service
+    port: ServicePort | None
+    via: Via
+
+
+@dataclass(frozen=True, slots=True)
 class Choice:
-    """The backends of which one must be taken; without any, what happens instead and why."""
+    """The backends of which one must be taken; without any, what happens instead and why.
+
+    *policy* is the traffic policy of the Service that is about this. *fell_back* says that it is
+    Local, and that all endpoints were taken because the node has none.
+    """
 
     backends: tuple[Backend, ...]
     outcome: Outcome = "answered"
     why: str = ""
+    policy: str = "Cluster"
+    fell_back: bool = False
 
 
 def choose(
@@ -43,29 +62,73 @@ def choose(
     port: ServicePort,
     *,
     node: str,
-    via: Literal["cluster", "node port"],
-    from_pod_here: bool,
+    via: Via,
+    from_here: bool,
+    falls_back: bool = False,
 ) -> Choice:
     """Return the backends that the proxy of *node* may use for that port of *service*.
 
-    *from_pod_here* says that the client is a pod or process of this node: for those a Local
-    external policy counts as Cluster.
+    *from_here* says that the client is a pod or process of this node, for which a Local external
+    policy counts as Cluster. With *falls_back* it does for all where the node has no endpoint.
     """
     endpoints = _endpoints(snapshot, service, port)
     everywhere = _ready_or_draining(endpoints)
     if not everywhere:
         return Choice((), "refused", f"{_named(service)} has no ready endpoints")
     spec = service.spec
-    policy = spec.internal_traffic_policy if via == "cluster" else spec.external_traffic_policy
-    if policy == "Local" and not (via == "node port" and from_pod_here):
+    internal, fell_back = via == "ClusterIP", False
+    policy = (spec.internal_traffic_policy if internal else spec.external_traffic_policy) or ""
+    if policy == "Local" and (internal or not from_here):
         local = _ready_or_draining([e for e in endpoints if e[0].node_name == node])
-        if not local:
-            word = "internal" if via == "cluster" else "external"
+        if local:
+            return Choice(_backends(local), policy="Local")
+        if not falls_back:
+            word = "internal" if internal else "external"
             why = f"{_named(service)} has no ready endpoint on {node} ({word}TrafficPolicy: Local)"
             return Choice((), "timed out", why)
-        return Choice(_backends(local))
+        fell_back = True
     ready = [e for e in endpoints if _ready(e[0])]
-    return Choice(_backends(_near(snapshot, ready, node) if ready else everywhere))
+    near = _near(snapshot, ready, node) if ready else everywhere
+    return Choice(_backends(near), policy=policy, fell_back=fell_back)
+
+
+def frontend_at(
+    snapshot: Snapshot, address: IPv4Address, number: int, protocol: str
+) -> Frontend | None:
+    """Return what every node's proxy takes over there: no NodePort, for those are a node's own."""
+    service = snapshot.service_at(address)
+    if service is not None and served(service):
+        return Frontend(service, port_of(service, number, protocol), "ClusterIP")
+    text = str(address)
+    for service in snapshot.services:
+        port = port_of(service, number, protocol)
+        if port is None or not served(service):
+            continue
+        if text in service.spec.external_ips:
+            return Frontend(service, port, "external IP")
+        # ipMode Proxy: the load balancer wants to see the packets itself (KEP-1860).
+        for entry in service.status.load_balancer.ingress:
+            if entry.ip == text and (entry.ip_mode or "VIP") == "VIP":
+                return Frontend(service, port, "load balancer IP")
+    return None
+
+
+def let_in(service: Service, source: IPv4Address) -> bool:
+    """Return whether the source ranges of a load balancer's address let *source* in."""
+    ranges: list[IPv4Network] = []
+    for text in service.spec.load_balancer_source_ranges:
+        with contextlib.suppress(ValueError):
+            ranges.append(IPv4Network(text.strip(), strict=False))
+    return not ranges or any(source in network for network in ranges)
+
+
+def served(service: Service) -> bool:
+    """Return whether kube-proxy cares for a Service at all."""
+    return (
+        service.spec.type != "ExternalName"
+        and service.spec.cluster_ip not in {"", "None"}
+        and PROXY_NAME_LABEL not in service.metadata.labels
+    )
 
 
 def port_of(service: Service, number: int, protocol: str) -> ServicePort | None:
@@ -77,7 +140,7 @@ def port_of(service: Service, number: int, protocol: str) -> ServicePort | None:
 
 
 def node_port(snapshot: Snapshot, number: int, protocol: str) -> tuple[Service, ServicePort] | None:
-    """Return whose NodePort that is."""
+    """Return whose NodePort that is, served or not."""
     for service in snapshot.services:
         if service.spec.type not in {"NodePort", "LoadBalancer"}:
             continue

@@ -10,11 +10,11 @@ _NOTE = "checksum left to hardware: unfinished, not wrong"
 
 
 def comments(
-    packets: Iterable[Packet], snapshot: Snapshot, finding: Finding, mode: str
+    packets: Iterable[Packet], snapshot: Snapshot, finding: Finding
 ) -> Mapping[int, tuple[str, ...]]:
     """Return the comments of each packet, by its number in the file."""
     hops = {hop.packet.number: hop for hop in finding.hops if hop.packet and hop.kind == "packet"}
-    rules = _rules(finding, mode)
+    rules = _rules(finding)
     found: dict[int, tuple[str, ...]] = {}
     for packet in packets:
         texts: list[str] = []
@@ -50,13 +50,17 @@ def _whose(packet: Packet, snapshot: Snapshot) -> list[str]:
     return texts
 
 
-def _rules(finding: Finding, mode: str) -> dict[Flow, str]:
-    """Return, for each flow on either side of a relay, what the relay did."""
+def _rules(finding: Finding) -> dict[Flow, str]:
+    """Return, for each flow on either side of a proxy, what the proxy did."""
     found: dict[Flow, str] = {}
     for hop in finding.hops:
         if hop.kind != "inferred" or hop.packet is None:
             continue
-        rule = f"{mode} proxy on {hop.where}: {hop.src} -> {hop.dst}"
+        rule = f"{hop.mode} proxy on {hop.where}: {hop.src} -> {hop.dst}"
+        if hop.translation is not None:
+            rule = f"{hop.mode} rules on {hop.where}: DNAT {hop.src} -> {hop.dst}"
+            source = hop.translation.source
+            rule += f", SNAT {source}" if source else ""
         flows = [hop.packet.core.flow]
         flows += [
             other.packet.core.flow

@@ -61,7 +61,8 @@ class Packet:
 
     *checksum_ready* is false where the sender left the checksum to the hardware: such a checksum
     is unfinished, not wrong. For ARP, *src* asks or answers, *dst* is who is asked, and *flags* is
-    "request" or "reply". *icmp* is an ICMP message in words; an error quotes its cause.
+    "request" or "reply". *icmp* is an ICMP message in words; an error quotes its cause. *ttl* is
+    the time to live of an IPv4 packet.
     """
 
     number: int
@@ -85,6 +86,7 @@ class Packet:
     quoted: "Packet | None" = None
     inner: "Packet | None" = None
     length: int = 0
+    ttl: int = 0
 
     @property
     def core(self) -> "Packet":
@@ -194,7 +196,7 @@ def _ip(place: _Place, data: bytes, at: int, ether_src: bytes, ether_dst: bytes)
             *place, "TCP", src, dst, sport, dport,
             "".join(letter for bit, letter in _FLAGS if bits & bit),
             seq, ack, data[start + (offset >> 4) * 4 : end], ether_src, ether_dst,
-            length=len(data),
+            length=len(data), ttl=data[at + 8],
         )  # fmt: skip
     if protocol == 17 and end >= start + 8:
         sport, dport = struct.unpack_from("!HH", data, start)
@@ -204,7 +206,7 @@ def _ip(place: _Place, data: bytes, at: int, ether_src: bytes, ether_dst: bytes)
         return Packet(
             *place, "UDP", src, dst, sport, dport,
             payload=data[start + 8 : end], ether_src=ether_src, ether_dst=ether_dst,
-            inner=inner, length=len(data),
+            inner=inner, length=len(data), ttl=data[at + 8],
         )  # fmt: skip
     if protocol == 1 and end >= start + 8:
         kind, code = data[start], data[start + 1]
@@ -213,7 +215,7 @@ def _ip(place: _Place, data: bytes, at: int, ether_src: bytes, ether_dst: bytes)
             *place, "ICMP", src, dst,
             icmp=_ICMP_WORDS.get((kind, code), f"ICMP type {kind} code {code}"),
             quoted=_quoted(place, data[start + 8 : end]) if is_error else None,
-            length=len(data),
+            length=len(data), ttl=data[at + 8],
         )  # fmt: skip
     return Packet(*place, "other", src=src, dst=dst, length=len(data))
 

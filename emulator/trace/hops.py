@@ -1,12 +1,30 @@
 """Pure: what the judge says: hops, the outcome, and the verdict."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from podwire.emulator.trace.choice import Outcome
 from podwire.emulator.trace.frames import Packet
+from podwire.emulator.trace.pcapng import Direction
 
 Word = Literal["confirmed", "refuted", "inconclusive"]
+
+
+@dataclass(frozen=True, slots=True)
+class Translation:
+    """What conntrack must hold of a translated connection: the *original* flow, the *reply* to it.
+
+    *original* is empty if no interface showed it. *source* says how the source changed, if it did.
+    """
+
+    original: str
+    reply: str
+    source: str = ""
+
+    def __str__(self) -> str:
+        return (
+            f"{self.original}, replies {self.reply}" if self.original else f"replies {self.reply}"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +34,8 @@ class Hop:
     *kind*: "packet" was seen, "inferred" was concluded (*summary* says from what), "missing" should
     have been seen at *where* and was not. *time_ns* counts from the epoch; 0 for what is missing.
     *expected* says what the objects demand here; empty where they demand nothing. *leg* is "dns" or
-    "request".
+    "request". *direction* is given where a device shows a packet twice. Of an inferred hop, *mode*
+    is that of the node's proxy, and *translation* what it did to the connection, if it is no relay.
     """
 
     kind: Literal["packet", "inferred", "missing"]
@@ -33,6 +52,13 @@ class Hop:
     index: int = 0
     node: str = ""
     pod: str = ""
+    direction: Direction = ""
+    mode: str = ""
+    translation: Translation | None = None
+
+    def saying(self, more: str) -> "Hop":
+        """Return this hop with *more* to its summary."""
+        return replace(self, summary=f"{self.summary}   {more}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +78,12 @@ class Finding:
 
 
 def packet_hop(
-    packet: Packet, leg: Literal["dns", "request"], *, expected: str = "", summary: str = ""
+    packet: Packet,
+    leg: Literal["dns", "request"],
+    *,
+    expected: str = "",
+    summary: str = "",
+    direction: Direction = "",
 ) -> Hop:
     """Return the hop of a packet that was seen."""
     core = packet.core
@@ -71,6 +102,7 @@ def packet_hop(
         time_ns=packet.time_ns,
         expected=expected,
         packet=packet,
+        direction=direction,
     )
 
 

@@ -1,27 +1,25 @@
-"""Pure: packets of many places joined to flows, and the two sides of a relay to each other.
+"""Pure: packets of many places joined to flows.
 
-A flow is recognised across bridges, NAT and VXLAN by destination, port and first TCP sequence
-number (datagrams: by their bytes); the two sides of a relay by payload bytes and order in time.
-The proxy is never asked.
+A flow is recognised across bridges, masquerading and VXLAN by destination, port and first TCP
+sequence number (datagrams: by their bytes). What a proxy made of it: see `nat` and `relays`.
 """
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address
 from typing import Literal
 
-from podwire.emulator.trace.expect import Leg, Place
 from podwire.emulator.trace.frames import Flow, Packet
 from podwire.emulator.trace.snapshot import Location
+from podwire.emulator.trace.ways import Leg, Place
 from podwire.emulator.trace.wiring import Wiring
 
-_COMPARED = 1 << 16  # bytes of each stream that are compared
+_LONGEST = 1 << 16  # bytes of each stream that are put together
 
 
 @dataclass(frozen=True, slots=True)
 class Joined:
-    """The flow that a relay opened for another; *proof* says from what that is concluded."""
+    """The flow as a proxy sent it on; *proof* says from what that is concluded."""
 
     opening: Packet
     proof: str
@@ -72,6 +70,23 @@ class Sightings:
             and p.core.src == client.address
         ]
 
+    def first_of(self, places: Iterable[str], opening: Packet) -> str:
+        """Return which of *places* saw the packet that opens a flow first, or ""."""
+        core, found, when = opening.core, "", 0
+        for where in places:
+            for packet in self.at(where):
+                other = packet.core
+                if packet.time_ns < opening.time_ns or (other.dst, other.dport) != (
+                    core.dst,
+                    core.dport,
+                ):
+                    continue
+                if (other.seq, other.payload) == (core.seq, core.payload):
+                    if not found or packet.time_ns < when:
+                        found, when = where, packet.time_ns
+                    break
+        return found
+
     def of(self, where: str, flow: Flow) -> Sequence[Packet]:
         """Return the packets of one direction of a flow at a place, in order of time."""
         return self._by_flow.get((where, flow), ())
@@ -82,6 +97,9 @@ class Sightings:
         found: Packet | None = None
         for packet in self.at(place.where):
             if packet.time_ns < opening.time_ns or not _same_opening(packet.core, core, leg):
+                continue
+            # A capture may not know which way a packet went.
+            if place.direction and packet.direction not in {place.direction, ""}:
                 continue
             if place.tunnelled:
                 if packet.inner is not None:
@@ -140,130 +158,10 @@ class Sightings:
         return [p for p in self.of(where, flow.reversed()) if p.time_ns >= since_ns]
 
 
-def joined(
-    sightings: Sightings,
-    node: str,
-    own: frozenset[IPv4Address],
-    front: Packet,
-    known: frozenset[tuple[IPv4Address, int]],
-    *,
-    client: str,
-) -> Joined | Ambiguous | None:
-    """Return the flow that *node* opened to carry on the one that *front* opened, if it did.
-
-    *own* are the addresses by which the node talks, *known* the endpoints it may talk to; a flow
-    to anywhere else counts if its bytes are the same. *client* is where *front* was opened.
-    """
-    if front.core.protocol == "UDP":
-        return _joined_datagram(sightings, node, own, front)
-    return _joined_stream(sightings, node, own, front, known, client)
-
-
-def attempts(
-    sightings: Sightings,
-    node: str,
-    own: frozenset[IPv4Address],
-    front: Packet,
-    known: frozenset[tuple[IPv4Address, int]],
-    until_ns: int,
-) -> list[Packet]:
-    """Return the openings that *node* sent to known endpoints in the meantime, once each."""
-    return [
-        p
-        for p in _openings(sightings, node, own, front)
-        if (p.core.dst, p.core.dport) in known and p.time_ns <= until_ns
-    ]
-
-
-def _joined_datagram(
-    sightings: Sightings, node: str, own: frozenset[IPv4Address], front: Packet
-) -> Joined | Ambiguous | None:
-    core = front.core
-    proof = f"the same {len(core.payload)} bytes went out"
-    flows: dict[Flow, Packet] = {}
-    repeated_ns = 1 << 63
-    passed = {front.interface} if front.where == node else set[str]()
-    for packet in sightings.at(node):
-        other = packet.core
-        is_later = packet.time_ns > front.time_ns
-        if not is_later or other.protocol != "UDP" or other.payload != core.payload:
-            continue
-        if other.dst == core.dst and other.dport == core.dport:
-            # The client asked again: what follows belongs to that. (One datagram shows on each
-            # interface that it passes.)
-            if other.flow != core.flow or packet.interface in passed:
-                repeated_ns = min(repeated_ns, packet.time_ns)
-            passed.add(packet.interface)
-        elif packet.inner is None and other.src in own:
-            flows.setdefault(other.flow, packet)
-    first = [packet for packet in flows.values() if packet.time_ns < repeated_ns]
-    return _only([Joined(packet, proof) for packet in first or flows.values()])
-
-
-def _joined_stream(
-    sightings: Sightings,
-    node: str,
-    own: frozenset[IPv4Address],
-    front: Packet,
-    known: frozenset[tuple[IPv4Address, int]],
-    client: str,
-) -> Joined | Ambiguous | None:
-    asked = sightings.stream(client, front, "to")[:_COMPARED]
-    told = sightings.stream(client, front, "back")[:_COMPARED]
-    same: list[Joined] = []
-    silent: list[Joined] = []
-    for opening in _openings(sightings, node, own, front):
-        to = sightings.stream(node, opening, "to")[:_COMPARED]
-        back = sightings.stream(node, opening, "back")[:_COMPARED]
-        if not (_agree(asked, to) and _agree(told, back)):
-            continue
-        shared = min(len(asked), len(to)) + min(len(told), len(back))
-        if shared:
-            ms = (opening.time_ns - front.time_ns) / 1e6
-            same.append(Joined(opening, f"the same {shared} bytes, {ms:.1f} ms later"))
-        elif not (to or back) and (opening.core.dst, opening.core.dport) in known:
-            silent.append(Joined(opening, "the one connection to an endpoint in the meantime"))
-    if same:
-        return _only(same)
-    if asked and told:
-        return None  # it was answered; a connection without these bytes did not carry it
-    accepted = [j for j in silent if _accepted(sightings, node, j.opening)]
-    return _only(accepted)
-
-
-def _openings(
-    sightings: Sightings, node: str, own: frozenset[IPv4Address], front: Packet
-) -> list[Packet]:
-    """Return the TCP connections that *node* itself opened after *front*, once each."""
-    flows: dict[Flow, Packet] = {}
-    for packet in sightings.at(node):
-        core = packet.core
-        if (
-            core.opens
-            and packet.inner is None
-            and packet.time_ns >= front.time_ns
-            and core.src in own
-            and core.flow != front.core.flow
-        ):
-            flows.setdefault(core.flow, packet)
-    return list(flows.values())
-
-
-def _only(found: Sequence[Joined]) -> Joined | Ambiguous | None:
-    if len(found) > 1:
-        return Ambiguous(tuple(item.opening.core.flow for item in found))
-    return found[0] if found else None
-
-
-def _accepted(sightings: Sightings, node: str, opening: Packet) -> bool:
-    replies = sightings.answers(node, opening.core.flow, opening.time_ns)
-    return any(reply.core.flags == "SA" for reply in replies)
-
-
-def _agree(one: bytes, other: bytes) -> bool:
-    """Return whether one is how the other begins; a capture may hold less of either."""
-    length = min(len(one), len(other))
-    return one[:length] == other[:length]
+def entered(sightings: Sightings, packet: Packet) -> bool:
+    """Return whether a flow came to the place where *packet* was seen: it did not begin there."""
+    first = sightings.of(packet.where, packet.core.flow)[0]
+    return first.direction == "in" and first.interface != "lo"  # lo shows all on its way in
 
 
 def _same_opening(core: Packet, opening: Packet, leg: Leg) -> bool:
@@ -281,7 +179,7 @@ def _assembled(packets: Iterable[Packet], begin: int) -> bytes:
     data = bytearray()
     parts = sorted(((p.seq - begin) & 0xFFFFFFFF, p.payload) for p in packets if p.payload)
     for offset, payload in parts:
-        if offset > len(data) or len(data) >= _COMPARED:
+        if offset > len(data) or len(data) >= _LONGEST:
             break
         data += payload[len(data) - offset :] if offset + len(payload) > len(data) else b""
     return bytes(data)

@@ -3,10 +3,11 @@
 from collections.abc import Iterable
 from ipaddress import IPv4Address
 
-from podwire.emulator.trace.expect import Place
 from podwire.emulator.trace.frames import Packet
 from podwire.emulator.trace.join import Sightings
+from podwire.emulator.trace.modes import Mode
 from podwire.emulator.trace.snapshot import Snapshot, key
+from podwire.emulator.trace.ways import Place
 from podwire.kube.objects import Pod, Service
 
 
@@ -42,6 +43,19 @@ def nothing_listens(snapshot: Snapshot, service: Service | None, pod_name: str, 
     if declared and port not in declared:
         about.append(f"the pod declares containerPort {', '.join(map(str, declared))}")
     return f"{text} ({'; '.join(about)})" if about else text
+
+
+def by_rules(mode: Mode, last: Packet, reaction: Packet | None) -> str:
+    """Return what the rules of a node did with what no endpoint may get, to be put behind why."""
+    node = last.where
+    if reaction is None:
+        return (
+            f": the {mode.rules} of {node} dropped it (it reached {node} {last.interface} and"
+            " nothing left)"
+        )
+    if reaction.core.protocol == "ICMP":
+        return f": the {mode.rules} of {node} rejected it (ICMP {reaction.core.icmp})"
+    return ""
 
 
 def lost_between(

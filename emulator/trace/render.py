@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from podwire.emulator.trace.hops import Finding, Hop
+from podwire.emulator.trace.hops import Finding, Hop, Translation
 
 WIDTH = 96
 
@@ -79,7 +79,7 @@ def document(shown: Shown) -> dict[str, Any]:
 
 
 def mermaid(shown: Shown) -> str:
-    """Return a sequence diagram: an arrow from place to place, a note where a relay is inferred."""
+    """Return a sequence diagram: arrows from place to place, notes for what is inferred."""
     finding = shown.finding
     names = {where: f"p{n}" for n, where in enumerate(dict.fromkeys(h.where for h in finding.hops))}
     lines = ["sequenceDiagram", f"    title {_quoted(_result(shown))}"]
@@ -126,7 +126,9 @@ def _cells(hop: Hop, start: int) -> tuple[str, str, str]:
     ms = f"{(hop.time_ns - start) / 1e6:.2f}" if hop.time_ns else "-"
     if hop.kind == "inferred":
         return ms, "(inferred)", f"{hop.src} -> {hop.dst}   {hop.summary}"
-    device = hop.interface if hop.kind == "packet" else f"{hop.interface} (missing)".strip()
+    device = f"{hop.interface} {hop.direction}".strip()
+    if hop.kind == "missing":
+        device = f"{device} (missing)".strip()
     return ms, device, f"{hop.src} > {hop.dst}   {hop.protocol}  {hop.summary}"
 
 
@@ -140,12 +142,22 @@ def _hop(hop: Hop, start: int) -> dict[str, Any]:
         "node": hop.node or None,
         "pod": hop.pod or None,
         "interface": hop.interface or None,
+        "direction": hop.direction or None,
+        "ttl": hop.packet.core.ttl or None if hop.packet and hop.kind == "packet" else None,
         "protocol": hop.protocol,
         "src": hop.src,
         "dst": hop.dst,
         "summary": hop.summary,
         "expected": hop.expected or None,
+        "mode": hop.mode or None,
+        "translation": _translation(hop.translation),
     }
+
+
+def _translation(made: Translation | None) -> dict[str, Any] | None:
+    if made is None:
+        return None
+    return {"original": made.original or None, "reply": made.reply, "source": made.source or None}
 
 
 def _start(finding: Finding) -> int:

@@ -6,6 +6,7 @@ from functools import cached_property
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any, Literal, TypeVar
 
+from podwire.emulator.trace.modes import NodeProxy
 from podwire.emulator.trace.wiring import Wiring
 from podwire.kube import codec
 from podwire.kube.objects import EndpointSlice, Node, Object, Pod, Service
@@ -115,12 +116,10 @@ class Snapshot:
         node = self.node(name)
         return IPv4Network(node.spec.pod_cidr) if node and node.spec.pod_cidr else None
 
-    def node_at(self, address: IPv4Address) -> Node | None:
-        """Return the node with that InternalIP."""
-        for node in self.nodes:
-            if self.node_address(node.metadata.name) == address:
-                return node
-        return None
+    def proxy_of(self, name: str) -> NodeProxy:
+        """Return the mode of a node's proxy, and how its pods are wired, as the Node says."""
+        node = self.node(name)
+        return NodeProxy.of(node.metadata.annotations if node else {})
 
     def own_addresses(self, name: str, wiring: Wiring) -> frozenset[IPv4Address]:
         """Return the addresses by which a node itself talks."""
@@ -149,10 +148,10 @@ class Snapshot:
         located = self._of_pod(pod) if pod else None
         if located is not None:
             return located
-        node = self.node_at(address)
-        if node is not None:
+        for node in self.nodes:
             name = node.metadata.name
-            return Location("node", name, address, node=name)
+            if address in self.own_addresses(name, wiring):
+                return Location("node", name, address, node=name)
         for node in self.nodes:
             pods = self.node_pods(node.metadata.name)
             if pods is not None and address in pods:

@@ -281,7 +281,7 @@ def _duration(finding: Finding, took_ns: int) -> int:
 def _commented(trace: Trace) -> pcapng.Capture:
     """Return the capture with comments, without interfaces that stayed silent."""
     frames = sorted(trace.capture.frames, key=lambda frame: frame.time_ns)
-    texts = comments(trace.packets, trace.snapshot, trace.finding, trace.wiring.mode.name)
+    texts = comments(trace.packets, trace.snapshot, trace.finding)
     lossy = {s.interface for s in trace.capture.statistics if s.dropped}
     used = sorted({frame.interface for frame in frames} | lossy)
     numbers = {old: new for new, old in enumerate(used)}

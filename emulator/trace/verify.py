@@ -8,15 +8,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from ipaddress import IPv4Address
 
+from podwire.emulator.trace import hidden
 from podwire.emulator.trace.case import Case, expected_addresses, literal, said
 from podwire.emulator.trace.choice import Outcome
-from podwire.emulator.trace.expect import Transport, places_of, route, visible
+from podwire.emulator.trace.expect import Route, places_of, route, takes_over, visible
 from podwire.emulator.trace.follow import follow
 from podwire.emulator.trace.frames import Packet
 from podwire.emulator.trace.hops import Finding, Hop
 from podwire.emulator.trace.join import Sightings
 from podwire.emulator.trace.lookup import Lookup, look_up
 from podwire.emulator.trace.request import Command
+from podwire.emulator.trace.ways import Transport
 
 
 def judge(case: Case, sightings: Sightings, *, dropped: int) -> Finding:
@@ -41,16 +43,19 @@ def _judge(case: Case, sightings: Sightings) -> Finding:
     lookup = look_up(case, sightings)
     if lookup.finding.word != "confirmed":
         return lookup.finding
-    openings = _openings(case, sightings, lookup)
+    openings = [
+        (opening, _route(case, sightings, opening))
+        for opening in _openings(case, sightings, lookup)
+    ]
+    if not openings and not isinstance(request, Command):
+        unseen = hidden.looked_for(case, sightings, _addresses(case, lookup))
+        if isinstance(unseen, Finding):
+            return replace(unseen, hops=(*lookup.finding.hops, *unseen.hops))
+        openings = [unseen] if unseen is not None else []
     if not openings:
         return _nothing_opened(case, sightings, lookup)
     findings: list[Finding] = []
-    for opening in openings:
-        core = opening.core
-        path = route(
-            case.snapshot, case.wiring, case.source, core.dst, core.dport, _transport(core)
-        )
-        path = visible(path, case.snapshot, case.wiring, sightings.places)
+    for opening, path in openings:
         finding = follow(sightings, case.snapshot, path, opening, "request")
         if finding.word == "confirmed":
             finding = _with_application(case, sightings, opening, finding)
@@ -146,7 +151,7 @@ def _openings(case: Case, sightings: Sightings, lookup: Lookup) -> list[Packet]:
             is_ours = core.opens or (core.protocol == "UDP" and core.dport != 53 and core.payload)
             is_ours = is_ours and (core.dst not in own)
         else:
-            addresses = lookup.addresses or frozenset(expected_addresses(case, request.host))
+            addresses = _addresses(case, lookup)
             is_ours = (
                 core.protocol == request.protocol
                 and core.dport == request.port
@@ -157,6 +162,27 @@ def _openings(case: Case, sightings: Sightings, lookup: Lookup) -> list[Packet]:
         if is_ours:
             found.setdefault(core.flow, packet)
     return list(found.values())
+
+
+def _addresses(case: Case, lookup: Lookup) -> frozenset[IPv4Address]:
+    """Return the addresses that the request may go to."""
+    host = "" if isinstance(case.request, Command) else case.request.host
+    return lookup.addresses or frozenset(expected_addresses(case, host))
+
+
+def _route(case: Case, sightings: Sightings, opening: Packet) -> Route:
+    """Return the route of what *opening* opened, as far as it is visible."""
+    core, entry = opening.core, ""
+    if case.source.kind == "outside" and takes_over(
+        case.snapshot, case.wiring, core.dst, core.dport
+    ):
+        nodes = [node.metadata.name for node in case.snapshot.nodes]
+        entry = sightings.first_of(nodes, opening)
+    protocol: Transport = "UDP" if core.protocol == "UDP" else "TCP"
+    path = route(
+        case.snapshot, case.wiring, case.source, core.dst, core.dport, protocol, entry=entry
+    )
+    return visible(path, case.snapshot, case.wiring, sightings.places)
 
 
 def _client_addresses(case: Case) -> frozenset[IPv4Address]:
@@ -208,10 +234,6 @@ def _http_status(reply: bytes) -> int:
     if len(words) > 1 and words[0].startswith(b"HTTP/") and words[1][:3].isdigit():
         return int(words[1][:3])
     return 0
-
-
-def _transport(core: Packet) -> Transport:
-    return "UDP" if core.protocol == "UDP" else "TCP"
 
 
 def _numbered(case: Case, finding: Finding) -> Finding:

@@ -1,15 +1,16 @@
-"""Pure data: how the cluster's network is laid, and which source address a relayed request has.
+"""Pure data: how the cluster's network is laid, and by which addresses a node talks.
 
-Expected names and addresses stand here and nowhere else in the judge. Another mode of the proxy
-is another `Mode`.
+Expected names and addresses stand here and nowhere else in the judge. What a proxy does with a
+packet stands in `modes`.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from typing import Literal
 
 Reach = Literal["same node", "pod on another node", "host"]
-"""Where a backend is, seen from the node that relays to it."""
+"""Where a backend is, seen from the node that passes a request on to it."""
 
 SourceAddress = Literal["bridge", "tunnel", "node"]
 
@@ -18,24 +19,9 @@ Captures = Literal["pods", "nodes"]
 own interfaces may not be captured, and what two pods of a node say to each other passes no node."""
 
 
-@dataclass(frozen=True, slots=True)
-class Mode:
-    """How the proxy passes a request on: the source address that the backend sees."""
-
-    name: str
-    sources: tuple[tuple[Reach, SourceAddress], ...]
-
-    def source(self, reach: Reach) -> SourceAddress:
-        """Return which of its own addresses the relaying node uses."""
-        return dict(self.sources)[reach]
-
-
-# A userspace relay opens a connection of its own: the kernel takes the address of the interface
-# by which it leaves.
-USERSPACE = Mode(
-    "userspace",
-    (("same node", "bridge"), ("pod on another node", "tunnel"), ("host", "node")),
-)
+_SOURCES: Mapping[Reach, SourceAddress] = {
+    "same node": "bridge", "pod on another node": "tunnel", "host": "node",
+}  # fmt: skip
 
 
 _PODS, _SERVICES = IPv4Network("10.244.0.0/16"), IPv4Network("10.96.0.0/12")
@@ -43,11 +29,25 @@ _DNS, _EXTERNAL = IPv4Address("10.96.0.10"), IPv4Address("203.0.113.10")
 
 
 @dataclass(frozen=True, slots=True)
+class ProxySettings:
+    """What KubeProxyConfiguration says that decides what happens to a packet.
+
+    *node_ports* are the ranges of addresses that serve NodePorts (nodePortAddresses): None for the
+    mode's default. *masquerade_all* is about ClusterIPs.
+    """
+
+    node_ports: tuple[IPv4Network, ...] | Literal["primary"] | None = None
+    localhost_node_ports: bool = True
+    masquerade_all: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Wiring:
     """Names and ranges of the cluster's network.
 
     *bridge* is a node's device on the side of its pods. *external* is None where there is no such
-    host. *hint* says to a user how pods that are not captured can be.
+    host. *hint* says to a user how pods that are not captured can be. *proxy* is what is configured
+    for all proxies.
     """
 
     domain: str = "cluster.local"
@@ -56,7 +56,6 @@ class Wiring:
     services: IPv4Network = _SERVICES
     dns: IPv4Address = _DNS
     external: IPv4Address | None = _EXTERNAL
-    mode: Mode = USERSPACE
     pod_device: str = "eth0"
     bridge: str = "cni0"
     tunnel: str = "flannel.1"
@@ -64,6 +63,14 @@ class Wiring:
     ndots: int = 5
     captures: Captures = "pods"
     hint: str = ""
+    proxy: ProxySettings = ProxySettings()
+
+    def source(self, reach: Reach, address: IPv4Address, pods: IPv4Network | None) -> IPv4Address:
+        """Return the address with which the node of *address* asks a backend, relay or SNAT.
+
+        Either way the kernel takes that of the interface by which the packet leaves.
+        """
+        return self.own_address(_SOURCES[reach], address, pods)
 
     def own_address(
         self, which: SourceAddress, address: IPv4Address, pods: IPv4Network | None

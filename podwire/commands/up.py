@@ -92,7 +92,8 @@ def run(args: argparse.Namespace) -> int:
     manifests = from_paths(args.filename)
     path = session.path_to_write(args)
     session.prune({path, *session.paths(args)})
-    error = doctor.error_for(doctor.evaluate(machine_facts.gather_fast()))
+    mode = wanted.proxy_mode
+    error = doctor.error_for(doctor.evaluate(machine_facts.gather_fast(mode), mode))
     if error is not None:
         raise error
     steps = Steps(sys.stderr, time.monotonic)

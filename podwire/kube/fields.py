@@ -74,9 +74,8 @@ class Fields:
         """Return a text field that has one of the *allowed* values."""
         value = self.text(key, default)
         if value not in allowed:
-            raise self.error(
-                key, f"{self.dotted(key)}: {value!r} is not one of {_list(allowed)}{why}"
-            )
+            words = _list(tuple(each for each in allowed if each))  # "" is "not set"
+            raise self.error(key, f"{self.dotted(key)}: {value!r} is not one of {words}{why}")
         return value
 
     def parsed(self, key: str, default: T, parse_text: Callable[[str], T]) -> T:

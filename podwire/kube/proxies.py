@@ -41,7 +41,8 @@ def states(connection: Connection, node: str = "") -> Iterator[Json]:
 def signal(connection: Connection, node: str, what: Literal["freeze", "thaw"]) -> None:
     """Have the proxy of *node* stop or go on applying changes; what it serves, it serves on."""
     pod = pod_of(connection, node)
-    argv = ["kill", f"-{_SIGNALS[what]}", "1"]
+    # By the shell: not every image has the program kill.
+    argv = ["sh", "-c", f"kill -{_SIGNALS[what]} 1"]
     socket = stream.opened(connection, stream.pod_path(NAMESPACE, pod), argv, stdin=False)
     try:
         result = stream.collected(socket)

@@ -1,7 +1,9 @@
 """Switches the kube-proxies of a live cluster to another mode, as one does on a real one.
 
 It edits the ConfigMap kube-system/kube-proxy and restarts the DaemonSet's pods as `kubectl rollout
-restart` does. Done is what every Node's annotation and every proxy's /proxyMode say.
+restart` does. Where nodes are containers there is no DaemonSet: a node starts its proxy anew when
+the pod that shows it is deleted. Done is what every Node's annotation and every proxy's
+/proxyMode say.
 """
 
 import re
@@ -56,12 +58,11 @@ def with_mode(text: str, mode: str) -> str:
 def modes(connection: Connection) -> dict[str, str]:
     """Return the mode that each Node's proxy has written there; "" if it has not."""
     listed = cast("list[Json]", connection.get("/api/v1/nodes").get("items") or [])
-    return {
-        node["metadata"]["name"]: (node["metadata"].get("annotations") or {}).get(
-            MODE_ANNOTATION, ""
-        )
-        for node in listed
-    }
+    found: dict[str, str] = {}
+    for node in listed:
+        annotations = cast("Json", node["metadata"].get("annotations") or {})
+        found[str(node["metadata"]["name"])] = str(annotations.get(MODE_ANNOTATION, ""))
+    return found
 
 
 def configure(
@@ -77,11 +78,9 @@ def configure(
     Raises CannotRun when a proxy does not start with it, TimedOut after *limit* seconds. When
     *given_up* says so it returns at once.
     """
-    before = {pod["metadata"]["name"] for pod in _pods(connection)}
+    before = {pod["metadata"]["uid"] for pod in _pods(connection)}
     connection.patch(_CONFIG, {"data": {CONFIG_KEY: text}})
-    stamp = datetime.now(UTC).isoformat()
-    restart = {"spec": {"template": {"metadata": {"annotations": {RESTARTED: stamp}}}}}
-    generation = connection.patch(_SET, restart)["metadata"].get("generation", 0)
+    generation = _restart(connection)
     deadline = time.monotonic() + limit
     while not given_up():
         missing = _missing(connection, mode, generation)
@@ -95,13 +94,21 @@ def configure(
         time.sleep(_POLL)
 
 
-def _missing(connection: Connection, mode: str, generation: int) -> str:
+def _restart(connection: Connection) -> int | None:
+    """Restart the proxies; return the DaemonSet's generation, None if there is none."""
+    if connection.find(_SET) is None:
+        for pod in _pods(connection):
+            connection.delete(f"{_PODS}/{pod['metadata']['name']}")
+        return None
+    stamp = datetime.now(UTC).isoformat()
+    restart = {"spec": {"template": {"metadata": {"annotations": {RESTARTED: stamp}}}}}
+    return int(connection.patch(_SET, restart)["metadata"].get("generation", 0))
+
+
+def _missing(connection: Connection, mode: str, generation: int | None) -> str:
     """Return what is not as it shall be; "" if all is."""
-    status = connection.get(_SET)["status"]
-    wanted = status.get("desiredNumberScheduled", 0)
-    counts = {status.get(name, 0) for name in ("updatedNumberScheduled", "numberReady")}
-    if status.get("observedGeneration", 0) < generation or counts != {wanted}:
-        return f"{status.get('updatedNumberScheduled', 0)} of {wanted} have been restarted"
+    if generation is not None and (unready := _not_rolled_out(connection, generation)):
+        return unready
     for name, said in modes(connection).items():
         if not _is(said, mode):
             return f"the Node {name} says {said or 'nothing'}"
@@ -112,6 +119,15 @@ def _missing(connection: Connection, mode: str, generation: int) -> str:
             return f"the proxy of {name} does not answer: {error}"
         if not _is(said, mode):
             return f"the proxy of {name} says {said}"
+    return ""
+
+
+def _not_rolled_out(connection: Connection, generation: int) -> str:
+    status = connection.get(_SET)["status"]
+    wanted = status.get("desiredNumberScheduled", 0)
+    counts = {status.get(name, 0) for name in ("updatedNumberScheduled", "numberReady")}
+    if status.get("observedGeneration", 0) < generation or counts != {wanted}:
+        return f"{status.get('updatedNumberScheduled', 0)} of {wanted} have been restarted"
     return ""
 
 
@@ -128,13 +144,14 @@ def _failure(connection: Connection, before: set[str]) -> str:
     """Return why a new proxy has ended, in its own words; "" if none has."""
     for pod in _pods(connection):
         name = pod["metadata"]["name"]
-        if name in before:
+        if pod["metadata"]["uid"] in before:
             continue
-        for status in pod["status"].get("containerStatuses") or []:
-            state, last = status.get("state") or {}, status.get("lastState") or {}
+        for status in cast("list[Json]", pod["status"].get("containerStatuses") or []):
+            state = cast("Json", status.get("state") or {})
+            last = cast("Json", status.get("lastState") or {})
             previous = "terminated" in last and "terminated" not in state
-            ended = state.get("terminated") or last.get("terminated")
-            if ended and ended.get("exitCode"):
+            ended = cast("Json", state.get("terminated") or last.get("terminated") or {})
+            if ended.get("exitCode"):
                 return _last_words(connection, name, previous=previous) or str(
                     ended.get("message") or f"it ended with status {ended['exitCode']}"
                 )

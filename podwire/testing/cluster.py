@@ -15,12 +15,15 @@ from typing import Any, TypeVar, cast
 
 from podwire.emulator.trace import bpf, pcapng, request
 from podwire.emulator.trace import packets as scapy_door  # loads scapy only when it is used
+from podwire.emulator.trace.compare import Comparison
 from podwire.emulator.trace.trace import Trace
 from podwire.errors import NotFound, UsageError
 from podwire.kube import apply as applying
 from podwire.kube import manifests, places, proxies, stream, waiting
 from podwire.kube.config import Access
 from podwire.kube.plain import Connection
+from podwire.kube.proxy_modes import MODES
+from podwire.testing.modes import compared
 from podwire.testing.target import judged as judge
 from podwire.testing.target import recording, run
 
@@ -217,6 +220,22 @@ class Cluster:
         judged = await judge(self.access, where, wanted, limit=timeout)
         self.traces.append(judged)
         return judged
+
+    async def compare_modes(
+        self,
+        source: str,
+        target: str,
+        *,
+        modes: Sequence[str] = MODES,
+        timeout: float = 10.0,  # noqa: ASYNC109 - the client program keeps it
+    ) -> Comparison:
+        """Trace one request in each of *modes* of kube-proxy; then the cluster has its own again.
+
+        A mode that this machine cannot run is in `left_out`, with the reason.
+        """
+        wanted = request.parse(target)
+        where = places.parse(source, self.namespace).where
+        return await compared(self.access, where, wanted, modes=modes, limit=timeout)
 
     async def proxies(self, node: str = "") -> list[Json]:
         """Return what the kube-proxy of each node serves, as `podwire proxy show -o json`."""

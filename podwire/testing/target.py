@@ -1,11 +1,13 @@
 """A cluster as the tracer needs it (emulator/trace/trace.py: TraceTarget), over its API."""
 
 import asyncio
+import contextlib
 import os
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from podwire.emulator import addons
 from podwire.emulator.trace import pcapng
@@ -14,9 +16,11 @@ from podwire.emulator.trace.request import Request
 from podwire.emulator.trace.snapshot import Snapshot
 from podwire.emulator.trace.trace import Captured, Trace
 from podwire.emulator.trace.trace import trace as run_trace
-from podwire.emulator.trace.wiring import Wiring
-from podwire.kube import capture, places, stream
+from podwire.emulator.trace.wiring import ProxySettings, Wiring
+from podwire.errors import ConfigError
+from podwire.kube import capture, places, proxies, stream
 from podwire.kube.config import Access
+from podwire.kube.documents import read as read_documents
 from podwire.kube.plain import Connection, WebSocket
 
 _LISTS = (
@@ -26,6 +30,7 @@ _LISTS = (
     ("Node", "/api/v1/nodes"),
 )
 _NETWORK = f"/api/v1/namespaces/{addons.NAMESPACE}/configmaps/{addons.NETWORK}"
+_PROXY = f"/api/v1/namespaces/{proxies.NAMESPACE}/configmaps/{proxies.CONFIG_MAP}"
 
 
 class ApiTarget:
@@ -77,14 +82,45 @@ class ApiTarget:
     async def wiring(self) -> Wiring:
         """Return how the cluster's network is laid, as the cluster itself says."""
 
-        def read() -> dict[str, str]:
+        def read(path: str) -> dict[str, str]:
             with Connection(self._access) as connection:
-                found = connection.find(_NETWORK) or {}
+                found = connection.find(path) or {}
                 return cast("dict[str, str]", found.get("data") or {})
 
-        data = await asyncio.to_thread(read)
+        data = await asyncio.to_thread(read, _NETWORK)
+        proxy = await asyncio.to_thread(read, _PROXY)
         self._builtins = data.get("client") != "image"
-        return wired(data)
+        return replace(wired(data), proxy=configured(proxy.get(proxies.CONFIG_KEY, "")))
+
+
+def configured(text: str) -> ProxySettings:
+    """Return what a KubeProxyConfiguration says to the judge; what makes no sense says nothing."""
+    try:
+        documents = read_documents(text, proxies.CONFIG_KEY)
+    except ConfigError:
+        return ProxySettings()
+    value: Any = documents[0].value if documents else {}
+    said = cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+    words = [str(word) for word in said.get("nodePortAddresses") or ()]
+    node_ports: tuple[IPv4Network, ...] | Literal["primary"] | None = None
+    if "primary" in words:
+        node_ports = "primary"
+    elif words:
+        with contextlib.suppress(ValueError):
+            node_ports = tuple(IPv4Network(w, strict=False) for w in words if ":" not in w)
+    rules = cast("dict[str, Any]", said.get("iptables") or {})
+    return ProxySettings(
+        node_ports=node_ports,
+        localhost_node_ports=rules.get("localhostNodePorts") is not False,
+        masquerade_all=_masquerades_all(said),
+    )
+
+
+def _masquerades_all(said: Mapping[str, Any]) -> bool:
+    # kubeadm writes it below the mode that it is about.
+    mode = str(said.get("mode") or "iptables")
+    section = cast("Mapping[str, Any]", said.get(mode) or {})
+    return section.get("masqueradeAll") is True
 
 
 def wired(data: Mapping[str, str]) -> Wiring:

@@ -19,7 +19,7 @@ from podwire.testing.launch import Launched, launch
 from tests.system import processes
 from tests.system.conftest import SHELL
 from tests.system.proxying.programs import BACKEND, PROBER, WATCHER
-from tests.system.until import LIMIT
+from tests.system.until import LIMIT, items
 
 Json = dict[str, Any]
 T = TypeVar("T")
@@ -79,6 +79,7 @@ class Scene:
         self.mode = mode
         self.pods: dict[str, str] = {}
         self._number = 0
+        self._many: list[Target] = []
 
     @property
     def rewrites(self) -> bool:
@@ -178,6 +179,14 @@ class Scene:
         )
         await self.endpoints(name, *ends, port=port)
         return Target((await self.cluster.get(f"{SERVICES}/{name}"))["spec"]["clusterIP"])
+
+    async def many(self, count: int) -> list[Target]:
+        """Return that many Services with the pod `there` as endpoint; made when first asked for."""
+        if not self._many:
+            await self.label("there", many="yes")
+            addresses = await self.cluster.call(lambda c: many_services(c, count))
+            self._many = [Target(address) for address in addresses]
+        return self._many
 
     async def endpoints(self, name: str, *ends: str, port: int = FIRST_PORT) -> None:
         """Have the pods *ends* be the endpoints of the Service *name*."""
@@ -321,11 +330,10 @@ class Scene:
 
     async def events(self, reason: str, name: str, namespace: str = "default") -> list[Json]:
         """Return the events of that reason about an object."""
-        listing = await self.cluster.get(EVENTS.format(namespace))
         return [
-            e
-            for e in listing.get("items") or []
-            if e["reason"] == reason and e["involvedObject"]["name"] == name
+            event
+            for event in items(await self.cluster.get(EVENTS.format(namespace)))
+            if event["reason"] == reason and event["involvedObject"]["name"] == name
         ]
 
     async def on_node(self, *argv: str, node: str = "node-1", check: bool = True) -> str:
@@ -364,10 +372,10 @@ def pod(name: str, node: str, container: Mapping[str, Any], **more: Any) -> Json
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
 
 
-def many_services(connection: Connection, count: int, first: int = 0) -> list[str]:
+def many_services(connection: Connection, count: int) -> list[str]:
     """Make Services whose endpoints are the pods labelled many=yes; return their ClusterIPs."""
     found: list[str] = []
-    for number in range(first, first + count):
+    for number in range(count):
         made = connection.create(
             SERVICES,
             {

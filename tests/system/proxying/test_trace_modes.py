@@ -16,6 +16,7 @@ import pytest
 from podwire.emulator.trace.request import parse
 from podwire.emulator.trace.trace import Trace
 from podwire.kube import proxy_modes
+from podwire.kube.plain import Connection
 from podwire.testing.cluster import Cluster
 from podwire.testing.launch import launch
 from podwire.testing.modes import compared
@@ -305,8 +306,21 @@ def test_a_comparison_that_is_cancelled_puts_the_mode_back(world: World) -> None
     assert set(asyncio.run(cluster.call(proxy_modes.modes)).values()) == {"iptables"}
 
 
-def _switcher(mode: str) -> Callable[[Any], None]:
-    def switch(connection: Any) -> None:
+def test_a_mode_that_does_not_start_is_left_in_its_own_words(world: World) -> None:
+    cluster = world.cluster
+    before = asyncio.run(cluster.call(proxy_modes.configuration))
+
+    def broken(connection: Connection) -> None:
+        text = proxy_modes.with_mode(before, "telepathy")
+        proxy_modes.configure(connection, text, "telepathy")
+
+    with pytest.raises(proxy_modes.CannotRun, match="telepathy"):
+        asyncio.run(cluster.call(broken))
+    asyncio.run(cluster.call(_switcher("userspace")))
+
+
+def _switcher(mode: str) -> Callable[[Connection], None]:
+    def switch(connection: Connection) -> None:
         text = proxy_modes.with_mode(proxy_modes.configuration(connection), mode)
         proxy_modes.configure(connection, text, mode)
 

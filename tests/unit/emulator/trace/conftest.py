@@ -26,10 +26,17 @@ _UNKNOWN: Mapping[str, str] = {}
 READY = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
 
 
-def node(name: str, number: int) -> dict[str, Any]:
+def node(name: str, number: int, *, mode: str = "", **says: str) -> dict[str, Any]:
+    """Return a node; with *mode*, its proxy says that, and *says* what else (pod_network)."""
+    words = {"proxy-mode": mode, "source": "kept", "pod-network": "routed"} if mode else {}
+    words |= {name.replace("_", "-"): value for name, value in says.items()}
     return {
         "kind": "Node",
-        "metadata": {"name": name, "labels": {"topology.kubernetes.io/zone": f"zone-{number}"}},
+        "metadata": {
+            "name": name,
+            "labels": {"topology.kubernetes.io/zone": f"zone-{number}"},
+            "annotations": {f"podwire.dev/{name}": value for name, value in words.items()},
+        },
         "spec": {"podCIDR": f"10.244.{number}.0/24"},
         "status": {"addresses": [{"type": "InternalIP", "address": f"192.168.1.{9 + number}"}]},
     }
@@ -131,15 +138,19 @@ def cluster(*more: dict[str, Any]) -> Snapshot:
 
 @dataclass(frozen=True)
 class Line:
-    """One packet: its label, where it was seen, and its frame."""
+    """One packet: its label, where it was seen and which way it went, and its frame."""
 
     label: str
     place: str
     frame: bytes
+    direction: pcapng.Direction = ""
 
 
 def lines(text: str) -> list[Line]:
-    """Read packets, one per line: LABEL WHERE DEVICE SRC > DST WHAT [via NODE > NODE]."""
+    """Read packets, one per line: LABEL WHERE DEVICE[:in|:out] SRC > DST WHAT [via NODE > NODE].
+
+    WHAT may end with "(2)": a second connection between the same addresses and ports.
+    """
     return [_line(text_line) for text_line in text.strip().splitlines() if text_line.strip()]
 
 
@@ -149,6 +160,8 @@ def _line(text: str) -> Line:
     )
     assert found, text
     label, where, device, src, dst, what, outer_src, outer_dst = found.groups()
+    device, _, way = device.partition(":")
+    directions: dict[str, pcapng.Direction] = {"in": "in", "out": "out", "": ""}
     packet = Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02") / _ip(src, dst, what)
     if what.startswith("who-has"):
         packet = Ether() / ARP(op=1, psrc=src, pdst=dst)
@@ -157,7 +170,7 @@ def _line(text: str) -> Line:
     if outer_src:
         outer = IP(src=outer_src, dst=outer_dst) / UDP(sport=50000, dport=8472)
         packet = Ether() / outer / VXLAN(vni=1) / packet
-    return Line(label, f"{where} {device}", bytes(packet))
+    return Line(label, f"{where} {device}", bytes(packet), directions[way])
 
 
 def _ip(src: str, dst: str, what: str) -> Any:
@@ -180,7 +193,9 @@ def _ip(src: str, dst: str, what: str) -> Any:
     if what.startswith("datagram "):
         return ip / udp / Raw(what[9:].encode())
     # A first sequence number per direction, the same wherever the packet is seen.
-    mine, other = 1000 * min(here, 60000), 1000 * min(there, 60000)
+    second = 5000 if what.endswith("(2)") else 0
+    what = what.removesuffix("(2)").strip()
+    mine, other = 1000 * min(here, 60000) + second, 1000 * min(there, 60000) + second
     tcp: dict[str, Any] = {"sport": here, "dport": there}
     if what == "SYN":
         return ip / TCP(**tcp, flags="S", seq=mine)
@@ -260,7 +275,9 @@ def capture_of(seen: Iterable[Line], *, dropped: int = 0) -> pcapng.Capture:
     return pcapng.Capture(
         interfaces=tuple(pcapng.Interface(name) for name in names),
         frames=tuple(
-            pcapng.Frame(names.index(line.place), 10**18 + at * 10_000, line.frame)
+            pcapng.Frame(
+                names.index(line.place), 10**18 + at * 10_000, line.frame, direction=line.direction
+            )
             for at, line in enumerate(found)
         ),
         statistics=(pcapng.Statistics(0, len(found), dropped),),
@@ -272,6 +289,7 @@ class Bench:
     """What a test of the judge works with."""
 
     cluster: Callable[..., Snapshot] = cluster
+    node: Callable[..., dict[str, Any]] = node
     pod: Callable[..., dict[str, Any]] = pod
     service: Callable[..., dict[str, Any]] = service
     slice: Callable[..., dict[str, Any]] = slice_

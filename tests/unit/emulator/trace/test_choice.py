@@ -1,8 +1,9 @@
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from podwire.emulator.trace.choice import choose
+from podwire.emulator.trace.modes import Via
 
 if TYPE_CHECKING:
     from tests.unit.emulator.trace.conftest import Bench
@@ -33,21 +34,21 @@ def test_endpoints_that_node_1_may_use(bench: "Bench", endpoints: str, chosen: s
 @pytest.mark.parametrize(
     ("policy", "via", "here", "endpoints", "chosen"),
     [
-        (LOCAL_INSIDE, "cluster", True, "10.244.1.6, 10.244.2.6", "10.244.1.6:80"),
-        (LOCAL_INSIDE, "cluster", True, "10.244.2.6", "timed out"),
-        (LOCAL_INSIDE, "cluster", True, "", "refused"),
-        (LOCAL_INSIDE, "cluster", True, "10.244.1.6 draining, 10.244.2.6", "10.244.1.6:80"),
-        (LOCAL_INSIDE, "node port", False, "10.244.2.6", "10.244.2.6:80"),
-        (LOCAL_OUTSIDE, "node port", False, "10.244.2.6", "timed out"),
-        (LOCAL_OUTSIDE, "node port", False, "10.244.1.6, 10.244.2.6", "10.244.1.6:80"),
-        (LOCAL_OUTSIDE, "node port", True, "10.244.2.6", "10.244.2.6:80"),
-        (LOCAL_OUTSIDE, "cluster", True, "10.244.2.6", "10.244.2.6:80"),
+        (LOCAL_INSIDE, "ClusterIP", True, "10.244.1.6, 10.244.2.6", "10.244.1.6:80"),
+        (LOCAL_INSIDE, "ClusterIP", True, "10.244.2.6", "timed out"),
+        (LOCAL_INSIDE, "ClusterIP", True, "", "refused"),
+        (LOCAL_INSIDE, "ClusterIP", True, "10.244.1.6 draining, 10.244.2.6", "10.244.1.6:80"),
+        (LOCAL_INSIDE, "NodePort", False, "10.244.2.6", "10.244.2.6:80"),
+        (LOCAL_OUTSIDE, "NodePort", False, "10.244.2.6", "timed out"),
+        (LOCAL_OUTSIDE, "NodePort", False, "10.244.1.6, 10.244.2.6", "10.244.1.6:80"),
+        (LOCAL_OUTSIDE, "NodePort", True, "10.244.2.6", "10.244.2.6:80"),
+        (LOCAL_OUTSIDE, "ClusterIP", True, "10.244.2.6", "10.244.2.6:80"),
     ],
 )
 def test_traffic_policies(
     bench: "Bench",
     policy: dict[str, str],
-    via: Literal["cluster", "node port"],
+    via: Via,
     here: bool,  # noqa: FBT001 - a column of the table
     endpoints: str,
     chosen: str,
@@ -59,7 +60,7 @@ def picked(
     bench: "Bench",
     endpoints: str,
     *,
-    via: Literal["cluster", "node port"] = "cluster",
+    via: Via = "ClusterIP",
     here: bool = True,
     **policy: Any,
 ) -> str:
@@ -70,5 +71,5 @@ def picked(
     service = snapshot.service("default/web-svc")
     assert service is not None
     port = service.spec.ports[0]
-    found = choose(snapshot, service, port, node="node-1", via=via, from_pod_here=here)
+    found = choose(snapshot, service, port, node="node-1", via=via, from_here=here)
     return " ".join(map(str, found.backends)) or found.outcome

@@ -1,10 +1,11 @@
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from podwire.emulator.trace.expect import Leg, Route, route
-from podwire.emulator.trace.wiring import Wiring
+from podwire.emulator.trace.expect import Route, route
+from podwire.emulator.trace.ways import Leg
+from podwire.emulator.trace.wiring import ProxySettings, Wiring
 
 if TYPE_CHECKING:
     from tests.unit.emulator.trace.conftest import Bench
@@ -87,8 +88,8 @@ def test_through_a_service(
     found = routed(bench, source, target, both)
     assert found.outcome == "answered"
     assert shown(found.front) == front
-    assert found.relay is not None
-    assert [shown(leg) for _, leg in found.relay.legs] == backs
+    assert found.proxied is not None
+    assert [shown(leg) for _, leg in found.proxied.legs] == backs
 
 
 @pytest.mark.parametrize(
@@ -122,14 +123,14 @@ def test_through_a_service(
 def test_without_a_service(bench: "Bench", source: str, target: str, front: str) -> None:
     found = routed(bench, source, target)
     assert shown(found.front) == front
-    assert found.relay is None
+    assert found.proxied is None
     assert found.outcome == "answered"
 
 
 def test_plain_routes_between_nodes_have_no_tunnel(bench: "Bench") -> None:
     found = routed(bench, "default/client", "10.96.14.7:80", wiring=Wiring(backend="host-gw"))
-    assert found.relay is not None
-    assert [shown(leg) for _, leg in found.relay.legs] == [
+    assert found.proxied is not None
+    assert [shown(leg) for _, leg in found.proxied.legs] == [
         "192.168.1.10 > 10.244.2.6:80 at node-1 eth0, node-2 eth0, default/web-1 eth0"
     ]
 
@@ -137,8 +138,8 @@ def test_plain_routes_between_nodes_have_no_tunnel(bench: "Bench") -> None:
 def test_an_endpoint_that_is_no_pod_lies_on_the_node_of_its_range(bench: "Bench") -> None:
     nobody = bench.slice("default/web-svc", "10.244.1.99, 10.244.2.99")
     found = routed(bench, "default/client", "10.96.14.7:80", nobody)
-    assert found.relay is not None
-    assert [shown(leg) for _, leg in found.relay.legs] == [
+    assert found.proxied is not None
+    assert [shown(leg) for _, leg in found.proxied.legs] == [
         "10.244.1.1 > 10.244.1.99:80 at node-1 cni0, 10.244.1.99 eth0",
         "10.244.1.0 > 10.244.2.99:80 at node-1 eth0 in VXLAN, node-2 eth0 in VXLAN,"
         " 10.244.2.99 eth0",
@@ -181,7 +182,7 @@ def test_an_endpoint_that_is_no_pod_lies_on_the_node_of_its_range(bench: "Bench"
             "10.96.14.7:80",
             "10.244.2.6",
             "timed out",
-            "the ClusterIP of Service default/web-svc exists inside the cluster only",
+            "no route outside leads to the ClusterIP of Service default/web-svc",
         ),
         (
             "external",
@@ -197,3 +198,39 @@ def test_what_cannot_be_answered(
 ) -> None:
     found = routed(bench, source, target, bench.slice("default/web-svc", endpoints))
     assert (found.outcome, found.why) == (outcome, why)
+
+
+ALL, LOOPBACK = (IPv4Network("0.0.0.0/0"),), (IPv4Network("127.0.0.0/8"),)
+CIDR = (IPv4Network("10.244.0.0/16"),)
+
+
+@pytest.mark.parametrize(
+    ("mode", "settings", "address", "outcome"),
+    [
+        ("nftables", ProxySettings(), "10.244.1.1", "refused"),
+        ("nftables", ProxySettings(node_ports=CIDR), "10.244.1.1", "answered"),
+        ("nftables", ProxySettings(node_ports=CIDR), "192.168.1.10", "refused"),
+        ("iptables", ProxySettings(node_ports="primary"), "10.244.1.1", "refused"),
+        ("iptables", ProxySettings(), "127.0.0.1", "answered"),
+        ("iptables", ProxySettings(localhost_node_ports=False), "127.0.0.1", "refused"),
+        ("iptables", ProxySettings(node_ports=CIDR), "127.0.0.1", "refused"),
+        ("userspace", ProxySettings(node_ports=LOOPBACK), "127.0.0.1", "answered"),
+        ("userspace", ProxySettings(node_ports=ALL), "127.0.0.1", "refused"),
+        ("userspace", ProxySettings(node_ports=ALL), "10.244.1.1", "answered"),
+        ("ipvs", ProxySettings(node_ports=LOOPBACK), "127.0.0.1", "refused"),
+    ],
+)
+def test_where_node_ports_are_served(
+    bench: "Bench", mode: str, settings: ProxySettings, address: str, outcome: str
+) -> None:
+    wiring = Wiring(proxy=settings)
+    node = bench.node("node-1", 1, mode=mode)
+    assert routed(bench, "node-1", f"{address}:30080", node, wiring=wiring).outcome == outcome
+
+
+def test_masquerade_all_is_about_cluster_ips(bench: "Bench") -> None:
+    node = bench.node("node-1", 1, mode="iptables")
+    wiring = Wiring(proxy=ProxySettings(masquerade_all=True))
+    found = routed(bench, "default/client", "10.96.14.7:80", node, wiring=wiring)
+    assert found.proxied is not None
+    assert [shown(leg).split()[0] for _, leg in found.proxied.legs] == ["10.244.1.0"]

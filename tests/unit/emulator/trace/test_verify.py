@@ -311,7 +311,7 @@ def test_relay_from_a_wrong_source_address(bench: "Bench") -> None:
         Broken(
             outcome="answered",
             wrong="node-1 inferred",
-            reason="node-1 relayed from 10.244.1.1; its address for that is 10.244.1.0",
+            reason="node-1 relayed from 10.244.1.1; the backend must see 10.244.1.0",
             story=bench.answered.replace("10.244.1.0:41002", "10.244.1.1:41002"),
         ),
     )

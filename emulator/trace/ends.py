@@ -1,0 +1,138 @@
+"""Pure: flows that the proxy's node ended, lost or sent to the wrong place, and why."""
+
+from dataclasses import replace
+
+from podwire.emulator.trace import reasons
+from podwire.emulator.trace.expect import Proxied
+from podwire.emulator.trace.frames import Packet
+from podwire.emulator.trace.hops import Finding, packet_hop
+from podwire.emulator.trace.join import Ambiguous
+from podwire.emulator.trace.nat import passed_untouched, translated
+from podwire.emulator.trace.walk import Reaction, Walk, any_of
+
+
+def without_backend(walk: Walk, last: Packet) -> Finding:
+    """Judge a flow that no backend may get: refused or dropped, and why."""
+    route = walk.route
+    reason = route.why
+    proxied = route.proxied
+    service = walk.snapshot.service(proxied.service) if proxied else None
+    if service is not None and route.outcome == "refused":
+        reason = reasons.no_endpoints(walk.snapshot, service)
+    reaction = walk.reaction(last)
+    node = walk.snapshot.node(last.where)
+    mode = walk.snapshot.proxy_of(last.where).mode
+    if node is not None and mode.translates:
+        known = proxied.known if proxied else ()
+        found = translated(walk.sightings, last.where, last, known)
+        onward = found.flows[0] if isinstance(found, Ambiguous) else None
+        if found is not None:
+            onward = onward or found.opening.core.flow  # type: ignore[union-attr]
+            hop = walk.nothing_came(last, "passed on all the same", route.outcome)
+            text = f"{reason}, and yet {last.where} passed it on: {onward}"
+            return walk.wrong(hop, "answered", text)
+        reason += reasons.by_rules(mode, last, reaction.packet)
+    if reaction.kind == "accepted" and reaction.packet is not None:
+        hop = packet_hop(reaction.packet, walk.name, expected=route.outcome)
+        return walk.wrong(hop, "answered", f"{reason}, and yet {last.where} took the request")
+    return walk.stopped(last, reaction, reason)
+
+
+def not_taken(walk: Walk, last: Packet, reaction: Reaction, proxied: Proxied) -> Finding:
+    """Judge a flow that the proxy's node did not take though there are endpoints."""
+    core = last.core
+    what = {"silent": "did not answer", "refused": "refused"}.get(reaction.kind, "says unreachable")
+    reason = (
+        f"{proxied.node} {what}, though {_ready(proxied)}: nothing serves {core.dst}:{core.dport}"
+        f"/{core.protocol} there; is kube-proxy running on {proxied.node}?"
+    )
+    return walk.stopped(last, reaction, reason)
+
+
+def relayed_unseen(walk: Walk, proxied: Proxied, last: Packet) -> Finding:
+    """Judge a flow that the proxy took where nothing shows what it did with it."""
+    answers = walk.sightings.answers(last.where, last.core.flow, last.time_ns)
+    if any(reply.core.payload for reply in answers):
+        reason = f"answered, but nothing was captured at {walk.blind_places()}"
+        return Finding("inconclusive", tuple(walk.hops), "answered", reason)
+    why = walk.sightings.why.get(proxied.node)
+    hop = walk.nothing_came(last, "no answer", "an answer")
+    hop = replace(hop, where=proxied.node)
+    reason = f"no answer came from {proxied.node}" + (f", where {why}" if why else "")
+    return walk.wrong(hop, "timed out", reason)
+
+
+def not_relayed(walk: Walk, proxied: Proxied, last: Packet) -> Finding:
+    """Judge a flow that a relay took and did not carry on."""
+    arp = _silent_endpoint(walk, proxied)
+    if arp is not None:
+        return arp
+    word = "the connection" if last.core.protocol == "TCP" else "the datagram"
+    hop = walk.nothing_came(
+        last, "never relayed", f"relayed to one of {any_of(proxied)}", dst=any_of(proxied)
+    )
+    hop = replace(hop, where=proxied.node)
+    reason = f"{proxied.node} took {word} and sent nothing on to an endpoint of {proxied.service}"
+    reason += reasons.no_arp_answer(
+        walk.sightings, walk.opening.time_ns, at=proxied.node, address=""
+    )
+    return walk.wrong(hop, "timed out", reason)
+
+
+def one_connection(walk: Walk, proxied: Proxied, onward: Packet) -> Finding:
+    """Return that what should have been relayed was translated."""
+    hop = packet_hop(onward, walk.name, expected="a connection of the proxy's own")
+    reason = (
+        f"{proxied.node} passed on the connection itself ({onward.core.flow}), though its Node says"
+        f" mode {proxied.mode.name}, which makes a second one"
+    )
+    return walk.wrong(hop, "answered", reason)
+
+
+def not_translated(walk: Walk, proxied: Proxied, last: Packet) -> Finding:
+    """Judge a flow that rules should have led to an endpoint and did not."""
+    reaction = walk.reaction(last)
+    if reaction.kind in {"refused", "unreachable"}:
+        arp = _silent_endpoint(walk, proxied)
+        return arp or not_taken(walk, last, reaction, proxied)
+    arp = _silent_endpoint(walk, proxied)
+    if arp is not None:
+        return arp
+    node, core = proxied.node, last.core
+    hop = walk.nothing_came(
+        last, "never translated", f"DNAT to one of {any_of(proxied)}", dst=any_of(proxied)
+    )
+    hop = replace(hop, where=node)
+    if reaction.kind == "accepted":
+        reason = (
+            f"{node} answered itself, as a relay does, though its Node says mode"
+            f" {proxied.mode.name}"
+        )
+        return walk.wrong(hop, "answered", reason)
+    untouched = passed_untouched(walk.sightings, node, last)
+    if untouched is not None:
+        reason = (
+            f"{node} has no rule for {core.dst}:{core.dport}/{core.protocol}, though"
+            f" {_ready(proxied)}: the packet left by {untouched.interface} as it came;"
+            f" is kube-proxy running on {node}?"
+        )
+        return walk.wrong(hop, "timed out", reason)
+    reason = (
+        f"the packet to {core.dst}:{core.dport} reached {last.where} {last.interface} and nothing"
+        f" left, though {_ready(proxied)}: a rule of {node} dropped it"
+    )
+    return walk.wrong(hop, "timed out", reason)
+
+
+def _silent_endpoint(walk: Walk, proxied: Proxied) -> Finding | None:
+    """Return that an endpoint has no hardware address: then not even a first packet leaves."""
+    for backend, leg in proxied.legs:
+        arp = walk.no_arp(address=str(leg.address))
+        if arp is not None:
+            return walk.no_neighbour(arp, backend.pod or str(backend), leg.address)
+    return None
+
+
+def _ready(proxied: Proxied) -> str:
+    count = len(proxied.legs)
+    return f"Service {proxied.service} has {count} ready endpoint{'s' if count > 1 else ''}"
