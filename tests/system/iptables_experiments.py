@@ -32,7 +32,7 @@ from podwire.proxy.node import NodeView
 from podwire.proxy.table import ServicePort
 from podwire.testing.clock import FakeClock
 from tests.system.node_world import NETNS, ask, server
-from tests.unit.proxy.iptables.written import node, order, ports
+from tests.unit.proxy.written import node, order, ports
 
 PLACES = {
     "web": "10.244.1.2",

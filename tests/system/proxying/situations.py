@@ -500,6 +500,7 @@ AFFINITY = (
         {"external": "here|too kept", "pod": "here|too|there kept"},
         STICKY | LOCAL_OUT,
         sticky=True,
+        but={"ipvs": {"pod": "here|too kept"}},
     ),
     Situation("affinity, none left", "ClusterIP", (), REFUSED, STICKY),
 )

@@ -122,6 +122,24 @@ def test_each_lack_has_the_command_that_mends_it(facts: Facts, name: str, fix: s
             "sudo scripts/system-packages",
         ),
         (
+            replace(GOOD, programs={"iptables": True}),
+            "mode nftables",
+            "sudo apt-get install -y nftables",
+        ),
+        (replace(GOOD, trial={**DONE, "nftables": "x"}), "mode nftables", "sudo modprobe -a nf_"),
+        (replace(GOOD, trial={**DONE, "iptables": "x"}), "mode iptables", "sudo modprobe -a nft_"),
+        (
+            replace(GOOD, trial={**DONE, "transparent": "x"}),
+            "mode userspace",
+            "sudo modprobe nft_socket",
+        ),
+        (replace(GOOD, ip_vs=False), "mode ipvs", "sudo modprobe ip_vs"),
+        (
+            replace(GOOD, ip_vs=True, programs={"iptables": True}),
+            "mode ipvs",
+            "sudo apt-get install -y nftables",
+        ),
+        (
             replace(GOOD, libpcap=False, programs={"nft": True}),
             "libpcap",
             "sudo apt-get install -y tcpdump",
@@ -136,9 +154,38 @@ def test_what_is_optional_stops_nobody(facts: Facts, name: str, fix: str) -> Non
     assert found.fix.startswith(fix)
 
 
+WITHOUT_NFT = replace(GOOD, programs={**GOOD.programs, "nft": False})
+WITHOUT_IPTABLES = replace(GOOD, programs={**GOOD.programs, "iptables": False})
+
+
+@pytest.mark.parametrize(
+    ("facts", "mode", "message"),
+    [
+        (WITHOUT_NFT, "nftables", "proxy mode nftables needs the program nft\n  sudo apt-get"),
+        (WITHOUT_NFT, "iptables", ""),
+        (WITHOUT_NFT, "userspace", ""),
+        (WITHOUT_NFT, "ipvs", ""),
+        (replace(WITHOUT_NFT, ip_vs=True), "ipvs", "proxy mode ipvs masquerades by the program"),
+        (WITHOUT_IPTABLES, "iptables", "proxy mode iptables needs the program iptables\n"),
+        (WITHOUT_IPTABLES, "nftables", ""),
+        (
+            replace(GOOD, trial={**DONE, "nftables": "Operation not supported"}),
+            "nftables",
+            "needs rules that nft cannot load here (Operation not supported)\n  sudo modprobe",
+        ),
+        (replace(GOOD, trial={**DONE, "nftables": "Operation not supported"}), "iptables", ""),
+        (replace(GOOD, ip_vs=False), "ipvs", ""),
+    ],
+)
+def test_only_the_mode_that_was_chosen_must_work(facts: Facts, mode: str, message: str) -> None:
+    error = error_for(evaluate(facts, mode))
+    assert (message in str(error)) if message else error is None
+
+
 @pytest.mark.parametrize(
     "facts",
     [
+        replace(GOOD, ip_vs=True),
         replace(GOOD, kubectl=(1, 29)),
         replace(GOOD, kubectl=None),
         replace(GOOD, libpcap=False, programs={**GOOD.programs, "tcpdump": True}),

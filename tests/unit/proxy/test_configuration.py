@@ -10,6 +10,11 @@ from podwire.proxy.configuration import Address, Configuration, Ipvs, parse
 from podwire.proxy.node import Settings
 
 DEFAULT = Configuration()
+TIMEOUTS = {
+    "nf_conntrack_tcp_timeout_established": "86400",
+    "nf_conntrack_tcp_timeout_close_wait": "3600",
+}
+"""Of connections, where the kernel leads them and nothing else is said."""
 
 KUBEADM = """\
 apiVersion: kubeproxy.config.k8s.io/v1alpha1
@@ -85,8 +90,8 @@ def test_what_kubeadm_writes_is_the_default() -> None:
 @pytest.mark.parametrize(
     ("text", "wanted"),
     [
-        ("mode: nftables", replace(DEFAULT, mode="nftables")),
-        ("mode: ipvs\nipvs: {scheduler: lc}", replace(DEFAULT, mode="ipvs", ipvs=Ipvs("lc"))),
+        ("mode: nftables", replace(DEFAULT, mode="nftables", conntrack=TIMEOUTS)),
+        ("mode: ipvs\nipvs: {scheduler: lc}", replace(DEFAULT, mode="ipvs", ipvs=Ipvs("lc"), conntrack=TIMEOUTS)),
         ("clusterCIDR: 10.1.0.0/16,fd00::/48", with_settings(cluster_cidr=IPv4Network("10.1.0.0/16"))),
         ("nodePortAddresses: [primary]", with_settings(node_port_addresses="primary")),
         (
@@ -104,12 +109,12 @@ def test_what_kubeadm_writes_is_the_default() -> None:
         (
             "mode: iptables\niptables: {masqueradeBit: 3, syncPeriod: 5s}\nnftables: {masqueradeAll: true}",
             replace(
-                with_settings(masquerade_bit=3), mode="iptables", sync_period=5.0
+                with_settings(masquerade_bit=3), mode="iptables", sync_period=5.0, conntrack=TIMEOUTS
             ),
         ),
         (
             "mode: ipvs\niptables: {masqueradeAll: true}",
-            replace(with_settings(masquerade_all=True), mode="ipvs"),
+            replace(with_settings(masquerade_all=True), mode="ipvs", conntrack=TIMEOUTS),
         ),
         ("iptables: {localhostNodePorts: false}", with_settings(localhost_node_ports=False)),
         (
@@ -135,6 +140,14 @@ def test_what_kubeadm_writes_is_the_default() -> None:
                 },
             ),
         ),
+        (
+            "mode: iptables\nconntrack: {tcpEstablishedTimeout: 0s, tcpCloseWaitTimeout: null}",
+            replace(
+                DEFAULT,
+                mode="iptables",
+                conntrack={"nf_conntrack_tcp_timeout_close_wait": "3600"},
+            ),
+        ),
         ("hostnameOverride: other", replace(DEFAULT, hostname_override="other")),
     ],
 )  # fmt: skip
@@ -145,7 +158,7 @@ def test_fields(text: str, wanted: Configuration) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("mode: ebpf", "c:1:1: mode: 'ebpf' is not one of , userspace, nftables, iptables or ipvs"),
+        ("mode: ebpf", "c:1:1: mode: 'ebpf' is not one of userspace, nftables, iptables or ipvs"),
         ("modus: ipvs", "c:1:1: unknown field modus"),
         ("winkernel: {}", "c:1:1: winkernel cannot be honoured: this is Linux"),
         ("kind: KubeletConfiguration", "c:1:1: kind: 'KubeletConfiguration' is not one of"),

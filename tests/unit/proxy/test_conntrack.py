@@ -6,7 +6,7 @@ import pytest
 
 from podwire.netlink.flow import Flow
 from podwire.proxy import conntrack
-from tests.unit.proxy.nftables.written import ports
+from tests.unit.proxy.written import ports
 
 DNS = ports(
     "10.244.1.2:53@node-1 10.244.2.3:53@node-2,terminating",

@@ -8,6 +8,7 @@ from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from aiohttp import web
 
@@ -71,9 +72,10 @@ class Scene:
 
     def set_service(self, *, gone: bool = False, **more: Any) -> None:
         port = ServicePort(port=self.frontend.port, node_port=more.pop("node_port", 0))
+        more = {"ports": (port,)} | more
         new = Service(
             metadata=ObjectMeta(name="web", namespace="default"),
-            spec=ServiceSpec(cluster_ip=str(self.frontend.address), ports=(port,), **more),
+            spec=ServiceSpec(cluster_ip=str(self.frontend.address), **more),
         )
         old, self.service = self.service, None if gone else new
         self.proxier.sources.service(old, self.service)
@@ -188,6 +190,29 @@ async def test_a_frontend_that_failed_is_tried_again(
     assert await scene.met() == "a"
 
 
+async def test_sctp_is_not_relayed_and_the_other_ports_are(
+    scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    backend = await scene.world.backend(naming("a"))
+    ports = (
+        ServicePort(name="web", port=scene.frontend.port),
+        ServicePort(name="sig", port=scene.frontend.port, protocol="SCTP"),
+    )
+    scene.set_service(ports=ports)
+    slice_ = slice_of(backend)
+    ends = tuple(
+        EndpointPort(name=port.name, port=backend.port, protocol=port.protocol) for port in ports
+    )
+    scene.proxier.sources.slice(None, msgspec.structs.replace(slice_, ports=ends))
+    scene.start()
+    await scene.turn()
+    assert await scene.met() == "a"
+    said = "SCTP is not relayed in userspace mode: choose nftables or iptables"
+    assert scene.proxier.failed == {Key("default", "web"): said}
+    # To try again would not help.
+    assert caplog.messages == [f"default/web: {said}"]
+
+
 async def test_an_address_that_moves_to_another_service_stays_served(scene: Scene) -> None:
     """Whatever the order in which the two Services are heard of."""
     scene.set_service()
@@ -297,6 +322,8 @@ async def test_metrics_count_what_happened(scene: Scene) -> None:
     assert "podwire_proxy_listeners 1" in lines
     assert "podwire_proxy_connections_total 1" in lines
     assert pages["/proxyMode"]().body == "userspace"
+    series = [line.rpartition(" ")[0] for line in lines if not line.startswith("#")]
+    assert sorted(series) == sorted(set(series))
 
 
 @pytest.mark.parametrize(

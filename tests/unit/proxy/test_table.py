@@ -20,7 +20,7 @@ from podwire.kube.objects import (
     ServiceStatus,
 )
 from podwire.proxy.endpoints import Place, candidates, usable
-from podwire.proxy.table import PortName, service_ports
+from podwire.proxy.table import PortName, service_ports, without_local_endpoint
 from podwire.proxy.userspace.routes import Frontend, Route, frontends
 
 HERE = Place("node-1", "a")
@@ -132,6 +132,7 @@ def test_a_node_without_a_zone_never_filters_by_zone() -> None:
 
 HERE_AND_THERE = "10.244.1.5 node-1, 10.244.2.7 node-2"
 THERE = "10.244.2.7 node-2"
+LOCAL_OUT = {"external_traffic_policy": "Local"}
 
 
 @pytest.mark.parametrize(
@@ -269,3 +270,21 @@ def test_source_ranges_bind_the_load_balancer_address_only(
     assert by_address["192.168.1.200"].sources == tuple(map(IPv4Network, let_in))
     assert by_address["198.51.100.4"].sources == ()
     assert by_address["10.96.14.7"].sources == ()
+
+
+@pytest.mark.parametrize(
+    ("endpoints", "spec", "counts"),
+    [
+        (THERE, {"internal_traffic_policy": "Local"}, (1, 0)),
+        (THERE, LOCAL_OUT | {"external_ips": ("198.51.100.4",)}, (0, 1)),
+        # Nobody comes from outside.
+        (THERE, LOCAL_OUT, (0, 0)),
+        (HERE_AND_THERE, LOCAL_OUT | {"external_ips": ("198.51.100.4",)}, (0, 0)),
+        ("", LOCAL_OUT | {"external_ips": ("198.51.100.4",)}, (0, 0)),
+    ],
+)
+def test_ports_with_endpoints_on_other_nodes_only_are_counted(
+    endpoints: str, spec: dict[str, object], counts: tuple[int, int]
+) -> None:
+    found = without_local_endpoint(service_ports(service(**spec), (slice_(endpoints),), HERE))
+    assert (found["internal"], found["external"]) == counts

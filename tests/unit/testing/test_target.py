@@ -1,9 +1,11 @@
-"""What the ConfigMap kube-system/podwire-network says of the network."""
+"""What the ConfigMaps podwire-network and kube-proxy say of the network and of the proxies."""
 
 from ipaddress import IPv4Address, IPv4Network
 
-from podwire.emulator.trace.wiring import Wiring
-from podwire.testing.target import wired
+import pytest
+
+from podwire.emulator.trace.wiring import ProxySettings, Wiring
+from podwire.testing.target import configured, wired
 
 NETWORK = {
     "domain": "cluster.local",
@@ -34,3 +36,26 @@ def test_containers_as_pods() -> None:
         captures="nodes",
         hint="docker compose --profile capture up -d",
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "settings"),
+    [
+        ("", ProxySettings()),
+        ("mode: nftables\nnodePortAddresses: null\n", ProxySettings()),
+        ("nodePortAddresses: [primary]", ProxySettings(node_ports="primary")),
+        (
+            'nodePortAddresses: [192.168.1.0/24, "fd00::/8"]',
+            ProxySettings(node_ports=(IPv4Network("192.168.1.0/24"),)),
+        ),
+        (
+            "mode: iptables\niptables: {masqueradeAll: true, localhostNodePorts: false}",
+            ProxySettings(masquerade_all=True, localhost_node_ports=False),
+        ),
+        ("mode: nftables\niptables: {masqueradeAll: true}", ProxySettings()),
+        ("mode: [", ProxySettings()),
+        ("nodePortAddresses: [nonsense]", ProxySettings()),
+    ],
+)
+def test_what_is_configured_for_the_proxies(text: str, settings: ProxySettings) -> None:
+    assert configured(text) == settings

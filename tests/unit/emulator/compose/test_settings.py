@@ -45,6 +45,7 @@ def test_each_socket_is_on_a_volume_of_those_that_may_use_it() -> None:
         ("PODWIRE_DOMAIN", "cluster_local", "not a DNS name"),
         ("PODWIRE_OUT", "out", "not absolute"),
         ("PODWIRE_LOG", "loud", "no such level"),
+        ("PODWIRE_PROXY_MODE", "kernelspace", "no such mode"),
         ("PODWIRE_CLUSTER", "My Cluster", "cannot name a cluster"),
     ],
 )

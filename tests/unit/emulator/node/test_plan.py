@@ -39,7 +39,7 @@ def words(changes: Sequence[Change]) -> list[str]:
 def link(number: int, name: str, *, kind: str = "veth", mtu: int = 1500) -> Link:
     mac = VXLAN_MAC if kind == "vxlan" else f"02:42:00:00:00:{number:02x}"
     alias = ALIAS if kind == "vxlan" else ""
-    return Link(number, name, kind, mac, mtu, True, 6, 0, 0, alias, False)
+    return Link(number, name, kind, mac, mtu, True, 6, 0, 0, alias, False, False)
 
 
 def attached(*addresses: str, default: str = "") -> Survey:
@@ -127,20 +127,43 @@ def test_an_interface_that_is_not_there(survey: Survey, said: str) -> None:
     assert said in str(refused.value)
 
 
-def test_node() -> None:
-    assert words(plan.node_changes(SETTINGS, FOUND)) == [
+ENGINES, OWN = "eth1 10.244.1.2/24", "eth1 10.244.1.1/24"
+ADD_OWN, ADD_ENGINES = "add address 10.244.1.1/24 to eth1", "add address 10.244.1.2/24 to eth1"
+DELETE_ENGINES = "delete address 10.244.1.2/24 of eth1"
+
+
+@pytest.mark.parametrize(
+    ("present", "changes"),
+    [
+        ([ENGINES], [DELETE_ENGINES, ADD_OWN, ADD_ENGINES]),
+        # Of two addresses of a network, the later one goes with the first.
+        (
+            [ENGINES, OWN],
+            [DELETE_ENGINES, "delete address 10.244.1.1/24 of eth1", ADD_OWN, ADD_ENGINES],
+        ),
+        ([OWN, ENGINES], [ADD_OWN, ADD_ENGINES]),
+    ],
+)
+def test_the_gateway_is_the_nodes_first_address_among_its_pods(
+    present: list[str], changes: list[str]
+) -> None:
+    survey = attached("eth0 10.201.0.11/24", *present)
+    assert words(plan.node_changes(SETTINGS, FOUND, survey)) == [
         "set link lo",
-        "add address 10.244.1.1/24 to eth1",
+        *changes,
         "add route 10.244.1.0/24 dev eth1 src 10.244.1.1",
-        "add route 10.96.0.0/12 dev lo",
         "add route 0.0.0.0/0 via 10.201.0.1 dev eth0",
     ]
 
 
+def test_without_a_packet_filter_nothing_passes_the_fence() -> None:
+    wanted = plan.rules(SETTINGS, FOUND, filtered=False)
+    assert not [rule for rule in wanted if rule.priority in (96, 97)]
+
+
 WANTED_RULES = [
-    "pref 5 to 10.96.0.0/12 iif eth0 blackhole",
-    "pref 6 to 10.96.0.0/12 ipproto 1 blackhole",
-    "pref 10 lookup 255",
+    "pref 96 fwmark 0x800/0x800 lookup 254",
+    "pref 97 to 10.96.0.0/12 lookup 254",
     "pref 99 to 10.201.0.0/24 iif eth1 unreachable",
     "pref 99 to 10.201.0.0/24 iif flannel.1 unreachable",
     "pref 100 iif eth1 lookup 254 suppress_prefixlength 0",
@@ -151,29 +174,26 @@ WANTED_RULES = [
 
 
 def test_rules_of_a_new_node() -> None:
-    wanted = plan.rules(SETTINGS, FOUND)
-    # Table local is asked by a rule of ours before the kernel's own rule goes.
-    assert words(plan.rule_changes(wanted, DEFAULT_RULES)) == [
-        *(f"add rule {rule}" for rule in WANTED_RULES),
-        "delete rule pref 0 lookup 255",
-    ]
+    wanted = plan.rules(SETTINGS, FOUND, filtered=True)
+    changes = plan.rule_changes(wanted, DEFAULT_RULES)
+    assert words(changes) == [f"add rule {rule}" for rule in WANTED_RULES]
 
 
 def test_rules_that_are_there_already() -> None:
-    wanted = plan.rules(SETTINGS, FOUND)
-    assert plan.rule_changes(wanted, (*wanted, *DEFAULT_RULES[1:])) == ()
+    wanted = plan.rules(SETTINGS, FOUND, filtered=True)
+    assert plan.rule_changes(wanted, (*wanted, *DEFAULT_RULES)) == ()
 
 
 def test_rules_of_before_and_of_others() -> None:
-    wanted = plan.rules(SETTINGS, FOUND)
+    wanted = plan.rules(SETTINGS, FOUND, filtered=True)
     before = Rule(101, "unreachable", arriving="eth9")
     others = Rule(50, table=7)
-    changes = plan.rule_changes(wanted, (*wanted, before, others, *DEFAULT_RULES[1:]))
+    changes = plan.rule_changes(wanted, (*wanted, before, others, *DEFAULT_RULES))
     assert changes == (DeleteRule(before),)
     # The peers' are kept until the API server says who they are.
     peers = Rule(98, table=254, arriving="eth1", to=IPv4Network("10.201.0.12/32"))
-    assert plan.rule_changes(wanted, (*wanted, peers, *DEFAULT_RULES[1:])) == ()
-    lacking = plan.rule_changes(wanted, wanted[1:])
+    assert plan.rule_changes(wanted, (*wanted, peers, *DEFAULT_RULES)) == ()
+    lacking = plan.rule_changes(wanted, (*wanted[1:], *DEFAULT_RULES))
     assert lacking == (AddRule(wanted[0]),)
 
 
@@ -245,7 +265,7 @@ def connected() -> Survey:
             Neighbour(2, IPv4Address("10.201.0.12"), "02:00:00:00:00:12", True, False),
         ),
         forwarding=(Neighbour(9, NODE_B.address, NODE_B.vtep_mac, True, True),),
-        rules=(*plan.rules(SETTINGS, FOUND), peer_rule(NODE_B), *DEFAULT_RULES[1:]),
+        rules=(*plan.rules(SETTINGS, FOUND, filtered=True), peer_rule(NODE_B), *DEFAULT_RULES),
     )
 
 

@@ -16,7 +16,7 @@ POD, OTHER = "02:42:0a:f4:01:80", "02:42:0a:f4:01:81"
 
 def link(number: int, name: str, kind: str, master: int = 0) -> Link:
     mac = f"02:00:00:00:00:{number:02x}"
-    return Link(number, name, kind, mac, 1500, True, 6, master, 0, "", False)
+    return Link(number, name, kind, mac, 1500, True, 6, master, 0, "", False, False)
 
 
 def heard(at: int, mac: str, *, own: bool = False) -> Neighbour:

@@ -31,8 +31,16 @@ def test_settings() -> None:
 
 
 def test_what_may_be_chosen() -> None:
-    settings = parse({**GOOD, "PODWIRE_API": "/elsewhere.sock", "PODWIRE_BACKEND": "host-gw"})
-    assert (settings.api, settings.backend) == ("/elsewhere.sock", "host-gw")
+    settings = parse(
+        {
+            **GOOD,
+            "PODWIRE_API": "/elsewhere.sock",
+            "PODWIRE_BACKEND": "host-gw",
+            "PODWIRE_PROXY_MODE": "nftables",
+        }
+    )
+    chosen = (settings.api, settings.backend, settings.mode)
+    assert chosen == ("/elsewhere.sock", "host-gw", "nftables")
 
 
 def test_the_service_subnet_is_that_of_every_cluster() -> None:
@@ -62,6 +70,7 @@ def test_a_missing_one_is_named_with_an_example(variable: str) -> None:
         ("PODWIRE_NODE_PODS", "10.244.1.0/31", "has no room for a gateway"),
         ("PODWIRE_SERVICE_SUBNET", "10.244.0.0/20", "need ranges of their own"),
         ("PODWIRE_BACKEND", "hostgw", "use vxlan or host-gw"),
+        ("PODWIRE_PROXY_MODE", "kernelspace", "use one of userspace, nftables, iptables, ipvs"),
     ],
 )
 def test_one_that_makes_no_sense(variable: str, value: str, said: str) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from podwire.proxy.iptables.ground import JUMPS, Kernel, fixed_rules, ground, last_rules
-from tests.unit.proxy.iptables.written import node
+from tests.unit.proxy.written import node
 
 LAST = (
     '-A KUBE-SERVICES -m comment --comment "kubernetes service nodeports; NOTE: this must be the '

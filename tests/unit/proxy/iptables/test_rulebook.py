@@ -10,7 +10,7 @@ from podwire.proxy.iptables.rulebook import Rulebook
 from podwire.proxy.iptables.saved import Saved, parse, removal
 from podwire.proxy.iptables.service import portion
 from podwire.proxy.table import ServicePort
-from tests.unit.proxy.iptables.written import node, ports
+from tests.unit.proxy.written import node, ports
 
 GROUND = ground(node(), Kernel())
 WEB, DB = Key("default", "web"), Key("default", "db")

@@ -9,7 +9,7 @@ import pytest
 
 from podwire.proxy.iptables.ground import Ground, Kernel, ground
 from podwire.proxy.iptables.service import NOTHING, Portion, portion
-from tests.unit.proxy.iptables.written import node, ports
+from tests.unit.proxy.written import node, ports
 
 GOLDEN = Path(__file__).parent / "golden"
 GROUND = ground(node(), Kernel())

@@ -11,9 +11,9 @@ from podwire.proxy.ipvs import rules
 from podwire.proxy.ipvs.mode import Ipvs
 from podwire.proxy.mode import Order
 from podwire.proxy.table import ServicePort
-from tests.unit.proxy.iptables.written import node, ports
 from tests.unit.proxy.ipvs.memory import Memory
 from tests.unit.proxy.ipvs.written import without_what_drains
+from tests.unit.proxy.written import node, ports
 
 ENDPOINTS = (
     "10.244.1.2:80@node-1",

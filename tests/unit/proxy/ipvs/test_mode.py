@@ -10,9 +10,9 @@ from podwire.proxy.ipvs.kernel import find_family
 from podwire.proxy.ipvs.mode import Ipvs
 from podwire.proxy.mode import Order
 from podwire.proxy.table import PortName, ServicePort
-from tests.unit.proxy.iptables.written import node, ports
 from tests.unit.proxy.ipvs.memory import Memory
 from tests.unit.proxy.ipvs.written import backend, frontend
+from tests.unit.proxy.written import node, ports
 
 WEB, API = Key("default", "web"), Key("default", "api")
 END = backend("10.244.1.2:8080")

@@ -15,8 +15,8 @@ from podwire.proxy.ipvs.plan import (
     virtual_servers,
 )
 from podwire.proxy.userspace import routes
-from tests.unit.proxy.iptables.written import node, ports
 from tests.unit.proxy.ipvs.written import frontend
+from tests.unit.proxy.written import node, ports
 
 HERE, THERE = "10.244.1.2:80@node-1", "10.244.2.3:80@node-2"
 LOCAL = {"external_traffic_policy": "Local", "type": "LoadBalancer"}

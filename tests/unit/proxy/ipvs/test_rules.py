@@ -7,7 +7,7 @@ import pytest
 
 from podwire.kube.names import Key
 from podwire.proxy.ipvs import rules
-from tests.unit.proxy.iptables.written import node, ports
+from tests.unit.proxy.written import node, ports
 
 BALANCER: dict[str, Any] = {"load_balancer": ("203.0.113.7",), "port": "web=80:30080"}
 

@@ -9,8 +9,8 @@ import pytest
 
 from podwire.proxy.nftables import layout, script
 from podwire.proxy.nftables.objects import Transaction
-from podwire.proxy.nftables.render import contents, without_local_endpoint
-from tests.unit.proxy.nftables.written import node, ports
+from podwire.proxy.nftables.render import contents
+from tests.unit.proxy.written import node, ports
 
 GOLDEN = Path(__file__).parent / "golden"
 SERVICES_RANGE = IPv4Network("10.96.0.0/12")
@@ -105,23 +105,6 @@ def test_external_chains_know_pods_by_the_detector(name: str) -> None:
         )
         for chain, rules in usual.items()
     }
-
-
-@pytest.mark.parametrize(
-    ("service", "counts"),
-    [
-        ({"endpoints": ELSEWHERE, "internal_traffic_policy": "Local"}, (1, 0)),
-        ({"endpoints": ELSEWHERE, **OUTSIDE, **LOCAL}, (0, 1)),
-        # Nobody comes from outside.
-        ({"endpoints": ELSEWHERE, **LOCAL}, (0, 0)),
-        ({"endpoints": BOTH, **OUTSIDE, **LOCAL}, (0, 0)),
-        ({"endpoints": "", **OUTSIDE, **LOCAL}, (0, 0)),
-    ],
-)
-def test_ports_without_a_local_endpoint_are_counted(
-    service: dict[str, Any], counts: tuple[int, int]
-) -> None:
-    assert without_local_endpoint(ports(**service)) == counts
 
 
 def test_every_golden_file_is_read() -> None:

@@ -96,6 +96,17 @@ async def test_one_more_service_is_not_the_end_of_others(world: World) -> None:
     assert world.change(another, route) == {}
 
 
+async def test_clients_of_tcp_get_the_files_of_idle_udp_flows(world: World) -> None:
+    asked = world.frontend(world.route(answering(world, "a")), "UDP")
+    served = world.frontend(world.route(await world.backend(hello)))
+    for number in range(8):
+        await ask(client(world, asked), str(number))
+    asker = world.socket()
+    with files_left(0):
+        assert await answers(asker, served) == b"hello"
+    assert world.listeners.flows == 0
+
+
 async def test_a_new_udp_flow_takes_the_file_of_the_one_idle_longest(world: World) -> None:
     frontend = world.frontend(world.route(answering(world, "a")), "UDP")
     first, second, third = (client(world, frontend) for _ in range(3))
