@@ -30,9 +30,11 @@ RUN /opt/venv/bin/python -m pip wheel --quiet --no-deps --no-build-isolation --w
     && /opt/venv/bin/python -m pip install --quiet --no-deps --no-index /src/built/*.whl
 
 FROM ${BASE_IMAGE} AS complete
-# curl: health checks and the example's client; iproute2: to look around. Most slim images lack them.
-RUN command -v curl ip >/dev/null || { apt-get update -qq \
-    && apt-get install -y -qq --no-install-recommends curl iproute2 && rm -rf /var/lib/apt/lists/*; }
+# curl: health checks and the example's client; iproute2: to look around; nftables and iptables: modes of
+# kube-proxy. Most slim images lack them.
+RUN for program in curl ip nft iptables-restore; do command -v $program >/dev/null || lacking="$lacking $program"; done; \
+    [ -z "$lacking" ] || { apt-get update -qq \
+    && apt-get install -y -qq --no-install-recommends curl iproute2 nftables iptables && rm -rf /var/lib/apt/lists/*; }
 COPY --from=build /opt/venv /opt/venv
 # What is imported is compiled here, by root: python:slim comes without the library's bytecode,
 # and each start of a container would compile it again.

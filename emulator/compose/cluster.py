@@ -14,7 +14,7 @@ from collections.abc import Awaitable
 from typing import Any, NoReturn
 
 from podwire.emulator import kubeconfig
-from podwire.emulator.addons import descriptions
+from podwire.emulator.addons import NAMESPACE, PROXY, descriptions
 from podwire.emulator.apiserver.request import Network
 from podwire.emulator.apiserver.server import ApiServer
 from podwire.emulator.apiserver.store import Store
@@ -43,6 +43,7 @@ from podwire.kube.documents import Place
 from podwire.kube.events import EventRecorder
 from podwire.kube.informers import Informers
 from podwire.kube.manifests import Manifest
+from podwire.kube.names import Key
 
 log = logging.getLogger(__name__)
 
@@ -193,7 +194,7 @@ class Cluster:
         """Say that the cluster is there, when it is: to people, and to the health check."""
         outcome = await asyncio.to_thread(
             applied_objects,
-            [Manifest(obj, _OWN) for obj in descriptions(network(self._settings), "userspace")],
+            [Manifest(obj, _OWN) for obj in self._descriptions()],
             from_document(document),
         )
         for problem in outcome.problems:
@@ -212,6 +213,14 @@ class Cluster:
             *(self._store.count(kind) for kind in ("nodes", "pods", "services")),
             path,
         )
+
+    def _descriptions(self) -> list[Json]:
+        """Return the objects of kube-system; once it is there, kube-proxy's file is the user's."""
+        found = descriptions(network(self._settings), self._settings.proxy_mode)
+        if self._store.get("configmaps", Key(NAMESPACE, PROXY)) is None:
+            return list(found)
+        is_file = ("ConfigMap", PROXY)
+        return [one for one in found if (one["kind"], one["metadata"]["name"]) != is_file]
 
     async def _nodes_run(self) -> bool:
         """Tell whether a node of ours runs: then only we are stopped, and the pods stay."""

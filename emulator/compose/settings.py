@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, cast, get_args
 
 from podwire.emulator import config
 from podwire.errors import ConfigError
@@ -12,6 +12,7 @@ from podwire.errors import ConfigError
 T = TypeVar("T")
 
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+_MODES = get_args(config.ProxyMode)
 _ADDRESS = IPv4Address("10.201.0.2")
 
 
@@ -30,6 +31,8 @@ class Settings:
     pods: IPv4Network = config.POD_SUBNET
     services: IPv4Network = config.SERVICE_SUBNET
     domain: str = "cluster.local"
+    # What ConfigMap kube-system/kube-proxy says at first.
+    proxy_mode: config.ProxyMode = "userspace"
     engine: Path = Path("/var/run/docker.sock")
     # Shared with the nodes: the API server's socket, and theirs.
     run: Path = Path("/run/podwire")
@@ -113,6 +116,9 @@ def from_environ(environ: Mapping[str, str]) -> Settings:
         port=value("PODWIRE_API_PORT", default.port, _port, "a number from 1 to 65535"),
         pods=pods,
         services=services,
+        proxy_mode=value(
+            "PODWIRE_PROXY_MODE", default.proxy_mode, _mode, f"one of {', '.join(_MODES)}"
+        ),
         domain=value("PODWIRE_DOMAIN", default.domain, _domain, "such as cluster.local"),
         engine=path("PODWIRE_DOCKER_SOCKET", default.engine),
         run=path("PODWIRE_RUN", default.run),
@@ -132,6 +138,12 @@ def _port(text: str) -> int:
     if not 0 < number < 65536:
         raise ValueError("not a port")
     return number
+
+
+def _mode(text: str) -> config.ProxyMode:
+    if text not in _MODES:
+        raise ValueError("no such mode")
+    return cast("config.ProxyMode", text)
 
 
 def _services(text: str) -> IPv4Network:

@@ -21,6 +21,13 @@ from podwire.kube.reconcile import Reconciler
 
 log = logging.getLogger(__name__)
 
+ABSENCE = 0.5
+"""Seconds for which a pod that somebody has deleted stays away.
+
+`kubectl delete` looks every tenth of a second, and would wait for the end of the new one if it
+never missed the old one (client-go tools/watch, UntilWithSync).
+"""
+
 
 class PodWriter:
     """Keeps the mirror pods as *wanted* says; does nothing before `start`."""
@@ -43,6 +50,7 @@ class PodWriter:
         self._pods = Latest(self._informer, self._pod_changed)
         # What was told of a pod, by container and reason.
         self._told: dict[Key, frozenset[tuple[str, str]]] = {}
+        self._away_until: dict[Key, float] = {}
         self._loop = Reconciler(self.reconcile, name="mirror pods", concurrency=8)
         self.look = self._loop.add
 
@@ -83,11 +91,18 @@ class PodWriter:
             or mirror.replaced(view, present)
         ):
             await self._delete(key, present)
+            if present.metadata.deletion_timestamp is not None:
+                self._away_until[key] = self._clock.monotonic() + ABSENCE
             present = None
         if view is None:
             self._told.pop(key, None)
+            self._away_until.pop(key, None)
             return None
         if present is None:
+            patience = self._away_until.get(key, 0.0) - self._clock.monotonic()
+            if patience > 0:
+                return patience
+            self._away_until.pop(key, None)
             if not await self._namespace_accepts(key.namespace):
                 return None  # its end will wake us up
             try:

@@ -2,11 +2,12 @@
 
 import errno
 import logging
+import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from podwire.emulator.config import Backend
-from podwire.emulator.node import plan
+from podwire.emulator.node import packet_filter, plan
 from podwire.emulator.node.plan import Interfaces, Survey
 from podwire.emulator.node.roster import Peer
 from podwire.emulator.node.settings import NodeSettings
@@ -58,8 +59,9 @@ def set_up(settings: NodeSettings) -> NodeNetwork:
             present = survey(netlink)
             found = plan.interfaces(settings, present)
             _warn_of_strict_filters(found)
-            netlink.apply(plan.node_changes(settings, found))
-            wanted = plan.rules(settings, found)
+            netlink.apply(plan.node_changes(settings, found, present), tolerate=_THERE_OR_GONE)
+            filtered = _filter(packet_filter.nft(settings, found.underlay, (found.pods, VXLAN)))
+            wanted = plan.rules(settings, found, filtered=filtered)
             netlink.apply(plan.rule_changes(wanted, present.rules), tolerate=_THERE_OR_GONE)
             return NodeNetwork(settings, found, _tunnel(netlink, settings, found, present))
     except NetlinkError as error:
@@ -85,6 +87,28 @@ def survey(netlink: Netlink) -> Survey:
         forwarding=netlink.forwarding(),
         rules=netlink.rules(),
     )
+
+
+def _filter(script: str) -> bool:
+    """Load *script*, and return whether that worked.
+
+    A node without nft goes on: a mode of the proxy that needs it says so itself.
+    """
+    try:
+        done = subprocess.run(
+            ["nft", "-f", "-"], input=script, capture_output=True, text=True, check=False
+        )
+    except OSError as error:
+        said = f"nft: {error.strerror}"
+    else:
+        said = "; ".join(done.stderr.splitlines()) if done.returncode else ""
+    if said:
+        log.warning(
+            "no packet filter: endpoints that are no pods are reached in userspace mode only, and"
+            " pods can ping Services (%s)\n  install nftables in the image",
+            said,
+        )
+    return not said
 
 
 def _tunnel(

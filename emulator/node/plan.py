@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 from podwire.emulator.config import Backend
+from podwire.emulator.node.packet_filter import SERVED
 from podwire.emulator.node.roster import Peer, vtep_mac
 from podwire.emulator.node.settings import NodeSettings
 from podwire.emulator.topology import ANYWHERE, VNI, VXLAN, VXLAN_OVERHEAD, VXLAN_PORT
@@ -21,6 +22,7 @@ from podwire.netlink.changes import (
     AddRule,
     AddVxlan,
     Change,
+    DeleteAddress,
     DeleteForwarding,
     DeleteLink,
     DeleteNeighbour,
@@ -30,16 +32,11 @@ from podwire.netlink.changes import (
     SetLink,
 )
 from podwire.netlink.present import Link, LinkAddress, Neighbour, Route
-from podwire.netlink.rtnetlink import TABLE_LOCAL, TABLE_MAIN
+from podwire.netlink.rtnetlink import TABLE_MAIN
 
-_ICMP = 1
-_DEFAULT_LOCAL = Rule(0, table=TABLE_LOCAL)
-_NOT_FROM_UNDERLAY, _NO_PING, _LOCAL, _PEER, _NOT_UNDERLAY, _KNOWN, _FENCE = (
-    *(5, 6, 10),
-    *(98, 99, 100, 101),
-)
+_SERVED, _SERVICES, _PEER, _NOT_UNDERLAY, _KNOWN, _FENCE = 96, 97, 98, 99, 100, 101
 # Without _PEER: those stay until the API server says who the peers are.
-_OUR_PRIORITIES = (_NOT_FROM_UNDERLAY, _NO_PING, _LOCAL, _NOT_UNDERLAY, _KNOWN, _FENCE)
+_OUR_PRIORITIES = (_SERVED, _SERVICES, _NOT_UNDERLAY, _KNOWN, _FENCE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,37 +100,45 @@ def interfaces(settings: NodeSettings, survey: Survey) -> Interfaces:
     return Interfaces(link.name, address, _router(link, address, survey), link.mtu, pods.name)
 
 
-def node_changes(settings: NodeSettings, found: Interfaces) -> tuple[Change, ...]:
+def node_changes(settings: NodeSettings, found: Interfaces, survey: Survey) -> tuple[Change, ...]:
     """Return what a node needs apart from rules and other nodes; it may be repeated."""
     gateway = IPv4Interface((settings.gateway, settings.pods.prefixlen))
+    link = survey.link(found.pods)
+    present = [a.address for a in survey.addresses if link is not None and a.link == link.number]
+    # First: what is masqueraded has the first address, and pods must see their gateway.
+    others = [address for address in present if address != gateway]
+    first = () if present[:1] == [gateway] else tuple(DeleteAddress(found.pods, a) for a in present)
     return (
         SetLink("lo", up=True),
+        *first,
         AddAddress(found.pods, gateway),
-        # The kernel would prefer the address that the engine gave: pods must see their gateway.
+        *(AddAddress(found.pods, address) for address in others),
         AddRoute(settings.pods, found.pods, source=settings.gateway),
-        AddRoute(settings.services, "lo", local=True),
         # The engine may have put the default route on the pods' network, whose gateway we are.
         AddRoute(ANYWHERE, found.underlay, found.router),
     )
 
 
-def rules(settings: NodeSettings, found: Interfaces) -> tuple[Rule, ...]:
+def rules(settings: NodeSettings, found: Interfaces, *, filtered: bool) -> tuple[Rule, ...]:
     """Return the rules of policy routing.
 
-    ClusterIPs are local addresses (AnyIP), so what must not reach them has to be caught before
-    table local is asked, which the kernel does first of all: it is asked later here. And pods reach
-    nothing but the networks that the node knows: a packet for elsewhere would leave by the default
-    route, with a source that nobody can answer. On the network of the nodes, pods reach the nodes
-    (`peer_changes`); others there, such as the engine's own machine and the API server's container,
-    know no way back to pods, but a datagram needs none. The same holds for what arrives by VXLAN:
-    any pod can forge that, as nodes take it from everybody.
+    Pods reach nothing but the networks that the node knows: a packet for elsewhere would leave by
+    the default route, with a source that nobody can answer. On the network of the nodes, pods reach
+    the nodes (`peer_changes`); others there, such as the engine's own machine and the API server's
+    container, know no way back to pods, but a datagram needs none. The same holds for what arrives
+    by VXLAN: any pod can forge that, as nodes take it from everybody. What belongs to a connection
+    that the proxy has translated goes where it has to. And what is for the address of a Service,
+    if the proxy has not translated it, gets as far as the packet filter for forwarded packets,
+    where the proxy may refuse it; so both need *filtered*: that `packet_filter.nft` is loaded.
     """
     fenced = (found.pods, VXLAN)
     underlay = found.address.network
+    passing = (
+        Rule(_SERVED, table=TABLE_MAIN, mark=SERVED, mask=SERVED),
+        Rule(_SERVICES, table=TABLE_MAIN, to=settings.services),
+    )
     return (
-        Rule(_NOT_FROM_UNDERLAY, "blackhole", arriving=found.underlay, to=settings.services),
-        Rule(_NO_PING, "blackhole", to=settings.services, protocol=_ICMP),
-        Rule(_LOCAL, table=TABLE_LOCAL),
+        *(passing if filtered else ()),
         *(Rule(_NOT_UNDERLAY, "unreachable", arriving=name, to=underlay) for name in fenced),
         *(_known(_KNOWN, name) for name in fenced),
         *(Rule(_FENCE, "unreachable", arriving=name) for name in fenced),
@@ -141,11 +146,10 @@ def rules(settings: NodeSettings, found: Interfaces) -> tuple[Rule, ...]:
 
 
 def rule_changes(wanted: Sequence[Rule], present: Collection[Rule]) -> tuple[Change, ...]:
-    """Return how the rules become those *wanted*; at no moment is table local not asked."""
+    """Return how the rules become those *wanted*."""
     added = (AddRule(rule) for rule in wanted if rule not in present)
     ours = (rule for rule in present if rule.priority in _OUR_PRIORITIES and rule not in wanted)
-    default = (rule for rule in present if rule == _DEFAULT_LOCAL)
-    return (*added, *(DeleteRule(rule) for rule in (*ours, *default)))
+    return (*added, *(DeleteRule(rule) for rule in ours))
 
 
 def tunnel_changes(settings: NodeSettings, found: Interfaces, survey: Survey) -> tuple[Change, ...]:

@@ -6,11 +6,9 @@ restart policy brings it back; what the kernel has meanwhile stays.
 
 import asyncio
 import logging
-import random
 import signal
 import sys
 from collections.abc import Awaitable, Mapping
-from contextlib import AsyncExitStack
 from pathlib import Path
 
 import uvloop
@@ -18,21 +16,13 @@ import uvloop
 from podwire.emulator.node import arp
 from podwire.emulator.node.kernel import NodeNetwork, set_up
 from podwire.emulator.node.peers import Peers
+from podwire.emulator.node.services import NodeServices
 from podwire.emulator.node.settings import NodeSettings, parse
 from podwire.errors import InternalError, MachineError, PodwireError, cause
 from podwire.kube.client import Client
-from podwire.kube.httpd import serving
 from podwire.lender import Lender
-from podwire.proxy.endpoints import Place
-from podwire.proxy.node import NodeView, Settings
-from podwire.proxy.userspace.mode import Userspace
-from podwire.proxy.whole import Proxy
 
 log = logging.getLogger("podwire.node")
-
-HEALTH_PORT, METRICS_PORT = 10256, 10249
-SYNC_PERIOD = 30.0
-"""Seconds between two looks whether what the proxy has programmed is still there."""
 
 PROBE = 1.0
 """Seconds in which somebody else who has the gateway's address must answer."""
@@ -69,40 +59,26 @@ async def run(settings: NodeSettings) -> None:
         *(settings.name, settings.address, network.found.underlay),
         *(settings.gateway, network.found.pods, network.backend),
     )
-    mode = Userspace.with_relay(loop, chance=random.random)
-    view = NodeView(
-        Place(settings.name),
-        settings.address,
-        addresses=(settings.address, settings.gateway),
-        same_pod_network="switched",
-        settings=Settings(
-            cluster_cidr=settings.cluster, service_cidr=settings.services, keep_source=False
-        ),
-    )
     lent = Path(settings.api).parent / "nodes" / f"{settings.name}.sock"
-    try:
-        async with (
-            Client.unix(settings.api, user="system:kube-proxy") as for_proxy,
-            Client.unix(settings.api, user=f"system:node:{settings.name}") as for_node,
-            asyncio.TaskGroup() as tasks,
-        ):
-            peers = Peers(for_node, network)
-            proxy = Proxy(mode, view, for_proxy, loop)
-            parts = [
-                tasks.create_task(_part(name, work))
-                for name, work in (
-                    ("the service proxy", proxy.run(for_proxy, SYNC_PERIOD)),
-                    ("the ways to other nodes", peers.run()),
-                    ("the lender of sockets", _lend(lent)),
-                    ("the pages", _serve_pages(settings, proxy, peers)),
-                )
-            ]
-            probing = tasks.create_task(_look_for_rival(network))
-            await stop.wait()
-            for part in (*parts, probing):
-                part.cancel()
-    finally:
-        await mode.close(cleanup=False)
+    async with (
+        Client.unix(settings.api, user="system:kube-proxy") as for_proxy,
+        Client.unix(settings.api, user=f"system:node:{settings.name}") as for_node,
+        asyncio.TaskGroup() as tasks,
+    ):
+        peers = Peers(for_node, network)
+        services = NodeServices(network, for_proxy, for_node, peers.joined, loop)
+        parts = [
+            tasks.create_task(_part(name, work))
+            for name, work in (
+                ("the service proxy", services.run()),
+                ("the ways to other nodes", peers.run()),
+                ("the lender of sockets", _lend(lent)),
+            )
+        ]
+        probing = tasks.create_task(_look_for_rival(network))
+        await stop.wait()
+        for part in (*parts, probing):
+            part.cancel()
 
 
 async def _part(name: str, work: Awaitable[None]) -> None:
@@ -119,25 +95,6 @@ async def _lend(path: Path) -> None:
             f"cannot lend sockets at {path}: {error}\n"
             f"  mount the volume that has the API server's socket on {path.parent.parent}"
         ) from error
-
-
-async def _serve_pages(settings: NodeSettings, proxy: Proxy, peers: Peers) -> None:
-    """Serve health and metrics as soon as there is health: a container is healthy by these."""
-    log.info("waiting for the API server at %s", settings.api)
-    await proxy.proxier.synced.wait()
-    await peers.joined.wait()
-    address = str(settings.address)
-    async with AsyncExitStack() as stack:
-        for port, pages in (
-            (HEALTH_PORT, proxy.pages.health()),
-            (METRICS_PORT, proxy.pages.metrics()),
-        ):
-            try:
-                await stack.enter_async_context(serving(pages, address, port))
-            except OSError as error:
-                raise MachineError(f"cannot serve on {address}:{port}: {error}") from error
-        log.info("%s is ready, proxy mode %s", settings.name, proxy.proxier.mode.name)
-        await asyncio.Event().wait()
 
 
 async def _look_for_rival(network: NodeNetwork) -> None:

@@ -8,17 +8,20 @@ from typing import TypeVar, cast, get_args
 from podwire.emulator.config import SERVICE_SUBNET, Backend
 from podwire.errors import ConfigError
 from podwire.kube import syntax
+from podwire.proxy.configuration import MODES, ModeName
 
 T = TypeVar("T")
 
 API = "/run/podwire/api.sock"
+STATE = "/var/lib/podwire"
 
 
 @dataclass(frozen=True, slots=True)
 class NodeSettings:
     """One node: *pods* is its own part of *cluster*, the range of all pods.
 
-    *api* is the path of the API server's Unix socket.
+    *api* is the path of the API server's Unix socket, *state* the folder for what outlives a
+    restart of the container, *mode* how Services are served when the cluster does not say it.
     """
 
     name: str
@@ -28,6 +31,8 @@ class NodeSettings:
     services: IPv4Network
     api: str = API
     backend: Backend = "vxlan"
+    mode: ModeName = "userspace"
+    state: str = STATE
 
     @property
     def gateway(self) -> IPv4Address:
@@ -52,6 +57,8 @@ def parse(environ: Mapping[str, str]) -> NodeSettings:
         services=_read(environ, "PODWIRE_SERVICE_SUBNET", str(SERVICE_SUBNET), IPv4Network),
         api=environ.get("PODWIRE_API") or API,
         backend=_backend(environ.get("PODWIRE_BACKEND") or "vxlan"),
+        mode=_mode(environ.get("PODWIRE_PROXY_MODE") or "userspace"),
+        state=environ.get("PODWIRE_STATE") or STATE,
     )
     _check_ranges(settings)
     return settings
@@ -85,6 +92,14 @@ def _backend(text: str) -> Backend:
             f"PODWIRE_BACKEND={text}: there is no such backend\n  use vxlan or host-gw"
         )
     return cast(Backend, text)
+
+
+def _mode(text: str) -> ModeName:
+    if text not in MODES:
+        raise ConfigError(
+            f"PODWIRE_PROXY_MODE={text}: there is no such mode\n  use one of {', '.join(MODES)}"
+        )
+    return text
 
 
 def _check_ranges(settings: NodeSettings) -> None:

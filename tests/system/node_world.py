@@ -25,6 +25,7 @@ from scapy.layers.l2 import Ether
 from scapy.layers.vxlan import VXLAN
 
 from podwire import linux
+from podwire.emulator.addons import descriptions
 from podwire.emulator.apiserver.request import Network
 from podwire.emulator.apiserver.server import ApiServer
 from podwire.emulator.apiserver.store import Store
@@ -38,7 +39,7 @@ from podwire.emulator.topology import (
 from podwire.kube.client import Client
 from podwire.kube.clock import SystemClock
 from podwire.kube.names import Key
-from podwire.kube.objects import EndpointSlice, Node, Service
+from podwire.kube.objects import ConfigMap, EndpointSlice, Node, Service
 from podwire.netlink.changes import AddAddress, AddBridge, AddRoute, AddVeth, SetLink
 from podwire.testing.agent import FakeAgent
 
@@ -179,11 +180,12 @@ async def server(place: str, address: str, port: int) -> AsyncGenerator[None]:
 
 
 @asynccontextmanager
-async def api_server() -> AsyncGenerator[Client]:
-    """Run a new API server with two Nodes and one Service."""
-    served = ApiServer(Store(), FakeAgent(), SystemClock(), random.Random(1), network=Network())
+async def api_server(mode: str = "userspace") -> AsyncGenerator[Client]:
+    """Run a new API server with two Nodes and one Service; *mode* is the proxies'."""
+    served = ApiServer(Store(), FakeAgent(), SystemClock(), random.Random(mode), network=Network())
     served.fill(6443)
     async with served.serve(unix_path=API), Client.unix(API, user="system:podwire") as client:
+        await client.create_raw(ConfigMap, "kube-system", proxy_file(mode))
         await add_node(client, "node-a", "10.201.0.11", "10.244.1.0/24")
         await add_node(client, "node-b", "10.201.0.12", "10.244.2.0/24")
         port = {"port": 80, "targetPort": 8080, "nodePort": NODE_PORT}
@@ -191,6 +193,12 @@ async def api_server() -> AsyncGenerator[Client]:
         await client.create_raw(Service, "default", {"metadata": {"name": "web-svc"}, "spec": spec})
         await client.create_raw(EndpointSlice, "default", slice_of(*ENDPOINTS.values()))
         yield client
+
+
+def proxy_file(mode: str) -> dict[str, Any]:
+    """Return kube-proxy's ConfigMap."""
+    network = {"dns": "10.96.0.10", "pods": "10.244.0.0/16"}
+    return next(o for o in descriptions(network, mode) if o["metadata"]["name"] == "kube-proxy")
 
 
 def slice_of(*addresses: str) -> dict[str, Any]:
@@ -226,6 +234,7 @@ class Program:
             "PODWIRE_PODS_SUBNET": "10.244.0.0/16",
             "PODWIRE_SERVICE_SUBNET": "10.96.0.0/12",
             "PODWIRE_API": str(API),
+            "PODWIRE_STATE": f"/run/state-{node}",
             **environ,
         }
         python = [sys.executable, "-P", "-c", f"{prelude}\n{RUN}"]

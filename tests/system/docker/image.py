@@ -19,7 +19,10 @@ DERIVED = {
     "podwire/shell:test": 'CMD ["sh"]',
 }
 # Programs whose Debian packages the stand-in base is made of.
-DEBIAN = ("/usr/bin/dpkg-query", "/usr/bin/python3", "/usr/bin/curl", "/usr/bin/ip")
+DEBIAN = (
+    "/usr/bin/dpkg-query", "/usr/bin/python3", "/usr/bin/curl", "/usr/bin/ip", "/usr/sbin/nft",
+    "/usr/sbin/iptables",
+)  # fmt: skip
 
 
 def build(engine: Engine) -> str:
