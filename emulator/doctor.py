@@ -34,6 +34,7 @@ class Facts:
     # Step of the trial -> "" for done, or the kernel's words. Steps not reached are absent.
     trial: Mapping[str, str] = field(default_factory=dict[str, str])
     tun: bool = True
+    ip_vs: bool | None = None
     # Program -> whether it is on the PATH; empty: not looked at.
     programs: Mapping[str, bool] = field(default_factory=dict[str, bool])
     kubectl: tuple[int, int] | None = None
@@ -50,8 +51,11 @@ class Finding:
     fix: str = ""
 
 
-def evaluate(facts: Facts) -> tuple[Finding, ...]:
-    """Return the findings, in the order in which a user should mend them."""
+def evaluate(facts: Facts, mode: str = "userspace") -> tuple[Finding, ...]:
+    """Return the findings, in the order in which a user should mend them.
+
+    What a mode of the proxy needs is lacking for *mode* alone, and optional for all others.
+    """
     if facts.system != "Linux":
         return (
             Finding(
@@ -67,6 +71,7 @@ def evaluate(facts: Facts) -> tuple[Finding, ...]:
         *_namespaces(facts),
         *_links(facts),
         *_devices(facts),
+        *_modes(facts, mode),
         *_programs(facts),
     )
 
@@ -193,6 +198,69 @@ def _devices(facts: Facts) -> tuple[Finding, ...]:
     if facts.tun:
         return (Finding("tun", "ok", "/dev/net/tun"),)
     return (Finding("tun", "optional", "no /dev/net/tun", "sudo modprobe tun"),)
+
+
+_MODE_NEEDS = {
+    "nftables": ("nft", "nftables", "nf_tables nft_nat nft_masq nft_fib_ipv4 nft_numgen"),
+    "iptables": (
+        "iptables",
+        "iptables",
+        "nft_compat xt_nat xt_MASQUERADE xt_statistic xt_addrtype xt_comment xt_mark",
+    ),
+}
+"""Mode -> its program, the package of that, and the kernel's modules."""
+
+
+def _modes(facts: Facts, chosen: str) -> tuple[Finding, ...]:
+    """Return what each mode of the proxy would be like here."""
+    if not facts.programs:
+        return ()
+    findings = [_userspace_mode(facts)]
+    for mode, (program, package, modules) in _MODE_NEEDS.items():
+        name = f"mode {mode}"
+        lack: Status = "lacking" if mode == chosen else "optional"
+        refused = facts.trial.get(mode, "")
+        if not facts.programs.get(program):
+            fix = _install(facts, {"": package}) or f"install {package}"
+            detail = f"proxy mode {mode} needs the program {program}"
+        elif refused:
+            fix = f"sudo modprobe -a {modules}"
+            detail = f"proxy mode {mode} needs rules that {program} cannot load here ({refused})"
+        else:
+            findings.append(Finding(name, "ok", f"proxy mode {mode}: {program}"))
+            continue
+        if mode == chosen:
+            fix += "   # or another mode: podwire up --proxy-mode userspace"
+        findings.append(Finding(name, lack, detail, fix))
+    return (*findings, _ipvs_mode(facts, chosen))
+
+
+def _userspace_mode(facts: Facts) -> Finding:
+    name, refused = "mode userspace", facts.trial.get("transparent", "")
+    if not refused:
+        return Finding(name, "ok", "proxy mode userspace")
+    return Finding(
+        name,
+        "optional",
+        f"in proxy mode userspace endpoints see the node's address, not the client's ({refused})",
+        "sudo modprobe nft_socket",
+    )
+
+
+def _ipvs_mode(facts: Facts, chosen: str) -> Finding:
+    name = "mode ipvs"
+    if facts.ip_vs and not facts.programs.get("nft"):
+        fix = _install(facts, {"": "nftables"}) or "install nftables"
+        detail = "proxy mode ipvs masquerades by the program nft"
+        return Finding(name, "lacking" if chosen == "ipvs" else "optional", detail, fix)
+    if facts.ip_vs is False:
+        return Finding(
+            name,
+            "optional",
+            "this kernel has no ip_vs: proxy mode ipvs is emulated, and relays in userspace",
+            "sudo modprobe ip_vs",
+        )
+    return Finding(name, "ok", "proxy mode ipvs")
 
 
 # Program -> (what for, package per distribution).

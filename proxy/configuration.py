@@ -102,7 +102,7 @@ def _configuration(fields: Fields) -> Configuration:
         metrics=_address(fields, "metricsBindAddress", default.metrics, METRICS_PORT),
         sync_period=_seconds(of_mode, "syncPeriod") or default.sync_period,
         ipvs=_ipvs(fields.child("ipvs")),
-        conntrack=_conntrack(fields.child("conntrack")),
+        conntrack=_conntrack(fields.child("conntrack"), mode),
     )
 
 
@@ -204,24 +204,26 @@ def _ipvs(fields: Fields | None) -> Ipvs:
 
 
 _TIMEOUTS = {
-    "tcpEstablishedTimeout": "nf_conntrack_tcp_timeout_established",
-    "tcpCloseWaitTimeout": "nf_conntrack_tcp_timeout_close_wait",
-    "udpTimeout": "nf_conntrack_udp_timeout",
-    "udpStreamTimeout": "nf_conntrack_udp_timeout_stream",
+    "tcpEstablishedTimeout": ("nf_conntrack_tcp_timeout_established", 24 * 3600.0),
+    "tcpCloseWaitTimeout": ("nf_conntrack_tcp_timeout_close_wait", 3600.0),
+    "udpTimeout": ("nf_conntrack_udp_timeout", 0.0),
+    "udpStreamTimeout": ("nf_conntrack_udp_timeout_stream", 0.0),
 }
+"""The sysctl of each field, and kube-proxy's default in seconds; 0 leaves the kernel's."""
 
 
-def _conntrack(fields: Fields | None) -> Mapping[str, str]:
-    if fields is None:
-        return {}
-    # maxPerCore and min set nf_conntrack_max, which belongs to the machine and not to a node here.
-    fields.only("maxPerCore", "min", "tcpBeLiberal", *_TIMEOUTS)
-    wanted = {
-        sysctl: str(int(_seconds(fields, key)))
-        for key, sysctl in _TIMEOUTS.items()
-        if _seconds(fields, key)
-    }
-    if fields.yes("tcpBeLiberal"):
+def _conntrack(fields: Fields | None, mode: ModeName) -> Mapping[str, str]:
+    if fields is not None:
+        # maxPerCore and min set nf_conntrack_max, which is the machine's and not a node's here.
+        fields.only("maxPerCore", "min", "tcpBeLiberal", *_TIMEOUTS)
+    wanted: dict[str, str] = {}
+    for key, (sysctl, default) in _TIMEOUTS.items():
+        # What the relay carries does not depend on the table: there only what is said counts.
+        usual = 0.0 if mode == "userspace" else default
+        seconds = int(_seconds(fields, key, usual))
+        if seconds:
+            wanted[sysctl] = str(seconds)
+    if fields is not None and fields.yes("tcpBeLiberal"):
         wanted["nf_conntrack_tcp_be_liberal"] = "1"
     return wanted
 
@@ -232,8 +234,8 @@ def _network(text: str) -> IPv4Network:
     return IPv4Network(text)
 
 
-def _seconds(fields: Fields | None, key: str) -> float:
-    return fields.parsed(key, 0.0, durations.seconds) if fields is not None else 0.0
+def _seconds(fields: Fields | None, key: str, default: float = 0.0) -> float:
+    return fields.parsed(key, default, durations.seconds) if fields is not None else default
 
 
 def _address(fields: Fields, key: str, default: Address | None, port: int) -> Address | None:

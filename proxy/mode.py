@@ -8,12 +8,18 @@ from podwire.errors import PodwireError
 from podwire.kube.names import Key
 from podwire.proxy.endpoints import Backend
 from podwire.proxy.node import NodeView
-from podwire.proxy.pages import Metric
+from podwire.proxy.pages import Histogram, Metric
 from podwire.proxy.table import PortName, Protocol, ServicePort
 
 
 class SyncFailed(PodwireError):
     """Nothing of the order was programmed; the whole is to be tried again later."""
+
+
+class Unservable(str):
+    """Why a Service cannot be served in this mode at all: no later try will change that."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,18 +46,28 @@ class Mode(Interface):
         """Return its name, as KubeProxyConfiguration and /proxyMode have it."""
         ...
 
-    async def sync(self, order: Order) -> Mapping[Key, str]:
-        """Obey *order*; return the Services that cannot be served, each with the reason.
+    @property
+    def keeps_source(self) -> bool:
+        """Whether endpoints see clients' own addresses, where Kubernetes says that they do.
 
-        One sync at a time. Raises SyncFailed when nothing could be programmed: the next order is
-        then whole. Cancelled in the middle it leaves either the old or the new state.
+        Who rewrites packets keeps their sources; only a relay may have to use its own.
+        """
+        ...
+
+    async def sync(self, order: Order) -> Mapping[Key, str]:
+        """Obey *order*; return the Services that cannot be served in full, each with the reason.
+
+        They are tried again later, unless the reason is Unservable.
+        One sync at a time. Raises SyncFailed or OSError when nothing could be programmed: the next
+        order is then whole. Cancelled in the middle it leaves either the old or the new state.
         """
         ...
 
     async def intact(self) -> bool:
         """Return whether what was programmed is still there; asked every syncPeriod, so cheap.
 
-        If not, the next order is whole: somebody has flushed the rules.
+        If not, the next order is whole: somebody has flushed the rules. Raises SyncFailed or
+        OSError if that cannot be found out now.
         """
         ...
 
@@ -63,7 +79,7 @@ class Mode(Interface):
         """Return what a tool for this mode would print, by the tool's name; may be empty."""
         ...
 
-    def metrics(self) -> tuple[Metric, ...]:
+    def metrics(self) -> tuple[Metric | Histogram, ...]:
         """Return the figures that only this mode has."""
         ...
 

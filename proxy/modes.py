@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 from podwire.proxy.configuration import Configuration, ModeName
 from podwire.proxy.mode import Mode
+from podwire.proxy.node import UsualNodePorts
 
 # ruff: noqa: PLC0415 - see above
 
@@ -13,6 +14,11 @@ from podwire.proxy.mode import Mode
 def build(configuration: Configuration, loop: asyncio.AbstractEventLoop) -> Mode:
     """Return the mode that *configuration* asks for; raises MachineError if it cannot work here."""
     return _MAKERS[configuration.mode](configuration, loop)
+
+
+def usual_node_ports(mode: str) -> UsualNodePorts:
+    """Return where the mode of that name serves NodePorts when nodePortAddresses says nothing."""
+    return "primary" if mode in ("userspace", "nftables") else "all"
 
 
 async def clean_up(loop: asyncio.AbstractEventLoop, *, but: str = "") -> None:

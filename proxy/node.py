@@ -11,6 +11,9 @@ SamePodNetwork = Literal["routed", "bridge-nf", "switched"]
 """How packets between two pods of this node go: through the node's routing (isolated bridge ports
 and proxy ARP), through its packet filter all the same (br_netfilter), or past both."""
 
+UsualNodePorts = Literal["primary", "all"]
+"""Where a mode serves NodePorts when nodePortAddresses says nothing."""
+
 LOOPBACK = IPv4Network("127.0.0.0/8")
 
 
@@ -52,8 +55,28 @@ class NodeView:
     @property
     def processes(self) -> tuple[IPv4Network, ...]:
         """Return the sources that the processes of this node have, host-network pods included."""
-        own = (self.address, *(a for a in self.addresses if a != self.address))
-        return (LOOPBACK, *(IPv4Network(address) for address in own))
+        return (LOOPBACK, *(IPv4Network(address) for address in self.own))
+
+    @property
+    def own(self) -> tuple[IPv4Address, ...]:
+        """Return its addresses except loopback, the primary one first."""
+        return tuple(dict.fromkeys((self.address, *self.addresses)))
+
+    def node_ports_everywhere(self, usual: UsualNodePorts) -> bool:
+        """Return whether NodePorts are served on every address; *usual* is the mode's default."""
+        wanted = self.settings.node_port_addresses
+        if wanted is None:
+            return usual == "all"
+        return wanted != "primary" and (not wanted or any(n.prefixlen == 0 for n in wanted))
+
+    def node_port_addresses(self, usual: UsualNodePorts) -> tuple[IPv4Address, ...]:
+        """Return its own addresses that serve NodePorts; *usual* is the mode's default."""
+        if self.node_ports_everywhere(usual):
+            return self.own
+        wanted = self.settings.node_port_addresses
+        if wanted is None or wanted == "primary":
+            return (self.address,)
+        return tuple(a for a in self.own if any(a in network for network in wanted))
 
     @property
     def detected(self) -> tuple[IPv4Network, ...]:

@@ -88,16 +88,20 @@ PROGRAMMING_BOUNDS = (
 """kube-proxy's bounds of the time from a change of endpoints to its programming."""
 
 
-def exposition(metrics: Iterable[Metric]) -> str:
+def exposition(metrics: Iterable[Metric | Histogram]) -> str:
     """Return *metrics* in the text format of Prometheus, those of one name together."""
     families: dict[str, list[Metric]] = {}
+    histograms: list[str] = []
     for metric in metrics:
-        families.setdefault(metric.name, []).append(metric)
+        if isinstance(metric, Histogram):
+            histograms.append(metric.exposition())
+        else:
+            families.setdefault(metric.name, []).append(metric)
     lines: list[str] = []
     for name, members in families.items():
         lines += [f"# HELP {name} {members[0].help}", f"# TYPE {name} {members[0].kind}"]
         lines += [f"{name}{metric.labels} {metric.value:.17g}" for metric in members]
-    return "\n".join(lines) + "\n"
+    return "".join(f"{line}\n" for line in lines) + "".join(histograms)
 
 
 def _times(health: Health) -> str:

@@ -17,7 +17,7 @@ import uvloop
 from podwire.errors import ConfigError, PodwireError, UsageError, cause
 from podwire.kube.client import Client
 from podwire.proxy import configuration as configurations
-from podwire.proxy import modes, surroundings
+from podwire.proxy import modes, surroundings, sysctls
 from podwire.proxy.configuration import MODES, Configuration, ModeName
 from podwire.proxy.endpoints import Place
 from podwire.proxy.node import NodeView
@@ -117,6 +117,7 @@ async def run(options: Options, configuration: Configuration) -> None:
         await modes.clean_up(loop)
         return
     mode = modes.build(configuration, loop)
+    sysctls.write_conntrack(configuration.conntrack)
     around = surroundings.look(options.node_address)
     view = NodeView(
         Place(configuration.hostname_override or options.node),

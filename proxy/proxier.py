@@ -18,7 +18,7 @@ from podwire.kube.informer import Informer
 from podwire.kube.names import Key
 from podwire.kube.objects import EndpointSlice, Node, Service
 from podwire.proxy.endpoints import HEADLESS_LABEL, PROXY_NAME_LABEL
-from podwire.proxy.mode import Mode, Order, SyncFailed
+from podwire.proxy.mode import Mode, Order, SyncFailed, Unservable
 from podwire.proxy.node import NodeView
 from podwire.proxy.pages import PROGRAMMING_BOUNDS, SYNC_BOUNDS, Histogram
 from podwire.proxy.sources import Sources
@@ -105,6 +105,9 @@ class Proxier:
         self._loop = loop
         self._period = period
         self._queued_at: float | None = None
+        self._said = ""
+        self._waiting: set[Key] = set()
+        self._retry: asyncio.TimerHandle | None = None
         self._started = False
         self._wanted = asyncio.Event()
         self._node: Node | None = None
@@ -170,7 +173,7 @@ class Proxier:
             notes = {
                 f"{ANNOTATION}/proxy-mode": self.mode.name,
                 f"{ANNOTATION}/pod-network": view.same_pod_network,
-                f"{ANNOTATION}/source": "kept" if self._keeps_source() else "node",
+                f"{ANNOTATION}/source": "kept" if self.mode.keeps_source else "node",
             }
             patience = None
             if own is not None and not notes.items() <= own.metadata.annotations.items():
@@ -189,10 +192,6 @@ class Proxier:
     def _see_node(self, _: Node | None, new: Node | None) -> None:
         self._node = new
         self._node_changed.set()
-
-    def _keeps_source(self) -> bool:
-        # Who rewrites packets keeps their sources; only a relay may have to use its own.
-        return bool(getattr(self.mode, "keeps_source", True))
 
     def soon(self) -> None:
         """Have what has changed applied: at once, or when the last sync is long enough ago."""
@@ -225,13 +224,19 @@ class Proxier:
         began = self._clock.monotonic()
         try:
             failed = await self.mode.sync(order)
-        except SyncFailed as error:
-            log.error("%s; trying again in %g s", error, RETRY)
+        except (SyncFailed, OSError) as error:
+            if str(error) != self._said:
+                log.error("%s; trying again every second", error)
+            self._said = str(error)
             self.syncs.failures += 1
             self._queued_at = queued_at if self._queued_at is None else self._queued_at
             self.sources.mark_all()
-            self._loop.call_later(RETRY, self._wanted.set)
+            if self._retry is None:
+                self._retry = self._loop.call_later(RETRY, self._whole_again)
             return
+        if self._said:
+            log.info("programmed again, after it had failed")
+            self._said = ""
         self._note(order, failed)
         if order.whole:
             self.served.clear()
@@ -246,16 +251,24 @@ class Proxier:
         self._obeyed(order)
         self.synced.set()
 
+    def _whole_again(self) -> None:
+        self._retry = None
+        self._wanted.set()
+
     def _note(self, order: Order, failed: Mapping[Key, str]) -> None:
-        """Say what has failed, once, and have its Services looked at again later."""
+        """Say what has failed, once, and have its Services looked at again if that may help."""
         for key, reason in failed.items():
+            again = not isinstance(reason, Unservable)
             if self.failed.get(key) != reason:
-                log.error("%s: %s; trying again every second", key, reason)
-                self.report(key, "FailedToServe", reason)
-            self._loop.call_later(RETRY, self._again, key)
-        others = {} if order.whole else self.failed
+                log.error("%s: %s%s", key, reason, "; trying again every second" * again)
+                self.report(key, "FailedToServe", str(reason))
+            # One timer per Service, however often it changes meanwhile.
+            if again and key not in self._waiting:
+                self._waiting.add(key)
+                self._loop.call_later(RETRY, self._again, key)
+        others: Mapping[Key, str] = {} if order.whole else self.failed
         kept = {key: reason for key, reason in others.items() if key not in order.services}
-        self.failed = kept | {**failed}
+        self.failed = kept | {key: str(reason) for key, reason in failed.items()}
 
     def report(self, key: Key, reason: str, message: str) -> None:
         """Have a Warning event about a Service written."""
@@ -264,6 +277,7 @@ class Proxier:
             self._report(service, reason, message)
 
     def _again(self, key: Key) -> None:
+        self._waiting.discard(key)
         self.sources.mark(key)
         self.soon()
 

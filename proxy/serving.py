@@ -13,6 +13,7 @@ from podwire.proxy.configuration import Address
 from podwire.proxy.pages import Health, Metric, healthz, livez
 from podwire.proxy.proxier import Proxier
 from podwire.proxy.state import state
+from podwire.proxy.table import without_local_endpoint
 
 _FAMILY = '{ip_family="IPv4"}'
 
@@ -85,7 +86,8 @@ class Serving:
     def _exposition(self) -> str:
         proxier = self._proxier
         syncs, sources = proxier.syncs, proxier.sources
-        numbers = (
+        ports = (port for ports in proxier.served.values() for port in ports)
+        metrics = (
             Metric(
                 "kubeproxy_sync_proxy_rules_last_timestamp_seconds",
                 "gauge",
@@ -132,7 +134,7 @@ class Serving:
                     count,
                     f'{{ip_family="IPv4",traffic_policy="{policy}"}}',
                 )
-                for policy, count in self._without_local().items()
+                for policy, count in without_local_endpoint(ports).items()
             ),
             *(
                 Metric(
@@ -151,15 +153,6 @@ class Serving:
                 len(proxier.failed),
             ),
             *proxier.mode.metrics(),
+            *(syncs.every, syncs.full, syncs.partial, syncs.programming),
         )
-        durations = (syncs.every, syncs.full, syncs.partial, syncs.programming)
-        return texts.exposition(numbers) + "".join(each.exposition() for each in durations)
-
-    def _without_local(self) -> dict[str, int]:
-        found = {"internal": 0, "external": 0}
-        for ports in self._proxier.served.values():
-            for port in ports:
-                found["internal"] += port.internal.verdict == "DROP"
-                reachable = port.node_port or port.external_ips or port.load_balancer_ips
-                found["external"] += bool(reachable) and port.external.verdict == "DROP"
-        return found
+        return texts.exposition(metrics)

@@ -76,6 +76,11 @@ class ServicePort:
     external: Target
     short_circuit: Target
 
+    @property
+    def from_outside(self) -> bool:
+        """Whether it has addresses that are meant for clients outside of the cluster."""
+        return bool(self.node_port or self.external_ips or self.load_balancer_ips)
+
 
 def service_ports(
     service: Service, slices: Iterable[EndpointSlice], place: Place
@@ -135,6 +140,18 @@ def target(endpoints: Usable, policy: Policy) -> Target:
     if chosen:
         return Target("FORWARD", chosen)
     return Target("DROP" if endpoints.anywhere else "REJECT")
+
+
+def without_local_endpoint(ports: Iterable[ServicePort]) -> dict[str, int]:
+    """Return how many of *ports* have endpoints on other nodes only, and the policy Local.
+
+    By that policy: "internal" or "external".
+    """
+    found = {"internal": 0, "external": 0}
+    for port in ports:
+        found["internal"] += port.internal.verdict == "DROP"
+        found["external"] += port.from_outside and port.external.verdict == "DROP"
+    return found
 
 
 def _load_balancer_ips(service: Service) -> tuple[IPv4Address, ...]:

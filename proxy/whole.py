@@ -11,7 +11,7 @@ from podwire.kube.client import Client
 from podwire.kube.clock import SystemClock
 from podwire.kube.events import EventRecorder
 from podwire.kube.names import Key
-from podwire.kube.objects import Service
+from podwire.kube.objects import ObjectReference, Service
 from podwire.proxy import modes
 from podwire.proxy.health_checks import HealthChecks
 from podwire.proxy.mode import Mode
@@ -40,7 +40,9 @@ class Proxy:
         self._loop = loop
         self._events = EventRecorder(client, SystemClock(), "kube-proxy", node)
         self._checks = HealthChecks(
-            (view.address,), lambda: not self.proxier.overdue(), self._unchecked
+            view.node_port_addresses(modes.usual_node_ports(mode.name)),
+            lambda: not self.proxier.overdue(),
+            self._unchecked,
         )
         self.proxier = Proxier(
             mode,
@@ -58,6 +60,10 @@ class Proxy:
 
     async def run(self, client: Client) -> None:
         """Serve until cancelled."""
+        node = self.proxier.sources.view.place.node
+        # kube-proxy takes the name for the UID, and has no more to say (cmd/kube-proxy/app).
+        itself = ObjectReference(kind="Node", name=node, uid=node)
+        self._events.note(itself, "Normal", "Starting", "")
         async with asyncio.TaskGroup() as tasks:
             for part in (
                 self.proxier.run(client),

@@ -11,7 +11,7 @@ Table = Literal["mangle", "nat", "filter"]
 TABLES: tuple[Table, ...] = ("mangle", "nat", "filter")
 
 _LAST = "kubernetes service nodeports; NOTE: this must be the last rule in this chain"
-_EVERYWHERE = IPv4Network("0.0.0.0/0")
+_LOCALHOST = IPv4Address("127.0.0.1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,19 +49,19 @@ class Ground:
 def ground(node: NodeView, kernel: Kernel) -> Ground:
     """Return the ground of the rules for *node*."""
     settings = node.settings
-    addresses = (node.address, *(a for a in node.addresses if a != node.address))
-    ranges = settings.node_port_addresses
-    if ranges == "primary":
-        ranges = (IPv4Network(node.address),)
-    if not ranges or _EVERYWHERE in ranges:
-        localnet = settings.localhost_node_ports
+    localnet = settings.localhost_node_ports
+    if node.node_ports_everywhere("all"):
         node_ports: tuple[str, ...] = (
             "-m addrtype --dst-type LOCAL" + ("" if localnet else f" ! -d {LOOPBACK}"),
         )
     else:
-        localnet = settings.localhost_node_ports and any(LOOPBACK.overlaps(r) for r in ranges)
-        served = (*addresses, IPv4Address("127.0.0.1")) if localnet else addresses
-        node_ports = tuple(f"-d {a}" for a in served if any(a in r for r in ranges))
+        ranges = settings.node_port_addresses
+        named = () if ranges is None or ranges == "primary" else ranges
+        localnet = localnet and any(LOOPBACK.overlaps(r) for r in named)
+        served = list(node.node_port_addresses("all"))
+        if localnet and any(_LOCALHOST in r for r in named):
+            served.append(_LOCALHOST)
+        node_ports = tuple(f"-d {address}" for address in served)
     pods, not_pods = _detector(node)
     return Ground(
         mark=f"0x{1 << settings.masquerade_bit:08x}",
@@ -70,7 +70,7 @@ def ground(node: NodeView, kernel: Kernel) -> Ground:
         masquerade_all=settings.masquerade_all,
         node_ports=node_ports,
         localnet=localnet,
-        addresses=addresses,
+        addresses=node.own,
         switched=node.pods if node.same_pod_network == "switched" else (),
         kernel=kernel,
     )

@@ -2,11 +2,12 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from podwire.errors import MachineError
 from podwire.kube.clock import Clock
 from podwire.kube.names import Key
+from podwire.netlink.namespace import read_sysctl
+from podwire.proxy import sysctls
 from podwire.proxy.endpoints import Backend
 from podwire.proxy.flows import Flows
 from podwire.proxy.iptables import names
@@ -14,6 +15,7 @@ from podwire.proxy.iptables.ground import TABLES, WITNESSES, Ground, Kernel, gro
 from podwire.proxy.iptables.programs import (
     TOO_LONG,
     VARIANTS,
+    CannotStart,
     CommandFailed,
     Programs,
     find,
@@ -23,7 +25,7 @@ from podwire.proxy.iptables.rulebook import Rulebook, Script
 from podwire.proxy.iptables.saved import parse, removal
 from podwire.proxy.iptables.service import portion
 from podwire.proxy.mode import Order, SyncFailed
-from podwire.proxy.pages import Metric
+from podwire.proxy.pages import Histogram, Metric
 from podwire.proxy.table import PortName, Protocol, ServicePort
 
 log = logging.getLogger(__name__)
@@ -31,8 +33,8 @@ log = logging.getLogger(__name__)
 LARGE = 1000
 """Endpoints above which comments go and chains out of use are deleted once per sync period."""
 
-_ROUTE_LOCALNET = Path("/proc/sys/net/ipv4/conf/all/route_localnet")
-_BE_LIBERAL = Path("/proc/sys/net/netfilter/nf_conntrack_tcp_be_liberal")
+_ROUTE_LOCALNET = "net/ipv4/conf/all/route_localnet"
+_BE_LIBERAL = "net/netfilter/nf_conntrack_tcp_be_liberal"
 
 
 class Iptables:
@@ -43,6 +45,7 @@ class Iptables:
     """
 
     name = "iptables"
+    keeps_source = True
 
     def __init__(
         self,
@@ -59,7 +62,7 @@ class Iptables:
         self._programs: Programs | None = None
         self._left: Programs | None = None
         self._rulebook = Rulebook()
-        self._flows = Flows()
+        self._flows = Flows(clock)
         self._ports: dict[Key, tuple[ServicePort, ...]] = {}
         self._endpoints: dict[Key, int] = {}
         self._total = 0
@@ -87,7 +90,7 @@ class Iptables:
         self._whole_needed = True
         try:
             await self._program(programs, new_ground, whole=whole)
-        except CommandFailed as error:
+        except (CommandFailed, OSError) as error:
             self._failures += 1
             self._partial_failures += not whole
             if TOO_LONG in str(error):
@@ -104,14 +107,18 @@ class Iptables:
         """Return whether the canaries and two of the jumps are there.
 
         `iptables -F` leaves the canary alone, and kube-proxy would not notice it for an hour.
+        Raises SyncFailed if iptables cannot be started.
         """
         programs = await self._found()
-        for table in TABLES:
-            if not await programs.has_chain(table, names.CANARY):
-                return False
-        for jump in WITNESSES:
-            if not await programs.has_rule(jump.table, jump.hook, jump.rule()):
-                return False
+        try:
+            for table in TABLES:
+                if not await programs.has_chain(table, names.CANARY):
+                    return False
+            for jump in WITNESSES:
+                if not await programs.has_rule(jump.table, jump.hook, jump.rule()):
+                    return False
+        except CannotStart as error:
+            raise SyncFailed(str(error)) from error
         return True
 
     def connections(self) -> Mapping[tuple[PortName, Protocol, Backend], int]:
@@ -122,7 +129,7 @@ class Iptables:
         """Return nothing: iptables itself shows the rules."""
         return {}
 
-    def metrics(self) -> tuple[Metric, ...]:
+    def metrics(self) -> tuple[Metric | Histogram, ...]:
         """Return kube-proxy's figures of this mode."""
         family = 'ip_family="IPv4"'
         rules = self._rulebook.rules()
@@ -156,6 +163,7 @@ class Iptables:
                 self._partial_failures,
                 f"{{{family}}}",
             ),
+            *self._flows.metrics(),
         )
 
     async def close(self, *, cleanup: bool) -> None:
@@ -170,7 +178,7 @@ class Iptables:
         for programs in await in_use():
             if await _remove(programs):
                 # Without the guard the way to 127.0.0.1 must close.
-                _write(_ROUTE_LOCALNET, "0")
+                sysctls.write([(_ROUTE_LOCALNET, "0")])
 
     async def _found(self) -> Programs:
         if self._programs is None:
@@ -214,7 +222,7 @@ class Iptables:
         delayed = self._total > self._large and now - self._cleaned < self._sync_period
         if whole:
             if on.localnet:
-                _write(_ROUTE_LOCALNET, "1")
+                sysctls.write([(_ROUTE_LOCALNET, "1")])
             script = self._rulebook.whole(on, parse(await programs.save()), limit=programs.limit)
             deleted = frozenset(self._rulebook.stale)
         else:
@@ -247,22 +255,5 @@ async def _remove(programs: Programs) -> bool:
 def _kernel(programs: Programs) -> Kernel:
     return Kernel(
         random_fully=programs.random_fully,
-        be_liberal=_read(_BE_LIBERAL) == "1",
+        be_liberal=read_sysctl(_BE_LIBERAL) == "1",
     )
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text().strip()
-    except OSError:
-        return ""
-
-
-def _write(path: Path, text: str) -> None:
-    """Set a sysctl, which may be read-only in a container."""
-    if _read(path) == text:
-        return
-    try:
-        path.write_text(text)
-    except OSError as error:
-        log.warning("cannot set %s to %s: %s", path, text, error)

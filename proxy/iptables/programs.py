@@ -1,6 +1,5 @@
 """Runs the iptables programs; finds out which variant works here (nf_tables or legacy)."""
 
-import asyncio
 import os
 import re
 import shlex
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from podwire.errors import MachineError, PodwireError
 from podwire.netlink.namespace import OWN
+from podwire.proxy import scripts
 
 LOCK = Path("/run/xtables.lock")
 VARIANTS = ("iptables-nft", "iptables", "iptables-legacy")
@@ -33,6 +33,10 @@ _SO_SNDBUFFORCE = 32
 
 class CommandFailed(PodwireError):
     """An iptables program refused; the message is in its own words."""
+
+
+class CannotStart(CommandFailed):
+    """A program could not be started, for want of files for instance: nothing is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,16 +80,18 @@ class Programs:
             raise CommandFailed(explained(str(error), script)) from error
 
     async def has_chain(self, table: str, chain: str) -> bool:
-        """Return whether *chain* is there."""
+        """Return whether *chain* is there; raises CannotStart."""
         return await self._succeeds(table, "-S", chain)
 
     async def has_rule(self, table: str, chain: str, rule: str) -> bool:
-        """Return whether *rule* is in *chain*."""
+        """Return whether *rule* is in *chain*; raises CannotStart."""
         return await self._succeeds(table, "-C", chain, *shlex.split(rule))
 
     async def _succeeds(self, table: str, *arguments: str) -> bool:
         try:
             await run([self.name, *_WAIT, "-t", table, *arguments])
+        except CannotStart:
+            raise
         except CommandFailed:
             return False
         return True
@@ -142,33 +148,18 @@ async def in_use() -> tuple[Programs, ...]:
 
 
 async def run(command: Sequence[str], script: str = "") -> str:
-    """Return what *command* prints; raises CommandFailed with what it complains of.
+    """Return what *command* prints; raises CommandFailed with what it complains of, CannotStart.
 
     Cancelled, it first lets the command end: half of a script is neither the old nor the new.
     """
-    # A file, not a pipe: the command needs nobody to feed it.
-    with os.fdopen(os.memfd_create("script"), "w+b") as stdin:
-        stdin.write(script.encode())
-        stdin.seek(0)
-        try:
-            process = await asyncio.create_subprocess_exec(
-                *command,
-                stdin=stdin,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
-                env=_environ(),
-            )
-        except OSError as error:
-            raise CommandFailed(f"{command[0]}: {error.strerror}") from error
     try:
-        printed, complained = await process.communicate()
-    except asyncio.CancelledError:
-        await process.wait()
-        raise
-    if process.returncode:
-        words = " ".join(complained.decode(errors="replace").partition("\nTry `")[0].split())
-        raise CommandFailed(f"{command[0]}: {words or f'exit status {process.returncode}'}")
-    return printed.decode(errors="replace")
+        ended = await scripts.run(command, script, environ=_environ())
+    except OSError as error:
+        raise CannotStart(f"{command[0]}: {error.strerror}") from error
+    if ended.status:
+        words = " ".join(ended.complained.partition("\nTry `")[0].split())
+        raise CommandFailed(f"{command[0]}: {words or f'exit status {ended.status}'}")
+    return ended.printed
 
 
 def explained(words: str, script: str) -> str:

@@ -7,12 +7,20 @@ ones every time; at 1,000 Services that would be most of the time a change takes
 from bisect import insort
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 from podwire.kube.names import Key
 from podwire.proxy.iptables import names
 from podwire.proxy.iptables.ground import TABLES, Ground, Table, fixed_rules, last_rules
 from podwire.proxy.iptables.saved import Saved
 from podwire.proxy.iptables.service import NOTHING, Portion
+
+_Shared = Literal[
+    "refused", "refused_outside", "health_checks", "firewall", "services", "node_ports"
+]
+"""The lines of a portion that go into chains which all Services share."""
+
+_SHARED: tuple[_Shared, ...] = get_args(_Shared)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +42,8 @@ class Rulebook:
         self._stale: set[str] = set()
         self._shared: dict[tuple[Table, str], str] = {}
         self._shared_before: dict[tuple[Table, str], str] = {}
+        # To join the same lines again costs milliseconds where there are many Services.
+        self._joined: dict[_Shared, str] = {}
 
     @property
     def stale(self) -> Collection[str]:
@@ -43,6 +53,9 @@ class Rulebook:
     def put(self, key: Key, new: Portion) -> None:
         """Have *new* be the rules of one Service; NOTHING for one that has gone."""
         old = self._portions.get(key, NOTHING)
+        for name in _SHARED:
+            if getattr(old, name) != getattr(new, name):
+                self._joined.pop(name, None)
         if new is NOTHING:
             if self._portions.pop(key, None) is not None:
                 self._order.remove((key.namespace, key.name))
@@ -125,16 +138,23 @@ class Rulebook:
         return counts
 
     def _shared_chains(self, ground: Ground) -> dict[tuple[Table, str], str]:
-        portions = [self._portions[Key(*key)] for key in self._order]
         return {
             **fixed_rules(ground),
-            ("filter", names.SERVICES): "".join([p.refused for p in portions]),
-            ("filter", names.EXTERNAL_SERVICES): "".join([p.refused_outside for p in portions]),
-            ("filter", names.NODE_PORTS): "".join([p.health_checks for p in portions]),
-            ("filter", names.PROXY_FIREWALL): "".join([p.firewall for p in portions]),
-            ("nat", names.SERVICES): "".join([p.services for p in portions]) + last_rules(ground),
-            ("nat", names.NODE_PORTS): "".join([p.node_ports for p in portions]),
+            ("filter", names.SERVICES): self._all("refused"),
+            ("filter", names.EXTERNAL_SERVICES): self._all("refused_outside"),
+            ("filter", names.NODE_PORTS): self._all("health_checks"),
+            ("filter", names.PROXY_FIREWALL): self._all("firewall"),
+            ("nat", names.SERVICES): self._all("services") + last_rules(ground),
+            ("nat", names.NODE_PORTS): self._all("node_ports"),
         }
+
+    def _all(self, name: _Shared) -> str:
+        """Return the lines *name* of all Services, in order."""
+        found = self._joined.get(name)
+        if found is None:
+            found = "".join([getattr(self._portions[Key(*key)], name) for key in self._order])
+            self._joined[name] = found
+        return found
 
 
 def _parts(chains: Iterable[tuple[str, str]], limit: int) -> list[dict[str, str]]:

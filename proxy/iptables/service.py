@@ -60,7 +60,7 @@ class _Port:
         self.name = str(port.name)
         self.protocol = port.protocol.lower()
         self.hash = names.port_hash(self.name, self.protocol)
-        self.outside = bool(port.node_port or port.external_ips or port.load_balancer_ips)
+        self.outside = port.from_outside
         self.services = self.node_ports = self.refused = self.refused_outside = ""
         self.health_checks = self.firewall = ""
         self.chains: dict[str, str] = {}

@@ -10,7 +10,6 @@ import errno
 import logging
 import os
 import shutil
-from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 from podwire.errors import MachineError
@@ -24,7 +23,6 @@ from podwire.netlink.changes import (
     DeleteRoute,
 )
 from podwire.netlink.client import Netlink, NetlinkError
-from podwire.netlink.namespace import read_sysctl, write_sysctls
 from podwire.netlink.rtnetlink import TABLE_LOCAL
 from podwire.proxy.configuration import Ipvs
 from podwire.proxy.ipvs import rules
@@ -52,18 +50,6 @@ def sysctls(settings: Ipvs) -> tuple[tuple[str, str], ...]:
     if settings.strict_arp:
         wanted += [("net/ipv4/conf/all/arp_ignore", "1"), ("net/ipv4/conf/all/arp_announce", "2")]
     return tuple(wanted)
-
-
-def write(wanted: Iterable[tuple[str, str]]) -> None:
-    """Write what this kernel has of *wanted*; a refusal is logged."""
-    for name, value in wanted:
-        if read_sysctl(name) is None:
-            log.warning("this kernel has no sysctl %s", name.replace("/", "."))
-            continue
-        try:
-            write_sysctls([(name, value)])
-        except OSError as error:
-            log.warning("cannot set %s: %s", name.replace("/", "."), error)
 
 
 class Addresses:

@@ -13,6 +13,7 @@ from ipaddress import IPv4Address
 from podwire.kube.names import Key
 from podwire.netlink.client import Netlink, NetlinkError
 from podwire.netlink.genetlink import NETLINK_GENERIC, families_question, family
+from podwire.proxy import sysctls
 from podwire.proxy.configuration import Ipvs
 from podwire.proxy.endpoints import Backend
 from podwire.proxy.ipvs import ground, messages, rules
@@ -68,7 +69,7 @@ class KernelTable:
         Raises SyncFailed when addresses or rules are refused.
         """
         if order.whole:
-            ground.write(ground.sysctls(self._settings))
+            sysctls.write(ground.sysctls(self._settings))
             self._set_timeouts()
             self._bound.clear()
         self._bound |= {key: bound_addresses(ports) for key, ports in order.services.items()}

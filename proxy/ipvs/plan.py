@@ -12,7 +12,7 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import Literal
 
 from podwire.proxy.endpoints import Backend, Usable
-from podwire.proxy.node import LOOPBACK, NodeView
+from podwire.proxy.node import NodeView
 from podwire.proxy.table import Policy, PortName, ServicePort, Target
 from podwire.proxy.userspace.routes import Frontend
 
@@ -46,7 +46,7 @@ def virtual_servers(
 
     One without destinations is there too: ip_vs answers with port unreachable.
     """
-    addresses = node_port_addresses(node)
+    addresses = node.node_port_addresses("all")
     flags: frozenset[Flag] = frozenset({"mh-port"}) if scheduler == "mh" else frozenset()
     found: dict[Frontend, Wanted] = {}
     for port in ports:
@@ -70,22 +70,9 @@ def bound_addresses(ports: Iterable[ServicePort]) -> frozenset[IPv4Address]:
     )
 
 
-def node_port_addresses(node: NodeView) -> tuple[IPv4Address, ...]:
-    """Return the addresses with NodePorts: all of the node's, or those named; never loopback."""
-    wanted = node.settings.node_port_addresses
-    if wanted == "primary":
-        return (node.address,)
-    own = dict.fromkeys((node.address, *node.addresses))
-    return tuple(
-        address
-        for address in own
-        if address not in LOOPBACK and (not wanted or any(address in n for n in wanted))
-    )
-
-
 def on_all_addresses(node: NodeView) -> NodeView:
     """Return *node* with the NodePort addresses of this mode spelled out for another one."""
-    own = node_port_addresses(node)
+    own = node.node_port_addresses("all")
     networks = tuple(IPv4Network(address) for address in own) or _NOWHERE
     return replace(node, settings=replace(node.settings, node_port_addresses=networks))
 

@@ -158,8 +158,7 @@ def _firewall(
     for network in collapse_addresses(port.source_ranges):
         yield "KUBE-LOAD-BALANCER-SOURCE-CIDR", f"{at} . {network}"
     # The node's own process may have the address that it asks as its source.
-    own = (node.address, *node.addresses)
-    if any(each in network for each in own for network in port.source_ranges):
+    if any(each in network for each in node.own for network in port.source_ranges):
         yield "KUBE-LOAD-BALANCER-SOURCE-IP", f"{at} . {address}"
 
 

@@ -3,7 +3,6 @@
 The layout is that of kube-proxy 1.36 (pkg/proxy/nftables/proxier.go).
 """
 
-from ipaddress import IPv4Address
 from typing import NamedTuple
 
 from podwire.proxy.nftables.objects import Element, Place
@@ -71,7 +70,7 @@ KINDS = {layout.name: layout.kind for layout in MAPS}
 
 def maps(node: NodeView) -> tuple[MapLayout, ...]:
     """Return the sets and maps of the table on *node*."""
-    everywhere = node_port_addresses(node) is None
+    everywhere = node.node_ports_everywhere("primary")
     return tuple(m for m in MAPS if not (everywhere and m.name == NODEPORT_IPS))
 
 
@@ -140,23 +139,13 @@ def chains(node: NodeView) -> dict[str, tuple[str, ...]]:
 
 def elements(node: NodeView) -> dict[Place, Element]:
     """Return the elements that no Service brings."""
-    addresses = node_port_addresses(node)
-    return {Place(NODEPORT_IPS, (a,)): Element() for a in addresses or ()}
-
-
-def node_port_addresses(node: NodeView) -> tuple[IPv4Address, ...] | None:
-    """Return on which addresses *node* accepts NodePorts, None for all; never on loopback."""
-    wanted = node.settings.node_port_addresses
-    if wanted is None or wanted == "primary":
-        return (node.address,)
-    if any(network.prefixlen == 0 for network in wanted):
-        return None
-    own = dict.fromkeys((node.address, *node.addresses))
-    return tuple(a for a in own if any(a in n for n in wanted) and not a.is_loopback)
+    if node.node_ports_everywhere("primary"):
+        return {}
+    return {Place(NODEPORT_IPS, (a,)): Element() for a in node.node_port_addresses("primary")}
 
 
 def _node_port_guard(node: NodeView) -> str:
-    if node_port_addresses(node) is None:
+    if node.node_ports_everywhere("primary"):
         return "fib daddr type local ip daddr != 127.0.0.0/8"
     return f"ip daddr @{NODEPORT_IPS}"
 

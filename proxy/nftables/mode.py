@@ -15,8 +15,8 @@ from podwire.proxy.nftables.kernel import Kernel
 from podwire.proxy.nftables.names import is_of_service
 from podwire.proxy.nftables.objects import Contents, Transaction
 from podwire.proxy.nftables.programmed import Programmed
-from podwire.proxy.nftables.render import REJECT_CHAIN, contents, without_local_endpoint
-from podwire.proxy.pages import Metric
+from podwire.proxy.nftables.render import REJECT_CHAIN, contents
+from podwire.proxy.pages import Histogram, Metric
 from podwire.proxy.table import PortName, Protocol
 
 log = logging.getLogger(__name__)
@@ -30,11 +30,12 @@ class Nftables:
     """Programs the table kube-proxy of the network namespace in which it was made."""
 
     name = "nftables"
+    keeps_source = True
 
     def __init__(self, clock: Clock, *, program: str = "nft") -> None:
         self._clock = clock
         self._kernel = Kernel(program)
-        self._flows = Flows()
+        self._flows = Flows(clock)
         self._programmed = Programmed()
         # The table's handle and how often its own chains are used, and the change to any table
         # after which that was so.
@@ -88,10 +89,9 @@ class Nftables:
         """Return nothing: nft itself shows the table."""
         return {}
 
-    def metrics(self) -> tuple[Metric, ...]:
+    def metrics(self) -> tuple[Metric | Histogram, ...]:
         """Return kube-proxy's figures of this mode, and how changes were programmed."""
         prefix, family = "kubeproxy_sync_proxy_rules", 'ip_family="IPv4"'
-        internal, external = without_local_endpoint(self._flows.ports())
         return (
             *(
                 Metric(f"{prefix}_nftables_{name}_total", "counter", text, count, f"{{{family}}}")
@@ -99,16 +99,6 @@ class Nftables:
                     ("sync_failures", "Syncs that failed.", self._failures),
                     ("cleanup_failures", "Removals that failed.", self._cleanup_failures),
                 )
-            ),
-            *(
-                Metric(
-                    f"{prefix}_no_local_endpoints_total",
-                    "gauge",
-                    "Service ports with a Local policy and no endpoint on this node.",
-                    count,
-                    f'{{{family},traffic_policy="{policy}"}}',
-                )
-                for policy, count in (("internal", internal), ("external", external))
             ),
             *(
                 Metric(
@@ -120,6 +110,7 @@ class Nftables:
                 )
                 for sender, count in (("netlink", self._by_netlink), ("nft", self._by_nft))
             ),
+            *self._flows.metrics(),
         )
 
     async def close(self, *, cleanup: bool) -> None:

@@ -82,24 +82,11 @@ def contents(ports: Iterable[ServicePort], node: NodeView) -> Contents:
     return found
 
 
-def without_local_endpoint(ports: Iterable[ServicePort]) -> tuple[int, int]:
-    """Return how many of *ports* have the policy Local and endpoints on other nodes only.
-
-    First those whose internal policy it is, then those whose external policy it is.
-    """
-    elsewhere = [p for p in ports if p.usable.anywhere and not p.usable.local]
-    internal = sum(p.internal_policy == "Local" for p in elsewhere)
-    external = sum(
-        p.external_policy == "Local" and _is_accessible_from_outside(p) for p in elsewhere
-    )
-    return internal, external
-
-
 def _add_port(found: Contents, port: ServicePort, node: NodeView, local: str) -> None:
     base = port_base(port.name, port.protocol)
     service, only_local = f"service-{base}", f"local-{base}"
     external, firewall = f"external-{base}", f"firewall-{base}"
-    outside = _is_accessible_from_outside(port)
+    outside = port.from_outside
     cluster = port.internal_policy == "Cluster" or outside
     here = port.internal_policy == "Local" or (outside and port.external_policy == "Local")
     used: dict[Backend, None] = {}
@@ -211,16 +198,12 @@ def _source_filter(port: ServicePort, node: NodeView) -> str:
     if not ranges or not port.load_balancer_ips or any(r.prefixlen == 0 for r in ranges):
         return ""
     allowed = list(ranges)
-    if any(address in r for r in ranges for address in (node.address, *node.addresses)):
+    if any(address in r for r in ranges for address in node.own):
         # A node that holds the address itself takes it as its source.
         allowed += [IPv4Network(address) for address in port.load_balancer_ips]
     # Older releases of nft refuse ranges that overlap.
     words = ", ".join(_network(network) for network in collapse_addresses(allowed))
     return f"ip saddr != {{ {words} }} drop"
-
-
-def _is_accessible_from_outside(port: ServicePort) -> bool:
-    return bool(port.node_port or port.external_ips or port.load_balancer_ips)
 
 
 def _network(network: IPv4Network) -> str:

@@ -5,6 +5,7 @@ import errno
 import logging
 import os
 import resource
+from collections.abc import Callable
 
 log = logging.getLogger(__name__)
 
@@ -37,12 +38,20 @@ def check_room(listener: int) -> None:
         raise OSError(errno.EMFILE, why)
 
 
+_RELIEF = 0.05
+"""Seconds between two times that files are asked back."""
+
+
 class Scarcity:
-    """Says that files have run out: once, however many clients meet it."""
+    """Says that files have run out: once, however many clients meet it; and asks some back.
+
+    *relief* gives back files that are of little use.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._last = float("-inf")
+        self.relief: Callable[[], None] | None = None
+        self._last = self._relieved = float("-inf")
 
     def met(self, error: OSError) -> None:
         """Take note that *error*, one of NO_MORE, was met."""
@@ -50,3 +59,6 @@ class Scarcity:
         if now - self._last > _EPISODE:
             log.warning("clients wait to be accepted until others end: %s", error)
         self._last = now
+        if self.relief is not None and now - self._relieved > _RELIEF:
+            self._relieved = now
+            self.relief()

@@ -8,7 +8,7 @@ from typing import Self
 
 from podwire.kube.names import Key
 from podwire.proxy.endpoints import Backend
-from podwire.proxy.mode import Order
+from podwire.proxy.mode import Order, Unservable
 from podwire.proxy.node import NodeView
 from podwire.proxy.pages import Metric
 from podwire.proxy.table import PortName, Protocol
@@ -20,6 +20,8 @@ from podwire.proxy.userspace.listeners import Chance, Listeners
 from podwire.proxy.userspace.origins import Origins
 from podwire.proxy.userspace.routes import Frontend, Route, frontends, node_port_addresses
 from podwire.proxy.userspace.tcp import Relay
+
+_NO_SCTP = Unservable("SCTP is not relayed in userspace mode: choose nftables or iptables")
 
 
 class Userspace:
@@ -36,6 +38,7 @@ class Userspace:
         self._relay = relay
         self._ground = ground
         self._known: tuple[NodeView, bool] | None = None
+        self._leading: set[Frontend] = set()
         self._led: Counter[IPv4Address] = Counter()
         self._claims: Claims[Route] = Claims()
         self._present: dict[Frontend, Route] = {}
@@ -68,6 +71,9 @@ class Userspace:
             self._known = node, self.keeps_source
         nodes = node_port_addresses(node)
         touched: set[Frontend] = set()
+        if order.whole:
+            # Also what a sync that failed had forgotten already.
+            touched |= self._present.keys() | self._leading
         gone = self._served - order.services.keys() if order.whole else set[Key]()
         for key in gone:
             touched |= self._claims.update(key, {})
@@ -76,7 +82,7 @@ class Userspace:
         self._served = (self._served - gone) | {k for k, ports in order.services.items() if ports}
         old = {f: route for f in touched if (route := self._present.get(f)) is not None}
         new = {f: route for f in touched if (route := self._claims.route(f)) is not None}
-        self._lead_here(node, old, new)
+        self._lead_here(node, touched, new)
         failed = self._listeners.apply(between(old, new))
         for frontend in touched:
             if frontend in new and frontend not in failed:
@@ -88,6 +94,9 @@ class Userspace:
             owner = self._claims.owner(frontend)
             if owner is not None:
                 reasons.setdefault(owner, f"cannot serve {frontend}: {reason}")
+        for key, ports in order.services.items():
+            if any(port.protocol == "SCTP" for port in ports):
+                reasons.setdefault(key, _NO_SCTP)
         return reasons
 
     async def intact(self) -> bool:
@@ -156,19 +165,25 @@ class Userspace:
             await self._ground.take_away()
 
     def _lead_here(
-        self, node: NodeView, old: Mapping[Frontend, Route], new: Mapping[Frontend, Route]
+        self, node: NodeView, touched: Iterable[Frontend], new: Mapping[Frontend, Route]
     ) -> None:
-        """Have packets for the Services' addresses taken in, as the routes go from *old* to *new*.
+        """Have packets for the Services' addresses taken in, now that *touched* are as in *new*.
 
         Also where nothing is served: to be refused is what REJECT means.
         """
-        self._led.subtract(_to_lead(old))
-        self._led.update(_to_lead(new))
+        # The node's own addresses are here, and the range of Services is led here as a whole.
+        services = node.settings.service_cidr
+        wanted = {
+            frontend
+            for frontend, route in new.items()
+            if route.kind != "NodePort" and not (services and frontend.address in services)
+        }
+        gone = (self._leading & set(touched)) - wanted
+        added = wanted - self._leading
+        self._leading -= gone
+        self._leading |= added
+        self._led.subtract(frontend.address for frontend in gone)
+        self._led.update(frontend.address for frontend in added)
         self._led = +self._led
         if self._ground is not None:
             self._ground.lead_here(node, self._led)
-
-
-def _to_lead(routes: Mapping[Frontend, Route]) -> Iterable[IPv4Address]:
-    """Return the addresses of *routes* that are not the node's own, once per frontend."""
-    return (frontend.address for frontend, r in routes.items() if r.kind != "NodePort")

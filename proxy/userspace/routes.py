@@ -50,13 +50,10 @@ def node_port_addresses(node: NodeView) -> tuple[IPv4Address, ...]:
     The primary one, if nothing else is configured. 127.0.0.1 is one only where a range inside of
     127.0.0.0/8 names it: 0.0.0.0/0 means the node's own addresses.
     """
+    named = node.node_port_addresses("primary")
     wanted = node.settings.node_port_addresses
     if wanted is None or wanted == "primary":
-        return (node.address,)
-    own = tuple(dict.fromkeys((node.address, *node.addresses)))
-    if not wanted:
-        return own  # no range of this family: all of it
-    named = tuple(a for a in own if any(a in network for network in wanted))
+        return named
     local = any(_LOCALHOST in n and n.subnet_of(LOOPBACK) for n in wanted)
     return (*named, _LOCALHOST) if local else named
 

@@ -6,7 +6,6 @@ one buffer or one pipe waits. The end of one direction is passed on as the end o
 (half-close), a reset as a reset.
 """
 
-import asyncio
 import os
 import socket
 import struct
@@ -14,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from podwire.proxy.userspace.pipes import Pipe, Pipes
+from podwire.proxy.userspace.readiness import Readiness
 
 BUFFER = 1 << 16
 """Bytes that are received at once, and kept at most for a receiver that does not read."""
@@ -34,9 +34,9 @@ def reset(sock: socket.socket) -> None:
 
 @dataclass(slots=True)
 class Machinery:
-    """What all streams of a relay share: the loop, pipes, and one buffer (they take turns)."""
+    """What all streams of a relay share: readiness, pipes, and one buffer (they take turns)."""
 
-    loop: asyncio.AbstractEventLoop
+    ready: Readiness
     pipes: Pipes
     buffer: bytearray = field(default_factory=lambda: bytearray(BUFFER))
     view: memoryview = field(init=False)
@@ -88,8 +88,8 @@ class Stream:
         over, self._over = self._over, None
         if over is None:
             return
-        self._forward.stop()
-        self._backward.stop()
+        self._forward.forget()
+        self._backward.forget()
         close(self._forward.source)
         close(self._forward.sink)
         over(self)
@@ -132,16 +132,21 @@ class _Direction:
 
     def start(self) -> None:
         self._reading = True
-        self._machinery.loop.add_reader(self._source_fd, self.readable)
+        self._machinery.ready.add_reader(self._source_fd, self.readable)
 
     def stop(self) -> None:
         self._pause()
         if self._stalled:
             self._stalled = False
-            self._machinery.loop.remove_writer(self._sink_fd)
-        if self._pipe is not None:
-            self._machinery.pipes.give_back(self._pipe)
-            self._pipe = None
+            self._machinery.ready.remove_writer(self._sink_fd)
+        self._release()
+        self._pending = b""
+
+    def forget(self) -> None:
+        """Stop, when the source is about to be closed; the sink is the other direction's source."""
+        self._machinery.ready.forget(self._source_fd)
+        self._reading = self._stalled = False
+        self._release()
         self._pending = b""
 
     def readable(self) -> None:
@@ -227,19 +232,19 @@ class _Direction:
             if self._pending:
                 return
         self._stalled = False
-        self._machinery.loop.remove_writer(self._sink_fd)
+        self._machinery.ready.remove_writer(self._sink_fd)
         self.start()
 
     def _stall(self) -> None:
         if not self._stalled:
             self._pause()
             self._stalled = True
-            self._machinery.loop.add_writer(self._sink_fd, self._writable)
+            self._machinery.ready.add_writer(self._sink_fd, self._writable)
 
     def _pause(self) -> None:
         if self._reading:
             self._reading = False
-            self._machinery.loop.remove_reader(self._source_fd)
+            self._machinery.ready.remove_reader(self._source_fd)
 
     def _release(self) -> None:
         if self._pipe is not None:
@@ -248,9 +253,12 @@ class _Direction:
 
     def _end(self) -> None:
         """Pass on that the source sends no more."""
-        self._pause()
         self.ended = True
-        if not self.opposite.ended and not self._stream.broken:
+        if self.opposite.ended:
+            self._stream.finished()  # closes both
+            return
+        self._pause()
+        if not self._stream.broken:
             try:
                 self.sink.shutdown(socket.SHUT_WR)
             except OSError:

@@ -5,7 +5,7 @@ sees a reset after the connect (where packets are rewritten, the endpoint's own 
 through). A backend sees the client's address where `origins` says so, else the node's. Nothing is
 read from the client before a backend has answered: so trying another loses no byte.
 
-Raw non-blocking sockets with add_reader and add_writer, not asyncio streams: half the cost.
+Raw non-blocking sockets with an epoll of their own, not asyncio streams: a fraction of the cost.
 """
 
 import asyncio
@@ -21,6 +21,7 @@ from podwire.proxy.endpoints import Backend
 from podwire.proxy.userspace.borrowing import UNAVAILABLE, Address, AskAs, Borrowing, as_node
 from podwire.proxy.userspace.limits import NO_MORE, Scarcity
 from podwire.proxy.userspace.pipes import Pipes
+from podwire.proxy.userspace.readiness import Readiness
 from podwire.proxy.userspace.stream import Machinery, Stream, reset
 
 log = logging.getLogger(__name__)
@@ -71,7 +72,7 @@ class Relay:
     ) -> None:
         self.counts = Counts()
         self.borrowing = Borrowing()
-        self.machinery = Machinery(loop, pipes or Pipes())
+        self.machinery = Machinery(Readiness(loop), pipes or Pipes())
         self.loop = loop
         self.scarcity = Scarcity(loop)
         self.patience = patience
@@ -150,6 +151,7 @@ class Relay:
         for stream in list(self._streams):
             stream.abort()
         self.machinery.pipes.close()
+        self.machinery.ready.close()
 
     def _over(self, stream: Stream) -> None:
         what, backend = self._streams.pop(stream, (None, None))
@@ -263,7 +265,7 @@ class _Opening:
                 return
             if failure == errno.EALREADY:
                 self._socket = sock
-                relay.loop.add_writer(sock.fileno(), self._answered)
+                relay.machinery.ready.add_writer(sock.fileno(), self._answered)
                 return
             sock.close()
             self._failed(failure)
@@ -279,7 +281,7 @@ class _Opening:
     def abandon(self) -> None:
         """Drop the present attempt."""
         if self._socket is not None:
-            self._relay.loop.remove_writer(self._socket.fileno())
+            self._relay.machinery.ready.forget(self._socket.fileno())
             self._socket.close()
             self._socket = None
 
@@ -293,7 +295,7 @@ class _Opening:
             self._failed(failure)
             self.attempt()
             return
-        self._relay.loop.remove_writer(sock.fileno())
+        self._relay.machinery.ready.remove_writer(sock.fileno())
         self._socket = None
         self._relay.join(self, sock)
 

@@ -115,6 +115,12 @@ class UdpServer:
         self.loop.remove_reader(self._socket.fileno())
         self._socket.close()
 
+    def end_idle(self, seconds: float) -> None:
+        """End the flows that have been idle for that long."""
+        limit = self.loop.time() - seconds
+        for flow in [flow for flow in self._flows.values() if flow.used < limit]:
+            self.end(flow)
+
     def end(self, flow: Flow) -> None:
         """End *flow*."""
         if self._flows.get(flow.client) is flow:

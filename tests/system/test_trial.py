@@ -6,11 +6,12 @@ import sys
 
 import pytest
 
+from podwire.emulator.trial import RULES
 from tests.needs import lack, need
 
 pytestmark = pytest.mark.system
 
-TRIAL = "import json; from podwire.emulator import trial; print(json.dumps(trial.run_trial(thorough=False)))"
+TRIAL = "import json; from podwire.emulator import trial; print(json.dumps(trial.run_trial(thorough=False, rules=trial.RULES)))"
 ROOT = ("unshare", "-Ur")
 
 
@@ -27,4 +28,8 @@ def test_root_with_and_without_the_right_to_make_namespaces(without: str) -> Non
         timeout=60,
         check=True,
     )
-    assert json.loads(done.stdout)["namespaces"] == "", "a user namespace of its own is enough"
+    steps = json.loads(done.stdout)
+    assert steps["namespaces"] == "", "a user namespace of its own is enough"
+    # A step without its program is absent.
+    refused = {step: steps[step] for step in RULES if steps.get(step)}
+    assert not refused, "and root there may load what the proxy's modes need"

@@ -53,7 +53,11 @@ class Scene:
             clock=self.clock,
             loop=asyncio.get_running_loop(),
             period=PERIOD,
+            report=lambda service, reason, message: self.warnings.append(
+                (service.metadata.name, reason, message)
+            ),
         )
+        self.warnings: list[tuple[str, str, str]] = []
         self.frontend = Frontend(IPv4Address(new_address()), free_port("TCP"), "TCP")
         self.service: Service | None = None
         self.slice: EndpointSlice | None = None
@@ -209,6 +213,8 @@ async def test_sctp_is_not_relayed_and_the_other_ports_are(
     assert await scene.met() == "a"
     said = "SCTP is not relayed in userspace mode: choose nftables or iptables"
     assert scene.proxier.failed == {Key("default", "web"): said}
+    assert scene.warnings == [("web", "FailedToServe", said)]
+    assert type(scene.warnings[0][2]) is str  # for it goes into an Event
     # To try again would not help.
     assert caplog.messages == [f"default/web: {said}"]
 

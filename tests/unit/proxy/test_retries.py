@@ -95,12 +95,16 @@ class Scene:
             await asyncio.sleep(0)
 
 
-@pytest.mark.parametrize("whole", [True, False], ids=["the whole fails", "one Service fails"])
+@pytest.mark.parametrize(
+    "fault",
+    [SyncFailed("no such luck"), OSError(24, "no such luck"), None],
+    ids=["the whole fails", "the machine fails", "one Service fails"],
+)
 async def test_changes_meanwhile_add_no_more_tries(
-    caplog: pytest.LogCaptureFixture, *, whole: bool
+    caplog: pytest.LogCaptureFixture, fault: Exception | None
 ) -> None:
     scene = Scene()
-    scene.mode.fault = SyncFailed("no such luck") if whole else None
+    scene.mode.fault = fault
     scene.mode.faults = {WEB: "no such luck"}
     serving = asyncio.get_running_loop().create_task(scene.proxier.serve())
     for _ in range(10):

@@ -1,6 +1,7 @@
 """Which endpoints a Service may use from node-1 (zone a), and where each frontend leads."""
 
 from ipaddress import IPv4Address, IPv4Network
+from typing import Any
 
 import pytest
 
@@ -284,7 +285,7 @@ def test_source_ranges_bind_the_load_balancer_address_only(
     ],
 )
 def test_ports_with_endpoints_on_other_nodes_only_are_counted(
-    endpoints: str, spec: dict[str, object], counts: tuple[int, int]
+    endpoints: str, spec: dict[str, Any], counts: tuple[int, int]
 ) -> None:
     found = without_local_endpoint(service_ports(service(**spec), (slice_(endpoints),), HERE))
     assert (found["internal"], found["external"]) == counts
