@@ -13,7 +13,7 @@ from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
-from podwire.kube.httpd import Page, serving
+from podwire.kube.httpd import Page, serving_one
 from podwire.kube.names import Key
 from podwire.proxy.mode import Order
 from podwire.proxy.table import ServicePort
@@ -112,7 +112,7 @@ class HealthChecks:
             while waiting and not stop.is_set():
                 for address in sorted(waiting):
                     try:
-                        await stack.enter_async_context(serving(page, str(address), port))
+                        await stack.enter_async_context(serving_one(page, str(address), port))
                     except OSError as error:
                         if not said:
                             self._failed(key, port, str(error))

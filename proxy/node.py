@@ -37,12 +37,26 @@ class Settings:
     bridge_interface: str = ""
     interface_prefix: str = ""
 
+    @property
+    def detects(self) -> bool:
+        """Whether something tells pods from others. If not, nobody is taken for an outsider."""
+        match self.detect_local:
+            case "ClusterCIDR":
+                return self.cluster_cidr is not None
+            case "NodeCIDR":
+                return True
+            case "BridgeInterface":
+                return bool(self.bridge_interface)
+            case "InterfaceNamePrefix":
+                return bool(self.interface_prefix)
+
 
 @dataclass(frozen=True, slots=True)
 class NodeView:
     """The proxy's node as the API server and the kernel show it.
 
     *addresses* are all IPv4 addresses of its interfaces except loopback, the primary one first.
+    *bridges* are the interfaces by which its pods' packets enter, as far as they are known.
     """
 
     place: Place
@@ -50,6 +64,7 @@ class NodeView:
     addresses: tuple[IPv4Address, ...] = ()
     pods: tuple[IPv4Network, ...] = ()
     same_pod_network: SamePodNetwork = "routed"
+    bridges: tuple[str, ...] = ()
     settings: Settings = field(default_factory=Settings)
 
     @property
@@ -82,13 +97,22 @@ class NodeView:
     def detected(self) -> tuple[IPv4Network, ...]:
         """Return the sources that the detector of local traffic takes for pods (detectLocalMode).
 
-        Empty when there is no usable detector. By addresses a detector of interfaces comes out as
-        NodeCIDR: what enters by the bridge or a veth of this node's pods has one of theirs.
+        Empty when there is no usable detector. A detector of interfaces takes all pods of this node
+        for pods, or none: they all enter by the same bridge.
         """
-        if self.settings.detect_local == "ClusterCIDR":
-            cluster = self.settings.cluster_cidr
-            return () if cluster is None else (cluster,)
-        return self.pods
+        settings = self.settings
+        if not settings.detects:
+            return ()
+        match settings.detect_local:
+            case "ClusterCIDR":
+                return (settings.cluster_cidr,) if settings.cluster_cidr else ()
+            case "NodeCIDR":
+                return self.pods
+            case "BridgeInterface":
+                found = settings.bridge_interface in self.bridges
+            case "InterfaceNamePrefix":
+                found = any(name.startswith(settings.interface_prefix) for name in self.bridges)
+        return self.pods if found or not self.bridges else ()
 
     @property
     def inside(self) -> tuple[IPv4Network, ...]:

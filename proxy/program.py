@@ -124,6 +124,7 @@ async def run(options: Options, configuration: Configuration) -> None:
         options.node_address,
         addresses=around.addresses,
         same_pod_network=around.same_pod_network,
+        bridges=around.bridges,
         settings=configuration.settings,
     )
     try:

@@ -9,7 +9,6 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 
 from podwire.errors import ApiError, UnreachableError
 from podwire.kube.client import Client
@@ -20,8 +19,8 @@ from podwire.kube.objects import EndpointSlice, Node, Service
 from podwire.proxy.endpoints import HEADLESS_LABEL, PROXY_NAME_LABEL
 from podwire.proxy.mode import Mode, Order, SyncFailed, Unservable
 from podwire.proxy.node import NodeView
-from podwire.proxy.pages import PROGRAMMING_BOUNDS, SYNC_BOUNDS, Histogram
 from podwire.proxy.sources import Sources
+from podwire.proxy.syncs import Syncs
 from podwire.proxy.table import ServicePort
 
 log = logging.getLogger(__name__)
@@ -39,46 +38,6 @@ SYNC_PERIOD = 30.0
 
 FRESH = 60.0
 """Seconds after which a slice's note of its last change says nothing of this sync any more."""
-
-
-@dataclass(slots=True)
-class Syncs:
-    """What the loop has done since it started; times are unix seconds."""
-
-    failures: int = 0
-    last: float = 0.0
-    last_queued: float = 0.0
-    every: Histogram = field(
-        default_factory=lambda: Histogram(
-            "kubeproxy_sync_proxy_rules_duration_seconds", "Duration of syncs.", SYNC_BOUNDS
-        )
-    )
-    full: Histogram = field(
-        default_factory=lambda: Histogram(
-            "kubeproxy_sync_full_proxy_rules_duration_seconds",
-            "Duration of syncs of everything.",
-            SYNC_BOUNDS,
-        )
-    )
-    partial: Histogram = field(
-        default_factory=lambda: Histogram(
-            "kubeproxy_sync_partial_proxy_rules_duration_seconds",
-            "Duration of syncs of what has changed.",
-            SYNC_BOUNDS,
-        )
-    )
-    programming: Histogram = field(
-        default_factory=lambda: Histogram(
-            "kubeproxy_network_programming_duration_seconds",
-            "From a change of endpoints to its sync.",
-            PROGRAMMING_BOUNDS,
-        )
-    )
-
-    @property
-    def count(self) -> int:
-        """How many have succeeded."""
-        return self.every.count
 
 
 class Proxier:

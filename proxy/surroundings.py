@@ -24,6 +24,7 @@ class Surroundings:
 
     addresses: tuple[IPv4Address, ...]
     same_pod_network: SamePodNetwork
+    bridges: tuple[str, ...]
 
 
 def look(primary: IPv4Address) -> Surroundings:
@@ -47,6 +48,7 @@ def look(primary: IPv4Address) -> Surroundings:
     return Surroundings(
         addresses(found, primary),
         same_pod_network(links, proxied, filtered=read_sysctl(_BRIDGE_NF) == "1"),
+        tuple(proxied),
     )
 
 

@@ -6,13 +6,15 @@ Once for the program that is a pod, and once for the node that is a container.
 import asyncio
 import logging
 import signal
+from dataclasses import replace
 
+from podwire.errors import MachineError
 from podwire.kube.client import Client
 from podwire.kube.clock import SystemClock
 from podwire.kube.events import EventRecorder
 from podwire.kube.names import Key
 from podwire.kube.objects import ObjectReference, Service
-from podwire.proxy import modes
+from podwire.proxy import modes, surroundings
 from podwire.proxy.health_checks import HealthChecks
 from podwire.proxy.mode import Mode
 from podwire.proxy.node import NodeView
@@ -38,6 +40,7 @@ class Proxy:
     ) -> None:
         node = view.place.node
         self._loop = loop
+        self._period = period
         self._events = EventRecorder(client, SystemClock(), "kube-proxy", node)
         self._checks = HealthChecks(
             view.node_port_addresses(modes.usual_node_ports(mode.name)),
@@ -71,6 +74,7 @@ class Proxy:
                 self._checks.run(),
                 self._events.run(),
                 self._settle(client),
+                self._look_around(),
             ):
                 tasks.create_task(part)
 
@@ -79,6 +83,18 @@ class Proxy:
         await self.proxier.synced.wait()
         await modes.clean_up(self._loop, but=self.proxier.mode.name)
         await self.proxier.announce(client)
+
+    async def _look_around(self) -> None:
+        """Every sync period see whether the node has other addresses than before."""
+        sources = self.proxier.sources
+        while True:
+            await asyncio.sleep(self._period)
+            try:
+                found = surroundings.look(sources.view.address).addresses
+            except MachineError as error:
+                log.debug("%s", error)
+                continue
+            sources.see(replace(sources.view, addresses=found))
 
     def _freeze(self, frozen: bool) -> None:  # noqa: FBT001 - see Proxier.freeze
         log.warning("frozen: changes wait" if frozen else "thawed: changes are applied again")

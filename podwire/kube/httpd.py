@@ -1,6 +1,6 @@
 """A small HTTP server for health, readiness and metrics."""
 
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -17,33 +17,55 @@ class Page:
     headers: Mapping[str, str] | None = None
 
 
-Pages = Mapping[str, Callable[[], Page]] | Callable[[], Page]
-"""A page for each path, or one that answers every path and method."""
+Pages = Mapping[str, Callable[[], Page]]
 
 
 @asynccontextmanager
 async def serving(pages: Pages, address: str, port: int) -> AsyncGenerator[int]:
-    """Answer with *pages* on *address*; yields the port (0 asks for a free one).
-
-    Pages with paths answer GET and HEAD.
+    """Answer GET (and HEAD) of *pages* on *address*; yields the port (0 asks for a free one).
 
     Raises OSError when the address cannot be bound.
     """
 
     async def answer(request: web.Request) -> web.Response:
-        page = pages.get(request.path) if isinstance(pages, Mapping) else pages
+        page = pages.get(request.path)
         if page is None:
             return web.Response(status=404, text="404 page not found\n")
-        made = page()
-        return web.Response(
-            status=made.status, text=made.body, content_type=made.content_type, headers=made.headers
-        )
+        return _response(page())
 
+    async with _listening("GET", answer, address, port) as bound:
+        yield bound
+
+
+@asynccontextmanager
+async def serving_one(page: Callable[[], Page], address: str, port: int) -> AsyncGenerator[int]:
+    """Answer every path and method with *page*; else as `serving`."""
+
+    async def answer(_: web.Request) -> web.Response:
+        return _response(page())
+
+    async with _listening("*", answer, address, port) as bound:
+        yield bound
+
+
+def _response(page: Page) -> web.Response:
+    return web.Response(
+        status=page.status, text=page.body, content_type=page.content_type, headers=page.headers
+    )
+
+
+@asynccontextmanager
+async def _listening(
+    method: str,
+    answer: Callable[[web.Request], Awaitable[web.Response]],
+    address: str,
+    port: int,
+) -> AsyncGenerator[int]:
     app = web.Application()
-    if isinstance(pages, Mapping):
-        app.router.add_get("/{tail:.*}", answer)
+    if method == "GET":
+        app.router.add_get("/{tail:.*}", answer)  # and HEAD
     else:
-        app.router.add_route("*", "/{tail:.*}", answer)
+        app.router.add_route(method, "/{tail:.*}", answer)
     # Answers are made at once: who connects while the server closes shall not wait for a minute.
     runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=0.2)
     await runner.setup()

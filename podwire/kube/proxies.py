@@ -16,8 +16,8 @@ _SIGNALS = {"freeze": "USR1", "thaw": "USR2"}
 
 def nodes(connection: Connection) -> list[str]:
     """Return the names of all nodes, sorted."""
-    found = connection.get("/api/v1/nodes").get("items") or []
-    return sorted(str(node["metadata"]["name"]) for node in cast("list[Json]", found))
+    found = cast("list[Json]", connection.get("/api/v1/nodes").get("items") or [])
+    return sorted(str(node["metadata"]["name"]) for node in found)
 
 
 def states(connection: Connection, node: str = "") -> Iterator[Json]:
@@ -56,8 +56,8 @@ def signal(connection: Connection, node: str, what: Literal["freeze", "thaw"]) -
 def pod_of(connection: Connection, node: str) -> str:
     """Return the name of the kube-proxy pod on *node*; raises UsageError if there is none."""
     query = {"labelSelector": LABELS, "fieldSelector": f"spec.nodeName={node}"}
-    found = connection.get(f"/api/v1/namespaces/{NAMESPACE}/pods", query).get("items") or []
-    for pod in cast("list[Json]", found):
+    pods = connection.get(f"/api/v1/namespaces/{NAMESPACE}/pods", query)
+    for pod in cast("list[Json]", pods.get("items") or []):
         if not pod["metadata"].get("deletionTimestamp"):
             return str(pod["metadata"]["name"])
     raise UsageError(f"no kube-proxy runs on {node!r}\n  nodes: {', '.join(nodes(connection))}")

@@ -228,9 +228,9 @@ def _chains(node: NodeView) -> str:
 def _cluster_ip_sources(node: NodeView) -> tuple[str, ...]:
     """Return the matches of the clients of a ClusterIP that are masqueraded."""
     settings = node.settings
-    if settings.masquerade_all:
-        return ("",)
     detected = node.detected
+    if settings.masquerade_all or (settings.detects and not detected):
+        return ("",)
     if detected:
         found = [f"ip saddr != {{ {', '.join(map(str, detected))} }}"]
     else:

@@ -6,31 +6,26 @@ filter drops every packet. It obeys `changes` and decides nothing but which back
 """
 
 import asyncio
-import contextlib
-import ctypes
-import logging
 import socket
-import struct
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Network
+from typing import cast
 from weakref import WeakValueDictionary
 
 from podwire.proxy.endpoints import Backend
 from podwire.proxy.table import PortName, Protocol
-from podwire.proxy.userspace import filters
 from podwire.proxy.userspace.balance import Affinity, pick, pick_for
 from podwire.proxy.userspace.borrowing import Address, Borrowing
 from podwire.proxy.userspace.changes import Changes, let_in
-from podwire.proxy.userspace.limits import NO_MORE, Scarcity, check_room
+from podwire.proxy.userspace.limits import NO_MORE, Scarcity
 from podwire.proxy.userspace.origins import Origin, Origins, Source, kept
 from podwire.proxy.userspace.picking import Picker
 from podwire.proxy.userspace.routes import Frontend, Route
-from podwire.proxy.userspace.tcp import Relay, keep_alive
+from podwire.proxy.userspace.sockets import bound, hear_only
+from podwire.proxy.userspace.tcp import Relay
 from podwire.proxy.userspace.udp import UdpServer
-
-log = logging.getLogger(__name__)
 
 Chance = Callable[[], float]
 """Returns a number in [0, 1), such as random.random."""
@@ -41,11 +36,6 @@ _LATER = 0.1  # seconds until accept is tried again after the machine had no fil
 
 _DISPENSABLE = 1.0
 """Seconds without a datagram after which a UDP flow may go when there are no more files."""
-
-# Not in Python's socket module (asm-generic/socket.h, linux/in.h).
-_SO_ATTACH_FILTER = 26
-_SO_DETACH_FILTER = 27
-_IP_FREEBIND = 15
 
 
 class Listeners:
@@ -152,12 +142,12 @@ class Listeners:
         allowed = let_in(route, (*self._origins.inside, IPv4Network(frontend.address)))
         listener = self._open.get(frontend)
         if listener is not None:
-            _hear_only(listener.socket, allowed)
+            hear_only(listener.socket, allowed)
             listener.choice = choice
             return
-        sock = _bound(frontend, route)
+        sock = bound(frontend, route)
         try:
-            _hear_only(sock, allowed)
+            hear_only(sock, allowed)
             if frontend.protocol == "TCP":
                 self._open[frontend] = _TcpListener(sock, choice, self._relay)
             else:
@@ -279,8 +269,9 @@ class _TcpListener:
                 self._relay.when_room(self._resume)
                 return
             try:
-                # What accept() does, without its questions after family and kind: 4 us of 35.
-                fd, address = self.socket._accept()  # type: ignore[attr-defined]  # noqa: SLF001
+                # What accept() does, without asking for the family and the kind each time.
+                accepted = self.socket._accept()  # type: ignore[attr-defined]
+                fd, address = cast("tuple[int, Address]", accepted)
                 client = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, fd)
             except BlockingIOError:
                 return
@@ -302,35 +293,3 @@ class _TcpListener:
         self._again = None
         if self.socket.fileno() >= 0:
             self._relay.loop.add_reader(self.socket.fileno(), self._accept)
-
-
-def _bound(frontend: Frontend, route: Route) -> socket.socket:
-    kind = socket.SOCK_STREAM if frontend.protocol == "TCP" else socket.SOCK_DGRAM
-    sock = socket.socket(socket.AF_INET, kind | socket.SOCK_NONBLOCK)
-    try:
-        check_room(sock.fileno())
-        if frontend.protocol == "TCP":
-            # Accepted sockets inherit all of these.
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            keep_alive(sock)
-        if route.kind in ("ExternalIP", "LoadBalancer"):
-            # Nothing says that these addresses are routed to this node yet, nor that they must be.
-            sock.setsockopt(socket.IPPROTO_IP, _IP_FREEBIND, 1)
-        sock.bind((str(frontend.address), frontend.port))
-    except OSError:
-        sock.close()
-        raise
-    return sock
-
-
-def _hear_only(sock: socket.socket, networks: tuple[IPv4Network, ...] | None) -> None:
-    if networks is None:
-        with contextlib.suppress(FileNotFoundError):  # there was no filter
-            sock.setsockopt(socket.SOL_SOCKET, _SO_DETACH_FILTER, 0)
-        return
-    program = ctypes.create_string_buffer(filters.only_from(networks))
-    length = (len(program) - 1) // filters.INSTRUCTION
-    # struct sock_fprog: a 16-bit count and a pointer, aligned by the C compiler's rules.
-    described = struct.pack("@HP", length, ctypes.addressof(program))
-    sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, described)

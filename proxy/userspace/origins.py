@@ -31,7 +31,7 @@ def kept(kind: Kind, policy: Policy, settings: Settings) -> frozenset[Origin]:
         if settings.masquerade_all:
             return frozenset()
         # Without a detector nothing tells who is no pod, so nobody is masqueraded.
-        return _PODS if _detects(settings) else _ALL
+        return _PODS if settings.detects else _ALL
     return _ALL if policy == "Local" else frozenset()
 
 
@@ -133,10 +133,6 @@ class Origins:
             place = "pod here"
         self._backends[address] = place
         return place
-
-
-def _detects(settings: Settings) -> bool:
-    return settings.detect_local != "ClusterCIDR" or settings.cluster_cidr is not None
 
 
 def _within(address: IPv4Address, networks: tuple[IPv4Network, ...]) -> bool:

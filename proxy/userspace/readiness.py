@@ -1,7 +1,7 @@
 """Tells thousands of sockets of one thread when they can be read or written, with few system calls.
 
 An epoll of our own, which the event loop watches as one file. For each socket the loop's own
-add_reader makes a handle and asks the kernel five times; a relayed connection has two sockets, and
+add_reader makes a handle and asks the kernel six times; a relayed connection has two sockets, and
 many live only for milliseconds.
 """
 

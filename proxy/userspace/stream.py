@@ -19,6 +19,7 @@ BUFFER = 1 << 16
 """Bytes that are received at once, and kept at most for a receiver that does not read."""
 
 _BULK_AFTER = 2  # full buffers in a row
+_PIPES_AT_ONCE = 4  # between which no other connection has its turn
 _QUIET_BELOW = 1 << 14  # bytes moved at once, below which a direction is no longer bulk
 _SPLICE = 0x01 | 0x02  # SPLICE_F_MOVE | SPLICE_F_NONBLOCK (linux/splice.h)
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
@@ -182,25 +183,28 @@ class _Direction:
         self._full = self._full + 1 if count == BUFFER else 0
 
     def _move(self, pipe: Pipe) -> None:
-        """Move one pipe full; *pipe* is given back empty, or kept while the sink stalls."""
-        try:
-            count = os.splice(self._source_fd, pipe.writes, pipe.size, flags=_SPLICE)
-        except BlockingIOError:
-            count = 0
-        except OSError:
-            self._source_failed()
-            return
-        else:
+        """Move some pipes full; *pipe* is given back empty, or kept while the sink stalls."""
+        for _ in range(_PIPES_AT_ONCE):
+            try:
+                count = os.splice(self._source_fd, pipe.writes, pipe.size, flags=_SPLICE)
+            except BlockingIOError:
+                break
+            except OSError:
+                self._source_failed()
+                return
             if not count:
                 self._release()
                 self._end()
                 return
-        pipe.held = count
-        self._machinery.bytes_carried += count
-        if count < _QUIET_BELOW:
-            self._full = 0
-        if self._drain(pipe):
-            self._release()
+            pipe.held = count
+            self._machinery.bytes_carried += count
+            if not self._drain(pipe):
+                return
+            if count < pipe.size:
+                # A trickle is no longer bulk.
+                self._full = 0 if count < _QUIET_BELOW else self._full
+                break
+        self._release()
 
     def _drain(self, pipe: Pipe) -> bool:
         """Empty *pipe* into the sink; False when the sink takes no more or has failed."""

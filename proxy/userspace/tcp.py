@@ -41,14 +41,6 @@ _LATER, _MOST_WAITS = 0.1, 50
 """Seconds until a client for whom there was no file is looked at again, and how often at most."""
 
 
-def keep_alive(sock: socket.socket) -> None:
-    """Let the kernel notice within two minutes that the peer of *sock* has vanished silently."""
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 15)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 4)
-
-
 @dataclass(slots=True)
 class Counts:
     """What the relay has done since it started."""

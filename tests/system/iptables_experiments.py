@@ -29,6 +29,7 @@ from podwire.proxy.iptables.mode import Iptables
 from podwire.proxy.iptables.programs import in_use, run
 from podwire.proxy.mode import Order, SyncFailed
 from podwire.proxy.node import NodeView
+from podwire.proxy.pages import Metric
 from podwire.proxy.table import ServicePort
 from podwire.testing.clock import FakeClock
 from tests.system.node_world import NETNS, ask, server
@@ -335,7 +336,9 @@ async def failures() -> dict[str, object]:
     await programmed.sync(whole(service))
     found["repaired"] = await saved() == good
     found["failures"] = [
-        m.value for m in programmed.metrics() if m.name.endswith("restore_failures_total")
+        m.value
+        for m in programmed.metrics()
+        if isinstance(m, Metric) and m.name.endswith("restore_failures_total")
     ]
     try:
         await Iptables(FakeClock(), programs=("iptables-of-nobody",)).sync(whole())

@@ -76,11 +76,11 @@ class Situation:
     to: To
     ends: tuple[End, ...]
     answers: Mapping[str, str]
-    spec: Mapping[str, Any] = field(default_factory=dict)
-    but: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    spec: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    but: Mapping[str, Mapping[str, str]] = field(default_factory=dict[str, Mapping[str, str]])
     protocol: Literal["TCP", "UDP"] = "TCP"
     sticky: bool = False
-    labels: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict[str, str])
     lb: Mapping[str, Any] | None = None
 
     def answer(self, client: str, mode: str) -> str:
@@ -104,7 +104,8 @@ EVERYWHERE = {
     "pod": "here|there kept", "far": "here|there kept", "node": "here|there snat",
     "external": "here|there snat",
 }  # fmt: skip
-REFUSED = dict.fromkeys(("pod", "far", "node", "external"), "refused")
+EVERYBODY: tuple[str, ...] = ("pod", "far", "node", "external")
+REFUSED: dict[str, str] = dict.fromkeys(EVERYBODY, "refused")
 
 
 def _all(backends: str) -> dict[str, str]:
@@ -119,7 +120,7 @@ def _all(backends: str) -> dict[str, str]:
 
 def _masqueraded(backends: str) -> dict[str, str]:
     """Return that all clients get *backends*, which see the node: policy Cluster from outside."""
-    return dict.fromkeys(("pod", "far", "node", "external"), f"{backends} snat")
+    return dict.fromkeys(EVERYBODY, f"{backends} snat")
 
 
 def _outside_local(local: str, cluster: str) -> dict[str, str]:

@@ -291,7 +291,11 @@ def test_a_machine_that_lacks_something_stops_up_at_once(
     fake: FakeAnchor, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     facts = Facts(trial={"namespaces": "Operation not permitted"}, max_user_namespaces=0)
-    monkeypatch.setattr("podwire.emulator.machine_facts.gather_fast", lambda _mode: facts)
+
+    def gathered(_mode: str) -> Facts:
+        return facts
+
+    monkeypatch.setattr("podwire.emulator.machine_facts.gather_fast", gathered)
     assert main(["up"]) == 69
     assert "sudo sysctl -w user.max_user_namespaces=10000" in capfd.readouterr().err
     assert fake.clusters == {}

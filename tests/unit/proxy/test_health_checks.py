@@ -112,9 +112,11 @@ class Scene:
 
     def __init__(self) -> None:
         self.failed: asyncio.Queue[tuple[Key, int, str]] = asyncio.Queue()
-        self.checks = HealthChecks(
-            (IPv4Address(HOST),), lambda: True, lambda *what: self.failed.put_nowait(what)
-        )
+
+        def failed(key: Key, port: int, reason: str) -> None:
+            self.failed.put_nowait((key, port, reason))
+
+        self.checks = HealthChecks((IPv4Address(HOST),), lambda: True, failed)
 
     def obey(self, *endpoints: tuple[str, str, str], check: int) -> None:
         self.checks.obey(Order(VIEW, {WEB: ports(*endpoints, check=check)}))

@@ -1,4 +1,4 @@
-"""A node's own addresses, and which of them serve NodePorts."""
+"""What a node says of its addresses and its clients: who serves NodePorts, and who is a pod."""
 
 from ipaddress import IPv4Address, IPv4Network
 from typing import Literal
@@ -46,3 +46,27 @@ def test_where_node_ports_are_served(
 ) -> None:
     assert node(wanted).node_port_addresses(usual) == served
     assert node(wanted).node_ports_everywhere(usual) is everywhere
+
+
+CLUSTER, HERE = IPv4Network("10.244.0.0/16"), IPv4Network("10.244.1.0/24")
+
+
+@pytest.mark.parametrize(
+    ("settings", "detected"),
+    [
+        (Settings(cluster_cidr=CLUSTER), CLUSTER),
+        (Settings(), None),
+        (Settings(detect_local="NodeCIDR"), HERE),
+        (Settings(detect_local="BridgeInterface", bridge_interface="cni0"), HERE),
+        (Settings(detect_local="BridgeInterface", bridge_interface="docker0"), None),
+        (Settings(detect_local="BridgeInterface"), None),
+        (Settings(detect_local="InterfaceNamePrefix", interface_prefix="cni"), HERE),
+        # The pods' own links are ports of the bridge, and no packet enters by a port.
+        (Settings(detect_local="InterfaceNamePrefix", interface_prefix="pw"), None),
+    ],
+)
+def test_who_is_taken_for_a_pod(settings: Settings, detected: IPv4Network | None) -> None:
+    view = NodeView(
+        Place("node-1"), ETH0, (ETH0, CNI0), pods=(HERE,), bridges=("cni0",), settings=settings
+    )
+    assert view.detected == (() if detected is None else (detected,))

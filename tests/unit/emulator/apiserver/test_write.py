@@ -285,9 +285,6 @@ def test_patches_that_are_refused(
     assert server.says(f"PATCH {MAPS}/cfg", patch, patch=kind).startswith(expected)
 
 
-DEPLOYMENTS = "/apis/apps/v1/namespaces/default/deployments"
-
-
 @pytest.mark.parametrize(
     ("spec", "why"),
     [

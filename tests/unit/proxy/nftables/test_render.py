@@ -76,7 +76,8 @@ def test_service(name: str) -> None:
 
 @pytest.mark.parametrize("name", NODES)
 def test_table(name: str) -> None:
-    view = node(**({"service_cidr": SERVICES_RANGE} | NODES[name]))
+    settings: dict[str, Any] = {"service_cidr": SERVICES_RANGE} | NODES[name]
+    view = node(**settings)
     found = script.foundation(view) + script.completion(view, layout.elements(view))
     _compare(f"table-{name}", found)
 

@@ -114,7 +114,8 @@ def test_without_a_detector_nobody_is_known_for_a_pod() -> None:
     [("ClusterCIDR", "pod"), ("NodeCIDR", "outside"), ("BridgeInterface", "outside")],
 )
 def test_detectors(detector: DetectLocal, elsewhere: str) -> None:
-    known = origins(settings=Settings(cluster_cidr=CLUSTER, detect_local=detector))
+    settings = Settings(cluster_cidr=CLUSTER, detect_local=detector, bridge_interface="cni0")
+    known = origins(settings=settings)
     assert known.of(PLACES["pod here"]) == "pod here"
     assert known.of(PLACES["pod elsewhere"]) == elsewhere
 
