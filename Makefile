@@ -45,7 +45,7 @@ labs: ## replay examples/labs and compare with what they show (the tests of name
 	@scripts/system-packages
 	$(PYTEST) tests/system/test_labs.py -q -n $(WORKERS)
 
-bench: ## start-up, memory, pods, endpoint changes, relay, DNS, API and containers, against their peers
+bench: ## start-up, memory, pods, endpoint changes, relay, Services, DNS, API and containers, against their peers
 	@scripts/virtual-environment --dev
 	@scripts/system-packages --bench
 	.venv/bin/python -P bench/run.py

@@ -1,17 +1,23 @@
-"""Compares the proxy's TCP relay with HAProxy: same namespaces, same load, in turn.
+"""Compares the proxy's TCP relay with HAProxy, and its nftables mode with a rule by hand.
 
-    .venv/bin/python -P bench/relay.py [--rounds N] [--seconds S] [--only bulk,keepalive,new]
-                                       [--check] [-o json]
+    .venv/bin/python -P bench/relay.py [--rounds N] [--seconds S]
+        [--only bulk,keepalive,new,held,nftables] [--held N] [--check] [-o json]
 
 Makes three network namespaces of its own, client -- node -- backend, joined by veth pairs. On the
 node the two relays listen on a ClusterIP each; wrk and iperf3 run in the client's namespace, nginx
 and iperf3 in the backend's. Each round measures both relays, one after the other, and prints their
 ratio; the goals are for the ratios' medians. "direct" is without a relay.
 
+"held" opens 8,000 connections through the proxy's relay, and a byte goes to and fro on each, when
+it is new and when all are open. The relay's PSS grows by so much for each.
+
+"nftables" has iperf3 send through the table of the mode nftables and, in turn, through a table with
+nothing but one DNAT rule. Each is loaded only while it is measured.
+
 Needs haproxy, wrk, iperf3, nginx, ip, nsenter and unshare; works as root and as an ordinary user
 who may make user namespaces. Everything runs in a PID namespace that ends with this program, so
-nothing is left behind however it ends. HAProxy has one thread, TCP mode, splice both ways, and
-pipes as large as the proxy's.
+nothing is left behind however it ends. HAProxy has one thread and TCP mode, and else its defaults:
+it copies. For bulk data it also runs with splice both ways and pipes as large as the proxy's.
 """
 
 import argparse
@@ -27,15 +33,29 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
 import uvloop
 
-from podwire.proxy.endpoints import Backend
+from podwire.kube.clock import SystemClock
+from podwire.kube.objects import (
+    Endpoint,
+    EndpointPort,
+    EndpointSlice,
+    ObjectMeta,
+    Service,
+    ServicePort,
+    ServiceSpec,
+)
+from podwire.proxy.endpoints import Backend, Place
+from podwire.proxy.nftables.kernel import Kernel
+from podwire.proxy.nftables.mode import Nftables
+from podwire.proxy.node import NodeView, Settings
+from podwire.proxy.sources import SERVICE_NAME_LABEL, Sources
 from podwire.proxy.table import PortName, Target
 from podwire.proxy.userspace.changes import between
 from podwire.proxy.userspace.limits import raise_file_limit
@@ -44,12 +64,14 @@ from podwire.proxy.userspace.routes import Frontend, Route
 from podwire.proxy.userspace.tcp import Relay
 from podwire.testing.benchmark import Benchmark
 from podwire.testing.figures import Figure
+from podwire.testing.processes import proportional_memory
 
-CLUSTER_IPS = {"podwire": "10.96.0.80", "haproxy": "10.96.0.81"}
+CLUSTER_IPS = {"podwire": "10.96.0.80", "haproxy": "10.96.0.81", "haproxy-splice": "10.96.0.83"}
+RULES_IP = "10.96.0.82"
 NODE_IP = "10.0.2.1"
 BACKEND_IP = "10.0.2.2"
-WEB, BULK = 80, 5201
-PROGRAMS = ("haproxy", "wrk", "iperf3", "nginx", "ip", "nsenter", "unshare")
+WEB, BULK, ECHO = 80, 5201, 9000
+PROGRAMS = ("haproxy", "wrk", "iperf3", "nginx", "nft", "ip", "nsenter", "unshare")
 CONNECTIONS = 64
 
 NGINX = """
@@ -67,12 +89,10 @@ HAPROXY = """
 global
   nbthread 1
   maxconn 4000
-  tune.pipesize 524288
+{tuning}
 defaults
   mode tcp
-  option splice-auto
-  option splice-request
-  option splice-response
+{splicing}
   timeout connect 5s
   timeout client 60s
   timeout server 60s
@@ -85,6 +105,60 @@ listen bulk
   server one {backend}:{bulk}
 """
 
+DNAT = f"""
+table ip one-rule {{
+  chain prerouting {{
+    type nat hook prerouting priority dstnat;
+    ip daddr {RULES_IP} tcp dport {BULK} dnat to {BACKEND_IP}:{BULK}
+  }}
+}}
+"""
+
+# Echoes on every connection, with one thread.
+ECHOES = f"""
+import resource, selectors, socket
+_, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+listener = socket.create_server(("{BACKEND_IP}", {ECHO}), backlog=65535)
+ready = selectors.DefaultSelector()
+ready.register(listener, selectors.EVENT_READ)
+while True:
+    for key, _ in ready.select():
+        if key.fileobj is listener:
+            ready.register(listener.accept()[0], selectors.EVENT_READ)
+        elif byte := key.fileobj.recv(1):
+            key.fileobj.send(byte)
+        else:
+            ready.unregister(key.fileobj)
+            key.fileobj.close()
+"""
+
+# Opens connections; asks on each of them, then again whenever it reads a line.
+HOLDS = """
+import resource, socket, sys
+address, port, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+_, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+held = []
+def ask(sock):
+    sock.send(b"?")
+    return sock.recv(1) == b"?"
+for _ in range(count):
+    held.append(socket.create_connection((address, port), 20))
+    ask(held[-1])
+print(len(held), flush=True)
+for _ in sys.stdin:
+    print(sum(map(ask, held)), flush=True)
+"""
+
+SPLICING = {
+    "haproxy": {"tuning": "", "splicing": ""},
+    "haproxy-splice": {
+        "tuning": "  tune.pipesize 524288",
+        "splicing": "  option splice-auto\n  option splice-request\n  option splice-response",
+    },
+}
+
 SYSCTLS = {
     "net/ipv4/ip_local_port_range": "1024 65535",
     "net/ipv4/tcp_tw_reuse": "1",
@@ -96,12 +170,17 @@ SYSCTLS = {
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What is measured: how, in which unit, and the ratio to HAProxy that we want."""
+    """What is measured: how, in which unit, and the ratios to each HAProxy that we want."""
 
     name: str
     unit: str
-    target: float
+    targets: Mapping[str, float]
     measure: Callable[["Bench", str], float]
+
+    @property
+    def relays(self) -> tuple[str, ...]:
+        """Return the relays that are measured."""
+        return ("podwire", *self.targets)
 
 
 class Bench:
@@ -114,18 +193,23 @@ class Bench:
         self._spaces: dict[str, int] = {}
 
     @contextmanager
-    def running(self, space: str, *command: str) -> Generator[subprocess.Popen[bytes], None, None]:
-        """Run *command* in *space* until the block is left."""
-        process = subprocess.Popen(self._in(space, command), stdout=subprocess.DEVNULL)
+    def running(
+        self, space: str, *command: str, talks: bool = False
+    ) -> Generator[subprocess.Popen[bytes], None, None]:
+        """Run *command* in *space* until the block is left; it can be talked to if it *talks*."""
+        ours = subprocess.PIPE if talks else None
+        process = subprocess.Popen(
+            self._in(space, command), stdin=ours, stdout=ours or subprocess.DEVNULL
+        )
         try:
             yield process
         finally:
             process.send_signal(signal.SIGTERM)
             try:
-                process.wait(5)
+                process.communicate(timeout=5)
             except subprocess.TimeoutExpired:
                 process.kill()
-                process.wait()
+                process.communicate()
 
     def output(self, space: str, *command: str) -> str:
         """Run *command* in *space* to its end and return what it printed."""
@@ -150,17 +234,18 @@ class Bench:
             self.running("backend", "nginx", "-p", str(self.folder), "-c", str(config))
         )
         stack.enter_context(self.running("backend", "iperf3", "-s", "-p", str(BULK)))
+        stack.enter_context(self.running("backend", sys.executable, "-c", ECHOES))
         self.answering("client", BACKEND_IP)
 
-    def answering(self, space: str, address: str) -> None:
-        """Wait until *address* serves the web page and the bulk sink; at most 10 seconds."""
-        probe = f"import socket; socket.create_connection(('{address}', {WEB}), 1).close()"
+    def answering(self, space: str, address: str, port: int = WEB) -> None:
+        """Wait until *port* of *address* answers; at most 10 seconds."""
+        probe = f"import socket; socket.create_connection(('{address}', {port}), 1).close()"
         end = time.monotonic() + 10
         while time.monotonic() < end:
             command = self._in(space, (sys.executable, "-c", probe))
             if subprocess.run(command, check=False, stderr=subprocess.DEVNULL).returncode == 0:
                 return
-        raise SystemExit(f"{address}:{WEB} does not answer")
+        raise SystemExit(f"{address}:{port} does not answer")
 
     def wrk(self, address: str, *options: str) -> float:
         """Return the requests per second that wrk reports."""
@@ -213,9 +298,14 @@ class Bench:
 
 
 LOADS = (
-    Load("bulk", "Gbit/s", 1.0, Bench.iperf),
-    Load("keepalive", "requests/s", 0.6, Bench.wrk),
-    Load("new", "connections/s", 0.5, lambda b, a: b.wrk(a, "-H", "Connection: close")),
+    Load("bulk", "Gbit/s", {"haproxy": 1.3, "haproxy-splice": 1.0}, Bench.iperf),
+    Load("keepalive", "requests/s", {"haproxy": 0.75}, Bench.wrk),
+    Load(
+        "new",
+        "connections/s",
+        {"haproxy": 0.7},
+        lambda bench, address: bench.wrk(address, "-H", "Connection: close"),
+    ),
 )
 
 
@@ -224,18 +314,23 @@ def main() -> int:
     command = Benchmark(__doc__ or "", rounds=5)
     parser = command.parser
     parser.add_argument("--seconds", type=int, default=3, help="length of each measurement")
-    parser.add_argument("--only", default="bulk,keepalive,new", help="loads, comma-separated")
+    parser.add_argument(
+        "--only", default="bulk,keepalive,new,held,nftables", help="loads, comma-separated"
+    )
+    parser.add_argument("--held", type=int, default=8000, help="connections that are held")
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
-    parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--serve", choices=("relay", *RULES), help=argparse.SUPPRESS)
     options = command.parse(sys.argv[1:])
     if options.serve:
-        uvloop.run(serve())
+        uvloop.run(serve() if options.serve == "relay" else RULES[options.serve]())
         return 0
     if not options.inside:
         missing = [program for program in PROGRAMS if shutil.which(program) is None]
         if missing:
-            sys.stderr.write(f"bench/relay.py needs {', '.join(missing)}; run: apt-get install "
-                             "haproxy wrk iperf3 nginx-light iproute2 util-linux\n")  # fmt: skip
+            packages = "haproxy wrk iperf3 nginx-light nftables iproute2 util-linux"
+            sys.stderr.write(
+                f"bench/relay.py needs {', '.join(missing)}; run: apt-get install {packages}\n"
+            )
             return 69
         user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
         spaces = ["--net", "--pid", "--fork", "--kill-child", "--mount-proc"]
@@ -246,44 +341,51 @@ def main() -> int:
         bench = Bench(Path(folder), options.seconds, command.say)
         bench.build(stack)
         loads = [load for load in LOADS if load.name in wanted]
-        return command.finish(compare(bench, loads, options.rounds), options)
+        figures = compare(bench, loads, options.rounds) if loads else []
+        if "held" in wanted:
+            figures.append(held(bench, options.held))
+        if "nftables" in wanted:
+            figures += compare_rules(bench, options.rounds)
+        return command.finish(figures, options)
 
 
 def compare(bench: Bench, loads: Sequence[Load], rounds: int) -> list[Figure]:
-    """Return both relays' numbers and ratios; print them round by round."""
-    config = bench.folder / "haproxy.cfg"
-    config.write_text(
-        HAPROXY.format(cluster_ip=CLUSTER_IPS["haproxy"], backend=BACKEND_IP, web=WEB, bulk=BULK)
-    )
-    commands = {
-        "podwire": (sys.executable, "-P", __file__, "--serve"),
-        "haproxy": ("haproxy", "-db", "-q", "-f", str(config)),
-    }
+    """Return all relays' numbers and our ratios to the others; print them round by round."""
+    commands = {"podwire": _served("relay")}
+    for name, settings in SPLICING.items():
+        config = bench.folder / f"{name}.cfg"
+        config.write_text(
+            HAPROXY.format(
+                cluster_ip=CLUSTER_IPS[name], backend=BACKEND_IP, web=WEB, bulk=BULK, **settings
+            )
+        )
+        commands[name] = ("haproxy", "-db", "-q", "-f", str(config))
     figures = list[Figure]()
     for load in loads:
         direct = load.measure(bench, BACKEND_IP)
         bench.say(f"direct   {load.name:<10} {direct:>10,.1f} {load.unit}")
         figures.append(Figure(f"direct: {load.name}", load.unit, (direct,), more_is_better=True))
-    ratios: dict[str, list[float]] = {load.name: [] for load in loads}
+    ratios = defaultdict[tuple[str, str], list[float]](list)
     rates = defaultdict[tuple[str, str], list[float]](list)
     with ExitStack() as stack:
         for relay, command in commands.items():
             stack.enter_context(bench.running("node", *command))
             bench.answering("client", CLUSTER_IPS[relay])
         for turn in range(rounds):
-            # The two measurements of a ratio follow each other at once, and who comes first changes
-            # with the round: so what else the machine does falls on both.
-            order = list(commands) if turn % 2 == 0 else list(reversed(commands))
             for load in loads:
+                # The measurements of a ratio follow each other at once, and who comes first changes
+                # with the round: so what else the machine does falls on all of them.
+                order = load.relays if turn % 2 == 0 else tuple(reversed(load.relays))
                 seen = {relay: load.measure(bench, CLUSTER_IPS[relay]) for relay in order}
-                ratio = seen["podwire"] / seen["haproxy"] if seen["haproxy"] else 0.0
-                ratios[load.name].append(ratio)
-                for relay, rate in seen.items():
-                    rates[relay, load.name].append(rate)
-                bench.say(
-                    f"round {turn + 1}  {load.name:<10} podwire {seen['podwire']:>10,.1f}  "
-                    f"haproxy {seen['haproxy']:>10,.1f} {load.unit:<14} ratio {ratio:.2f}"
-                )
+                for relay in load.relays:
+                    rates[relay, load.name].append(seen[relay])
+                for relay in load.targets:
+                    ratio = seen["podwire"] / seen[relay] if seen[relay] else 0.0
+                    ratios[relay, load.name].append(ratio)
+                    bench.say(
+                        f"round {turn + 1}  {load.name:<10} podwire {seen['podwire']:>10,.1f}  "
+                        f"{relay} {seen[relay]:>10,.1f} {load.unit:<14} ratio {ratio:.2f}"
+                    )
     for load in loads:
         figures += [
             Figure(
@@ -292,38 +394,143 @@ def compare(bench: Bench, loads: Sequence[Load], rounds: int) -> list[Figure]:
                 tuple(rates[relay, load.name]),
                 more_is_better=True,
             )
-            for relay in commands
+            for relay in load.relays
         ]
-        figures.append(
+        figures += [
             Figure(
-                f"podwire to HAProxy: {load.name}",
+                f"podwire to {relay}: {load.name}",
                 "x",
-                tuple(ratios[load.name]),
-                goal=load.target,
+                tuple(ratios[relay, load.name]),
+                goal=goal,
                 more_is_better=True,
             )
-        )
+            for relay, goal in load.targets.items()
+        ]
     return figures
 
 
+def held(bench: Bench, count: int) -> Figure:
+    """Return by how many KiB the relay grows for each of *count* connections that are open."""
+    address = CLUSTER_IPS["podwire"]
+    client = (sys.executable, "-c", HOLDS, address, str(ECHO))
+    with bench.running("node", *_served("relay")) as relay:
+        bench.answering("client", address, ECHO)
+        # What it makes once, for the first connections, belongs to none of them.
+        for number in (100, count):
+            before = proportional_memory(relay.pid)
+            with bench.running("client", *client, str(number), talks=True) as holder:
+                opened = _said(holder)
+                grown = (proportional_memory(relay.pid) - before) / 1024 / number
+                answered = _said(holder, b"again\n")
+                bench.say(f"held     {answered:,} of {opened:,} connections, {grown:.2f} KiB each")
+        if (opened, answered) != (count, count):
+            raise SystemExit(f"{opened} of {count} connections were opened, {answered} are held")
+    return Figure(f"podwire: each of {count:,} connections", "KiB", (grown,), goal=10.0)
+
+
+def compare_rules(bench: Bench, rounds: int) -> list[Figure]:
+    """Return the throughput of the mode nftables and of one DNAT rule, and their ratio."""
+    rates = defaultdict[str, list[float]](list)
+    ratios: list[float] = []
+    for turn in range(rounds):
+        for rules in list(RULES) if turn % 2 == 0 else reversed(RULES):
+            with bench.running("node", *_served(rules), talks=True) as process:
+                _said(process)
+                rates[rules].append(bench.iperf(RULES_IP))
+        ratios.append(rates["nftables"][-1] / rates["one-rule"][-1])
+        seen = "  ".join(f"{rules} {found[-1]:.1f}" for rules, found in sorted(rates.items()))
+        bench.say(f"round {turn + 1}  rules      {seen} Gbit/s  ratio {ratios[-1]:.2f}")
+    return [
+        *(
+            Figure(f"{rules}: bulk", "Gbit/s", tuple(found), more_is_better=True)
+            for rules, found in sorted(rates.items())
+        ),
+        Figure(
+            "nftables to one DNAT rule: bulk", "x", tuple(ratios), goal=0.95, more_is_better=True
+        ),
+    ]
+
+
+async def serve_nftables() -> None:
+    """Be the proxy in the mode nftables: have the kernel lead the bulk port to the backend."""
+    node = IPv4Address(NODE_IP)
+    settings = Settings(cluster_cidr=IPv4Network("10.0.0.0/8"))
+    sources = Sources(NodeView(Place("node"), node, (node,), settings=settings), lambda: None)
+    sources.service(
+        None,
+        Service(
+            metadata=ObjectMeta(name="bulk", namespace="bench"),
+            spec=ServiceSpec(cluster_ip=RULES_IP, ports=(ServicePort(port=BULK),)),
+        ),
+    )
+    sources.slice(
+        None,
+        EndpointSlice(
+            metadata=ObjectMeta(
+                name="bulk-1", namespace="bench", labels={SERVICE_NAME_LABEL: "bulk"}
+            ),
+            address_type="IPv4",
+            ports=(EndpointPort(port=BULK),),
+            endpoints=(Endpoint(addresses=(BACKEND_IP,)),),
+        ),
+    )
+    mode = Nftables(SystemClock())
+    await mode.sync(sources.take_order())
+    print(1, flush=True)
+    await _stopped()
+    await mode.close(cleanup=True)
+
+
+async def serve_one_rule() -> None:
+    """Have the kernel lead the bulk port to the backend by one rule."""
+    kernel = Kernel()
+    await kernel.run(DNAT)
+    print(1, flush=True)
+    await _stopped()
+    await kernel.run("delete table ip one-rule")
+
+
+RULES: dict[str, Callable[[], Coroutine[None, None, None]]] = {
+    "nftables": serve_nftables,
+    "one-rule": serve_one_rule,
+}
+
+
 async def serve() -> None:
-    """Be the proxy: relay the two ports of the ClusterIP to the backend."""
+    """Be the proxy: relay the ports of the ClusterIP to the backend."""
     loop = asyncio.get_running_loop()
     relay = Relay(loop, limit=raise_file_limit() // 2)
     listeners = Listeners(relay, chance=random.random)
     table: dict[Frontend, Route] = {}
-    for port in (WEB, BULK):
+    for port in (WEB, BULK, ECHO):
         target = Target("FORWARD", (Backend(IPv4Address(BACKEND_IP), port),))
         frontend = Frontend(IPv4Address(CLUSTER_IPS["podwire"]), port, "TCP")
         table[frontend] = Route(PortName("bench", "web"), "ClusterIP", target, target)
     failed = listeners.apply(between({}, table))
     if failed:
         raise SystemExit(f"cannot listen: {failed}")
-    stop = asyncio.Event()
-    loop.add_signal_handler(signal.SIGTERM, stop.set)
-    await stop.wait()
+    await _stopped()
     listeners.close()
     relay.close()
+
+
+async def _stopped() -> None:
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    await stop.wait()
+
+
+def _served(what: str) -> tuple[str, ...]:
+    return (sys.executable, "-P", __file__, "--serve", what)
+
+
+def _said(process: subprocess.Popen[bytes], line: bytes = b"") -> int:
+    """Return the number that *process* says, after it was told *line*."""
+    if process.stdin is None or process.stdout is None:
+        raise ValueError("it does not talk")
+    process.stdin.write(line)
+    process.stdin.flush()
+    return int(process.stdout.readline() or 0)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ def chart(title: str, across: str, up: str, lines: Mapping[str, Sequence[Point]]
         raise ValueError("there is nothing to draw")
     steps = tuple(_step(max(point[axis] for point in points)) for axis in (0, 1))
     ends = tuple(
-        step * math.ceil(max(point[axis] for point in points) / step - 1e-9)
+        step * max(1, math.ceil(max(point[axis] for point in points) / step - 1e-9))
         for axis, step in enumerate(steps)
     )
 
