@@ -78,10 +78,13 @@ def configure(
     Raises CannotRun when a proxy does not start with it, TimedOut after *limit* seconds. When
     *given_up* says so it returns at once.
     """
+    deadline = time.monotonic() + limit
+    # Of containers a pod comes back a moment after its deletion; one that is away is not restarted.
+    while not given_up() and time.monotonic() < deadline and _nodes_without_pod(connection):
+        time.sleep(_POLL)
     before = {pod["metadata"]["uid"] for pod in _pods(connection)}
     connection.patch(_CONFIG, {"data": {CONFIG_KEY: text}})
     generation = _restart(connection)
-    deadline = time.monotonic() + limit
     while not given_up():
         missing = _missing(connection, mode, generation)
         if not missing:
@@ -109,6 +112,8 @@ def _missing(connection: Connection, mode: str, generation: int | None) -> str:
     """Return what is not as it shall be; "" if all is."""
     if generation is not None and (unready := _not_rolled_out(connection, generation)):
         return unready
+    if away := _nodes_without_pod(connection):
+        return f"no kube-proxy runs on {', '.join(away)}"
     for name, said in modes(connection).items():
         if not _is(said, mode):
             return f"the Node {name} says {said or 'nothing'}"
@@ -133,6 +138,16 @@ def _not_rolled_out(connection: Connection, generation: int) -> str:
 
 def _is(said: str, mode: str) -> bool:
     return said == mode or said.startswith(f"{mode} (")  # "ipvs (userspace)"
+
+
+def _nodes_without_pod(connection: Connection) -> list[str]:
+    """Return the nodes that have no kube-proxy pod, or one that is being deleted."""
+    there = {
+        pod["spec"].get("nodeName")
+        for pod in _pods(connection)
+        if not pod["metadata"].get("deletionTimestamp")
+    }
+    return [name for name in nodes(connection) if name not in there]
 
 
 def _pods(connection: Connection) -> list[Json]:

@@ -1,6 +1,15 @@
+"""Switching a live cluster's proxies."""
+
+from collections.abc import Mapping
+from typing import Any, cast
+
 import pytest
 
-from podwire.kube.proxy_modes import with_mode
+from podwire.kube import proxy_modes
+from podwire.kube.plain import Connection
+from podwire.kube.proxy_modes import configure, with_mode
+
+Json = dict[str, Any]
 
 
 @pytest.mark.parametrize(
@@ -14,3 +23,63 @@ from podwire.kube.proxy_modes import with_mode
 )
 def test_the_mode_of_a_configuration(text: str, expected: str) -> None:
     assert with_mode(text, "nftables") == expected
+
+
+class Containers:
+    """An API server of a cluster of containers: a pod that was deleted is back a look later."""
+
+    def __init__(self) -> None:
+        self.modes = {"node-a": "userspace", "node-b": "userspace"}
+        self.away = {"node-b": 2}  # for so many looks, since a switch just before
+        self.wanted = "userspace"
+
+    def find(self, path: str) -> Json | None:
+        return None if "daemonsets" in path else {}
+
+    def get(self, path: str, query: Mapping[str, str] | None = None) -> Json:
+        del query
+        if path.endswith("/nodes"):
+            note = proxy_modes.MODE_ANNOTATION
+            return {
+                "items": [
+                    {"metadata": {"name": name, "annotations": {note: mode}}}
+                    for name, mode in self.modes.items()
+                ]
+            }
+        there = [name for name in self.modes if not self.away.get(name)]
+        self.away = {name: left - 1 for name, left in self.away.items() if left}
+        return {
+            "items": [
+                {
+                    "metadata": {"name": f"kube-proxy-{name}", "uid": name},
+                    "spec": {"nodeName": name},
+                    "status": {},
+                }
+                for name in there
+            ]
+        }
+
+    def patch(self, path: str, change: Json) -> Json:
+        del path
+        self.wanted = change["data"]["config.conf"].removeprefix("mode: ")
+        return {}
+
+    def delete(self, path: str) -> None:
+        name = path.rpartition("/kube-proxy-")[2]
+        self.modes[name] = self.wanted
+        self.away[name] = 2
+
+    def text(self, path: str) -> bytes:
+        return self.modes[path.split("/nodes/")[1].partition(":")[0]].encode()
+
+
+def test_a_container_whose_pod_is_just_away_is_restarted_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(proxy_modes, "_POLL", 0)
+    cluster = Containers()
+    connection = cast("Connection", cluster)
+    for mode in ("nftables", "iptables", "userspace"):
+        configure(connection, f"mode: {mode}", mode, limit=5)
+        assert set(cluster.modes.values()) == {mode}
+    assert not any(cluster.away.values())
