@@ -12,6 +12,7 @@ from pathlib import Path
 from podwire.errors import MachineError, PodwireError
 from podwire.netlink.namespace import OWN
 from podwire.proxy import scripts
+from podwire.proxy.iptables.ground import TABLES
 
 LOCK = Path("/run/xtables.lock")
 VARIANTS = ("iptables-nft", "iptables", "iptables-legacy")
@@ -69,8 +70,12 @@ class Programs:
         return found is not None and tuple(map(int, found.groups())) >= (1, 6, 2)
 
     async def save(self) -> str:
-        """Return all tables as text."""
-        return await run([f"{self.name}-save"])
+        """Return the tables of kube-proxy as text."""
+        if self.variant != "legacy":
+            return await run([f"{self.name}-save"])
+        # Without a table's name the legacy kind reads a list that only the machine's root may read.
+        texts = [await run([f"{self.name}-save", "-t", table]) for table in TABLES]
+        return "".join(texts)
 
     async def restore(self, script: str) -> None:
         """Obey *script* without touching what it does not name; raises CommandFailed."""
@@ -129,7 +134,7 @@ async def find(names: Sequence[str] = VARIANTS, *, but: str = "") -> Programs:
 
 
 async def in_use() -> tuple[Programs, ...]:
-    """Return the variants that may have rules in this namespace; looking creates no table."""
+    """Return the variants that may have rules of ours in this namespace."""
     found: list[Programs] = []
     for name in VARIANTS:
         if not _installed(name):
@@ -139,8 +144,7 @@ async def in_use() -> tuple[Programs, ...]:
         except CommandFailed:
             continue
         variants = {other.variant for other in found}
-        # Asking for a legacy table makes it; this file lists those that are there.
-        if programs.variant == "legacy" and not _legacy_tables():
+        if programs.variant == "legacy" and not await _has_legacy_rules(programs):
             continue
         if programs.variant not in variants:
             found.append(programs)
@@ -203,8 +207,15 @@ def _lockable() -> bool:
     return os.access(LOCK if LOCK.exists() else LOCK.parent, os.W_OK)
 
 
-def _legacy_tables() -> bool:
+async def _has_legacy_rules(programs: Programs) -> bool:
+    # Asking for a legacy table makes it; this file lists those that are there. In a namespace of a
+    # user who is not the machine's root nobody may read it, so there the tables are asked.
     try:
         return bool(Path("/proc/self/net/ip_tables_names").read_text().strip())
+    except PermissionError:
+        try:
+            return "KUBE-" in await programs.save()
+        except CommandFailed:
+            return False
     except OSError:
         return False

@@ -23,7 +23,8 @@ def found(request: pytest.FixtureRequest) -> dict[str, Any]:
     programs = ("unshare", "mount", "ip", request.param)
     lacking = [program for program in programs if shutil.which(program, path=SEARCH) is None]
     probe = [*ENTER, request.param, "-t", "nat", "-L"]
-    if not lacking and subprocess.run(probe, capture_output=True).returncode != 0:
+    unlocked = {**os.environ, "PATH": SEARCH, "XTABLES_LOCKFILE": os.devnull}
+    if not lacking and subprocess.run(probe, capture_output=True, env=unlocked).returncode != 0:
         lacking = [f"a kernel for {request.param} in a user namespace"]
     if lacking:
         lack(f"this machine lacks {lacking[0]}")
