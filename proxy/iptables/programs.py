@@ -208,14 +208,23 @@ def _lockable() -> bool:
 
 
 async def _has_legacy_rules(programs: Programs) -> bool:
-    # Asking for a legacy table makes it; this file lists those that are there. In a namespace of a
-    # user who is not the machine's root nobody may read it, so there the tables are asked.
+    listed = _legacy_tables_listed()
+    if listed is not None:
+        return listed
+    try:
+        return "KUBE-" in await programs.save()
+    except CommandFailed:
+        return False
+
+
+def _legacy_tables_listed() -> bool | None:
+    """Return whether there is a legacy table; None where only the machine's root may know.
+
+    Asking for a table itself would make it.
+    """
     try:
         return bool(Path("/proc/self/net/ip_tables_names").read_text().strip())
     except PermissionError:
-        try:
-            return "KUBE-" in await programs.save()
-        except CommandFailed:
-            return False
+        return None
     except OSError:
         return False

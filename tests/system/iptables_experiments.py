@@ -26,7 +26,7 @@ from podwire.errors import MachineError
 from podwire.kube.names import Key
 from podwire.linux import socket_in
 from podwire.proxy.iptables.mode import Iptables
-from podwire.proxy.iptables.programs import in_use, run
+from podwire.proxy.iptables.programs import Programs, in_use, run
 from podwire.proxy.mode import Order, SyncFailed
 from podwire.proxy.node import NodeView
 from podwire.proxy.pages import Metric
@@ -83,8 +83,12 @@ def build() -> None:
 
 async def saved() -> list[str]:
     """Return all rules but those of other programs, in an order that does not depend on the past."""
-    lines = (await run([f"{PROGRAM}-save"])).splitlines()
+    lines = (await _all_tables()).splitlines()
     return sorted(re.sub(r"\[\d+:\d+\]", "", line) for line in lines if "KUBE-" in line)
+
+
+async def _all_tables() -> str:
+    return await Programs(PROGRAM, await run([PROGRAM, "--version"])).save()
 
 
 def mode(**more: Any) -> Iptables:
@@ -287,7 +291,7 @@ async def syncs() -> dict[str, object]:
     await mode().close(cleanup=True)
     found["route_localnet"] = [before, route_localnet()]
     found["cleaned up"] = await saved()
-    found["rules of others"] = "192.0.2.1" in await run([f"{PROGRAM}-save"])
+    found["rules of others"] = "192.0.2.1" in await _all_tables()
     await run([PROGRAM, "-D", "FORWARD", "-s", "192.0.2.1", "-j", "DROP"])
     return found
 
