@@ -120,6 +120,12 @@ class Proxier:
                 self.sources.mark_all()
                 self.soon()
 
+    @property
+    def noted_mode(self) -> str:
+        """Return the mode that this or an earlier proxy has noted on the Node; "" for none."""
+        annotations = self._node.metadata.annotations if self._node is not None else {}
+        return annotations.get(f"{ANNOTATION}/proxy-mode", "")
+
     async def announce(self, client: Client) -> None:
         """Keep on the Node how its Services are served; `podwire trace` judges by that.
 

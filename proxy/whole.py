@@ -23,6 +23,9 @@ from podwire.proxy.serving import Serving
 
 log = logging.getLogger(__name__)
 
+UNHURRIED = 5.0
+"""Seconds until a node that no proxy has noted anything on is searched for the rules of others."""
+
 
 class Proxy:
     """All parts of one node's proxy. *pages* are for whoever serves them.
@@ -79,10 +82,20 @@ class Proxy:
                 tasks.create_task(part)
 
     async def _settle(self, client: Client) -> None:
-        """Once served: remove what another mode has left on this node, and say which one serves."""
+        """Once served: remove what another mode has left on this node, and say which one serves.
+
+        What another mode has left is known by its note on the Node. A node without a note is most
+        likely new: there the look, which loads every mode, waits until others have started.
+        """
         await self.proxier.synced.wait()
-        await modes.clean_up(self._loop, but=self.proxier.mode.name)
-        await self.proxier.announce(client)
+        mode, noted = self.proxier.mode.name, self.proxier.noted_mode
+        if noted not in ("", mode):
+            await modes.clean_up(self._loop, but=mode)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.proxier.announce(client))
+            if not noted:
+                await asyncio.sleep(UNHURRIED)
+                await modes.clean_up(self._loop, but=mode)
 
     async def _look_around(self) -> None:
         """Every sync period see whether the node has other addresses than before."""
