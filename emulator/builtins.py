@@ -8,7 +8,6 @@ from podwire.emulator.sandbox.container import BuiltIn
 from podwire.emulator.trace import agent as capture
 from podwire.emulator.trace import fetch
 from podwire.proxy import program as proxy
-from podwire.proxy.userspace import mode as _  # noqa: F401 - the usual mode, loaded once for all
 
 BUILTINS: Mapping[str, BuiltIn] = {
     "agnhost": agnhost.main,

@@ -1,4 +1,4 @@
-"""The four modes by name. Each is loaded only when it is asked for: a proxy runs one."""
+"""The four modes by name. The usual one is loaded with this, the others when they are asked for."""
 
 import asyncio
 import random
@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from podwire.proxy.configuration import Configuration, ModeName
 from podwire.proxy.mode import Mode
 from podwire.proxy.node import UsualNodePorts
+from podwire.proxy.userspace.mode import Userspace
 
 # ruff: noqa: PLC0415 - see above
 
@@ -33,8 +34,6 @@ async def clean_up(loop: asyncio.AbstractEventLoop, *, but: str = "") -> None:
 
 
 def _userspace(_: Configuration, loop: asyncio.AbstractEventLoop) -> Mode:
-    from podwire.proxy.userspace.mode import Userspace
-
     return Userspace.with_relay(loop, chance=random.random)
 
 

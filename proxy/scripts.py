@@ -6,12 +6,15 @@ busy machine) takes uvloop's end of it away under the writer's hands, which is a
 
 import asyncio
 import os
+import shutil
 import subprocess
 import threading
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import BinaryIO
+
+SBIN = "/usr/sbin:/sbin:/usr/local/sbin"
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +24,14 @@ class Ended:
     status: int
     printed: str
     complained: str
+
+
+def found(program: str) -> str | None:
+    """Return where *program* is, None if it is nowhere.
+
+    Users who are not root often lack the sbin directories in their PATH.
+    """
+    return shutil.which(program, path=f"{os.environ.get('PATH', os.defpath)}:{SBIN}")
 
 
 @contextmanager

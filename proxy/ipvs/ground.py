@@ -5,11 +5,8 @@ no such devices, by local routes on lo: both have packets for them reach the INP
 takes them. It was never run beside an ip_vs; without one it only lets packets in.
 """
 
-import asyncio
 import errno
 import logging
-import os
-import shutil
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 from podwire.errors import MachineError
@@ -24,10 +21,10 @@ from podwire.netlink.changes import (
 )
 from podwire.netlink.client import Netlink, NetlinkError
 from podwire.netlink.rtnetlink import TABLE_LOCAL
+from podwire.proxy import scripts
 from podwire.proxy.configuration import Ipvs
 from podwire.proxy.ipvs import rules
 from podwire.proxy.mode import SyncFailed
-from podwire.proxy.scripts import held
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +32,6 @@ DEVICE = "kube-ipvs0"
 OWNER = 81
 """Of our local routes (rtm_protocol), where there is no dummy device."""
 
-_SBIN = "/usr/sbin:/sbin:/usr/local/sbin"
 _NO_SUCH_KIND = (errno.EOPNOTSUPP, errno.EAFNOSUPPORT)
 
 
@@ -149,12 +145,8 @@ async def is_loaded() -> bool:
 
 async def unload() -> None:
     """Remove the rules, if there can be any."""
-    if _program() is not None:
+    if scripts.found("nft") is not None:
         await load(rules.cleanup())
-
-
-def _program() -> str | None:
-    return shutil.which("nft", path=f"{os.environ.get('PATH', '')}:{_SBIN}")
 
 
 async def _nft(*words: str, stdin: str = "") -> str | None:
@@ -162,22 +154,14 @@ async def _nft(*words: str, stdin: str = "") -> str | None:
 
     Raises MachineError if there is no nft, SyncFailed if it cannot be started.
     """
-    program = _program()
+    program = scripts.found("nft")
     if program is None:
         raise MachineError(
             "proxy mode ipvs masquerades by the program nft, which is not installed\n"
             "  run: sudo apt install nftables"
         )
     try:
-        with held(stdin) as script:
-            process = await asyncio.create_subprocess_exec(
-                program,
-                *words,
-                stdin=script,
-                stdout=asyncio.subprocess.DEVNULL,
-                stderr=asyncio.subprocess.PIPE,
-            )
+        ended = await scripts.run([program, *words], stdin)
     except OSError as error:
         raise SyncFailed(f"cannot start nft: {error.strerror}") from error
-    _, said = await process.communicate()
-    return None if process.returncode == 0 else said.decode(errors="replace").strip()
+    return ended.complained.strip() if ended.status else None

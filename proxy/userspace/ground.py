@@ -4,26 +4,21 @@ It does what `ground_rules` says, with netlink and with nft or, where that is mi
 Every call may be repeated.
 """
 
-import asyncio
 import errno
 import logging
-import os
-import shutil
 import socket
 from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Network
 
 from podwire.netlink.changes import AddRoute, DeleteRoute
 from podwire.netlink.client import Netlink
+from podwire.proxy import scripts
 from podwire.proxy.mode import SyncFailed
 from podwire.proxy.node import NodeView
-from podwire.proxy.scripts import held
 from podwire.proxy.userspace import ground_rules
 from podwire.proxy.userspace.borrowing import IP_TRANSPARENT
 
 log = logging.getLogger(__name__)
-
-SBIN = "/usr/sbin:/sbin:/usr/local/sbin"
 
 
 class Ground:
@@ -105,7 +100,7 @@ class Ground:
         whole = not self.keeps_source or ground_rules.RULE in rules
         ours = {r.destination for r in routes if r.protocol == ground_rules.OWNER}
         whole = whole and all(route.destination in ours for route in self._routes)
-        if whole and (nft := _program("nft")):
+        if whole and (nft := scripts.found("nft")):
             try:
                 whole = not await _said(nft, "list", "table", "inet", ground_rules.TABLE)
             except OSError as error:
@@ -136,19 +131,19 @@ async def take_away() -> None:
             )
     except OSError as error:
         log.warning("cannot remove the routes of the userspace mode: %s", error)
-    if nft := _program("nft"):
+    if nft := scripts.found("nft"):
         await _run(nft, "-f", "-", stdin=ground_rules.nft_cleanup())
-    elif iptables := _program("iptables"):
+    elif iptables := scripts.found("iptables"):
         for words in ground_rules.iptables_cleanup():
             await _run(iptables, *words)
 
 
 async def _load(no_ping: IPv4Network | None, *, keeps_source: bool) -> str:
     """Load the rules; return why that is impossible, or nothing."""
-    if nft := _program("nft"):
+    if nft := scripts.found("nft"):
         script = ground_rules.nft(no_ping, keeps_source=keeps_source)
         return await _run(nft, "-f", "-", stdin=script)
-    iptables, restore = _program("iptables"), _program("iptables-restore")
+    iptables, restore = scripts.found("iptables"), scripts.found("iptables-restore")
     if not iptables or not restore:
         return "neither nft nor iptables is installed"
     for words in ground_rules.iptables_cleanup():
@@ -167,22 +162,8 @@ async def _run(program: str, *words: str, stdin: str = "") -> str:
 
 async def _said(program: str, *words: str, stdin: str = "") -> str:
     """Run *program*; return what it says when it fails, or nothing. Raises OSError."""
-    with held(stdin) as script:
-        process = await asyncio.create_subprocess_exec(
-            program,
-            *words,
-            stdin=script,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.PIPE,
-        )
-    _, said = await process.communicate()
-    if process.returncode == 0:
-        return ""
-    return said.decode(errors="replace").strip() or f"{program} failed"
-
-
-def _program(name: str) -> str | None:
-    return shutil.which(name, path=f"{os.environ.get('PATH', '')}:{SBIN}")
+    ended = await scripts.run([program, *words], stdin)
+    return (ended.complained.strip() or f"{program} failed") if ended.status else ""
 
 
 def _cannot_borrow() -> str:

@@ -26,10 +26,10 @@ from msgspec import structs
 from podwire import linux
 from podwire.kube.names import Key
 from podwire.kube.objects import EndpointConditions, EndpointSlice, Service
+from podwire.proxy import scripts
 from podwire.proxy.mode import Order
 from podwire.proxy.node import NodeView
 from podwire.proxy.table import service_ports
-from podwire.proxy.userspace import ground as module
 from podwire.proxy.userspace.mode import Userspace
 from tests.system.service_world import (
     CLUSTER_IP,
@@ -414,7 +414,7 @@ def run(what: str) -> None:
     else:
         wanted += ["iptables", "iptables-save", "iptables-restore"]
     os.environ["PATH"] = only(wanted)
-    module.SBIN = ""
+    scripts.SBIN = ""
     if what == "many":
         uvloop.run(hold_many())
     else:
