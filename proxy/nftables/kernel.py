@@ -16,7 +16,7 @@ from podwire.proxy.mode import SyncFailed
 from podwire.proxy.nftables.messages import ANONYMOUS, encode
 from podwire.proxy.nftables.names import TABLE
 from podwire.proxy.nftables.objects import Transaction
-from podwire.proxy.scripts import found, held
+from podwire.proxy.scripts import held
 
 _GET_TABLE, _DELETE_TABLE, _GET_CHAIN, _GET_SET, _GET_GENERATION = 1, 2, 4, 10, 16
 _DUMP = 0x300
@@ -50,7 +50,7 @@ class Kernel:
         try:
             with held(script) as stdin:
                 process = await asyncio.create_subprocess_exec(
-                    found(self._program) or self._program,
+                    self._program,
                     "-f",
                     "-",
                     stdin=stdin,
