@@ -32,13 +32,13 @@ system: namespaces containers ## tests with real packets and real clients
 namespaces: ## ... on namespaces
 	@scripts/virtual-environment --dev
 	@scripts/system-packages
-	$(PYTEST) tests/system --ignore tests/system/docker -q -n $(WORKERS)
+	scripts/tests tests/system --ignore tests/system/docker -q -n $(WORKERS)
 	$(PYTEST) -c examples/02-your-own-tests/pyproject.toml --rootdir examples/02-your-own-tests examples/02-your-own-tests -q
 
 containers: ## ... on a Docker Engine; one worker, for one engine is enough
 	@scripts/virtual-environment --dev
 	@scripts/system-packages
-	$(PYTEST) tests/system/docker -q
+	scripts/tests tests/system/docker -q
 
 labs: ## replay examples/labs and compare with what they show (the tests of namespaces do, too)
 	@scripts/virtual-environment --dev

@@ -21,12 +21,13 @@ from ipaddress import ip_address
 import uvloop
 
 from podwire.dns.answer import Options
-from podwire.dns.cache import Cache, CacheOptions
 from podwire.dns.chain import Block
 from podwire.dns.frontdoor import FrontDoor
-from podwire.dns.handlers import Kubernetes, LoadBalance
 from podwire.dns.message import Kind, Question
 from podwire.dns.metrics import Metrics
+from podwire.dns.plugins.cache import Cache, CacheOptions
+from podwire.dns.plugins.kubernetes import Kubernetes
+from podwire.dns.plugins.loadbalance import LoadBalance
 from podwire.dns.records import Table
 from podwire.dns.server import Listener, listen, serving
 from podwire.dns.wire import question_packet

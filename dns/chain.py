@@ -1,32 +1,50 @@
-"""Handler protocol and the order of handlers: how one question travels through the server.
+"""Plugin, request and the order of plugins: how one question travels through the server.
 
-A handler answers, or lets the rest of the chain answer and changes what comes back. The order is
-CoreDNS's own and does not depend on the order of a configuration file.
+A plugin answers, or lets the rest of the chain answer and changes what comes back. The order is
+CoreDNS's own (plugin.cfg) and does not depend on the order of a Corefile.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+import types
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Final, Protocol, TypeAlias
+from typing import Final, TypeAlias
 
 from podwire.dns.message import Kind, Rcode, Reply, Transport
 from podwire.dns.names import longest_match
 from podwire.dns.query import Query
 
 ORDER: Final = (
+    "root",
+    "metadata",
+    "reload",
+    "bufsize",
+    "bind",
+    "debug",
+    "ready",
+    "health",
+    "prometheus",
     "errors",
+    "log",
+    "any",
+    "chaos",
     "loadbalance",
     "rewrite",
     "autopath",
     "cache",
+    "minimal",
     "template",
     "transfer",
     "hosts",
+    "k8s_external",
     "kubernetes",
     "loop",
     "forward",
+    "whoami",
 )
+"""Every plugin that there is, from the client to the upstream server."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,40 +58,79 @@ class Request:
 
 
 Link: TypeAlias = Callable[[Request], Awaitable[Reply]]
-"""A handler with all that comes behind it."""
+"""A plugin with all that comes behind it."""
 
 
-class Handler(Protocol):
-    """One feature of the server."""
+class Plugin:
+    """One feature of the server, as one directive of a server block configures it.
 
-    @property
-    def name(self) -> str:
-        """Return the name that a Corefile gives it; it decides the place in the chain."""
-        ...
+    A plugin overrides what it needs: `serve` to take part in answering, `run` for what must go on
+    beside that.
+    """
+
+    name: str = ""
+    """What a Corefile calls it; it decides the place in the chain."""
+
+    lameduck: float = 0.0
+    """How many seconds the server goes on after it was told to end."""
 
     async def serve(self, request: Request, rest: Link) -> Reply:
-        """Return the reply to *request*, asking the *rest* of the chain if need be."""
-        ...
+        """Return the reply to *request*, asking the *rest* of the chain if need be.
+
+        What waits for anything (a socket, a timer) must await `waiting()` before.
+        """
+        return await rest(request)
+
+    @asynccontextmanager
+    async def run(self) -> AsyncGenerator[None]:
+        """Do what must be done while the configuration serves; it serves when this has yielded.
+
+        Entered in the order of the chain. Raises MachineError for what the machine refuses.
+        """
+        yield
+
+    def is_ready(self) -> bool:
+        """Return whether the plugin can do its work: for the ready plugin."""
+        return True
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A server block: the zones it serves (``.`` is all) and its handlers."""
+    """A server block: the zones it serves (``.`` is all) and its plugins."""
 
     zones: tuple[str, ...]
-    handlers: tuple[Handler, ...]
+    plugins: tuple[Plugin, ...]
     link: Link = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "link", chained(self.handlers))
+        object.__setattr__(self, "link", chained(self.plugins))
 
 
-def chained(handlers: Iterable[Handler]) -> Link:
-    """Return the start of a chain of *handlers*, put in order; behind the last is SERVFAIL."""
+def in_order(plugins: Iterable[Plugin]) -> tuple[Plugin, ...]:
+    """Return *plugins* in the order of the chain; those of one name as they came."""
+    return tuple(sorted(plugins, key=lambda plugin: ORDER.index(plugin.name)))
+
+
+def chained(plugins: Iterable[Plugin]) -> Link:
+    """Return the start of a chain of *plugins*, put in order; behind the last is SERVFAIL.
+
+    Plugins that do not override `serve` have no link: what they would pass on passes without them.
+    """
     link: Link = _nobody
-    for handler in sorted(handlers, key=lambda h: ORDER.index(h.name), reverse=True):
-        link = _before(handler, link)
+    for plugin in reversed(in_order(plugins)):
+        if type(plugin).serve is not Plugin.serve:
+            link = _before(plugin, link)
     return link
+
+
+@types.coroutine
+def waiting() -> Generator[None]:
+    """Let the caller put the chain into a task, if it is not in one yet.
+
+    A chain runs at once and without a task as far as it gets: most answers wait for nothing.
+    Whatever waits needs a task (so does `asyncio.timeout`), and asks for it by awaiting this.
+    """
+    yield
 
 
 def choose(blocks: Sequence[Block], name: str, kind: int) -> tuple[Block, str] | None:
@@ -96,9 +153,12 @@ def choose(blocks: Sequence[Block], name: str, kind: int) -> tuple[Block, str] |
     return block, zone
 
 
-def _before(handler: Handler, rest: Link) -> Link:
-    async def link(request: Request) -> Reply:
-        return await handler.serve(request, rest)
+def _before(plugin: Plugin, rest: Link) -> Link:
+    serve = plugin.serve
+
+    # Not a coroutine of its own: each one costs as much as a small plugin.
+    def link(request: Request) -> Awaitable[Reply]:
+        return serve(request, rest)
 
     return link
 

@@ -7,6 +7,7 @@ be split at its dots and lower-cased as text.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 from ipaddress import IPv4Address, IPv6Address
@@ -135,8 +136,11 @@ class Reply:
 
     *follow* is a CNAME target that the answer ends in and that somebody else must look up.
     *lasting* promises that the reply stays right until the table changes; *dealt* asks for a
-    new random order of addresses each time it is written. *by* is the handler that made it,
-    *error* the sentence for the log when something failed.
+    new random order of addresses each time it is written. *limit* is the most bytes that go in a
+    datagram, 0: as many as the client takes. *is_transfer* marks a zone transfer, whose answer may
+    take several messages over TCP. *by* is the plugin that made it, *error* the sentence for the
+    log when something failed. *sent* is called with the message as it leaves and the seconds since
+    its request came; such a reply is not kept.
     """
 
     rcode: int = Rcode.NOERROR
@@ -149,8 +153,11 @@ class Reply:
     follow: str = ""
     lasting: bool = False
     dealt: bool = False
+    limit: int = 0
+    is_transfer: bool = False
     by: str = ""
     error: str = ""
+    sent: Callable[[bytes, float], None] | None = None
 
 
 def kind_name(kind: int) -> str:

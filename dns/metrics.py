@@ -83,7 +83,7 @@ class Series:
 class Metrics:
     """Every series of one server; *server* is how CoreDNS names its listener, ``dns://:53``."""
 
-    def __init__(self, server: str) -> None:
+    def __init__(self, server: str = "") -> None:
         self.server = server
         self._counters: dict[str, dict[_Labels, Counter]] = {}
         self._histograms: dict[str, dict[_Labels, Histogram]] = {}
@@ -92,6 +92,15 @@ class Metrics:
         self.counter("coredns_build_info", build).value = 1
         self.panics = self.counter("coredns_panics_total", {})
         self._rejects = self.counter("coredns_forward_max_concurrent_rejects_total", {})
+
+    def of(self, server: str) -> Metrics:
+        """Return what counts for *server* into the same page."""
+        other = Metrics(server)
+        other._counters = self._counters
+        other._histograms = self._histograms
+        other.panics = self.panics
+        other._rejects = self._rejects
+        return other
 
     def counter(self, name: str, labels: Mapping[str, str]) -> Counter:
         """Return the counter or gauge of that name and labels, made if need be."""

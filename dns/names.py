@@ -1,16 +1,15 @@
 """Pure: "web.shop.svc.cluster.local." <-> the question it asks.
 
-The grammar is that of Kubernetes DNS-Based Service Discovery 1.1.0 plus the pod names that
-CoreDNS still serves. Every function takes names as they come and ignores their case; only
-`ask` wants the lower-cased name, because it hands out its labels.
+The grammar is that of Kubernetes DNS-Based Service Discovery 1.1.0 plus the pod names, names of
+cluster sets and names of topology zones that CoreDNS serves. Every function takes names as they
+come and ignores their case; only `ask` and `read` want them in lower case, because they hand out
+their labels.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from ipaddress import (
-    AddressValueError,
     IPv4Address,
     IPv4Network,
     IPv6Address,
@@ -18,16 +17,22 @@ from ipaddress import (
     ip_address,
     ip_network,
 )
-from typing import Literal
+from typing import Generic, Literal, NamedTuple, TypeVar
 
 from podwire.dns.message import Address
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+_Facts = TypeVar("_Facts")
+
+_NIBBLES = frozenset("0123456789abcdef")
+
+
+class Asked(NamedTuple):
     """What a name below a cluster zone asks for; empty text means "not given".
 
     *branch* is empty for the zone itself and for ``svc`` and ``pod``, which exist but hold nothing.
+    *cluster* is given with *endpoint* in the zone of a cluster set only. *topology_zone* asks for
+    the endpoints of that zone, and *prefer* for all of them if it has none.
     """
 
     branch: Literal["", "svc", "pod"] = ""
@@ -36,44 +41,83 @@ class Asked:
     endpoint: str = ""
     port: str = ""
     protocol: str = ""
+    cluster: str = ""
+    topology_zone: str = ""
+    prefer: bool = False
 
 
-def ask(name: str, zone: str) -> Asked | None:
-    """Return what the lower-cased *name* asks for in *zone*, or None: no such name can exist.
+_STRUCTURE: Asked = Asked()
 
-    Read from the right: branch, namespace, service (or the address of a pod), then one label for
-    an endpoint or two for port and protocol. ``_http._tcp`` and ``http.tcp`` are the same.
-    """
+
+def ask(name: str, zone: str, *, multicluster: bool = False, zonal: bool = False) -> Asked | None:
+    """Return what the lower-cased *name* asks for in *zone*, or None: no such name can exist."""
     base = below(name, zone)
     if base is None:
         return None
-    if base in ("", "svc", "pod"):
-        return Asked()
-    labels = base.split(".")
-    match labels[-1]:
-        case "svc":
-            branch: Literal["svc", "pod"] = "svc"
-        case "pod":
-            branch = "pod"
-        case _:
-            return None
+    return read(base.split(".") if base else [], multicluster=multicluster, zonal=zonal)
+
+
+def read(labels: Sequence[str], *, multicluster: bool = False, zonal: bool = False) -> Asked | None:
+    """Return what *labels*, which stand left of a zone, ask for; None: no such name can exist.
+
+    Read from the right: branch, namespace, service (or the address of a pod), then one label for
+    an endpoint or two for port and protocol; ``_http._tcp`` and ``http.tcp`` are the same. In a
+    *multicluster* zone two labels without an underscore are an endpoint and its cluster. A *zonal*
+    plugin knows ``ZONE.pin._zone`` and ``ZONE.prefer._zone``, where ZONE may have dots.
+    """
+    count = len(labels)
+    if count < 2:
+        return _STRUCTURE if not count or labels[0] in ("svc", "pod") else None
+    branch: Literal["svc", "pod"]
+    if labels[-1] == "svc":
+        if count == 3:
+            return Asked("svc", labels[1], labels[0])
+        branch = "svc"
+    elif labels[-1] == "pod":
+        branch = "pod"
+    else:
+        return None
     namespace = labels[-2]
-    service = labels[-3] if len(labels) > 2 else ""
-    match labels[:-3]:
-        case []:
-            return Asked(branch, namespace, service)
-        case [endpoint]:
-            return Asked(branch, namespace, service, endpoint=endpoint)
-        case [port, protocol]:
-            return Asked(
-                branch,
-                namespace,
-                service,
-                port=port.removeprefix("_"),
-                protocol=protocol.removeprefix("_"),
-            )
-        case _:
-            return None
+    service = labels[-3] if count > 2 else ""
+    if count < 4:
+        return Asked(branch, namespace, service)
+    if count == 4:
+        return Asked(branch, namespace, service, labels[0])
+    if count == 5:
+        left, right = labels[0], labels[1]
+        if multicluster and not (left.startswith("_") or right.startswith("_")):
+            return Asked(branch, namespace, service, left, cluster=right)
+        return Asked(
+            branch, namespace, service, "", left.removeprefix("_"), right.removeprefix("_")
+        )
+    if not zonal or multicluster or branch != "svc" or labels[-4] != "_zone":
+        return None
+    directive = labels[-5]
+    if directive not in ("pin", "prefer"):
+        return None
+    zone = ".".join(labels[:-5])
+    return Asked("svc", namespace, service, topology_zone=zone, prefer=directive == "prefer")
+
+
+class Suffixes(Generic[_Facts]):
+    """Facts about zones, to be found by the longest suffix of a name; zones are lower-cased.
+
+    The time does not grow with the number of zones, only with how many depths they have.
+    """
+
+    __slots__ = ("_by_text", "_depths")
+
+    def __init__(self, zones: Iterable[tuple[str, _Facts]]) -> None:
+        self._by_text = {"" if zone == "." else zone: facts for zone, facts in zones}
+        self._depths = sorted({text.count(".") for text in self._by_text}, reverse=True)
+
+    def find(self, labels: Sequence[str]) -> _Facts | None:
+        """Return the facts of the closest zone; *labels* are an absolute name split at its dots."""
+        for depth in self._depths:
+            facts = self._by_text.get(".".join(labels[-1 - depth :]))
+            if facts is not None:
+                return facts
+        return None
 
 
 def below(name: str, zone: str) -> str | None:
@@ -125,11 +169,14 @@ def pod_address_text(label: str) -> str:
 
 
 def address(text: str) -> Address | None:
-    """Return the address that *text* is, or None; no zone index, no leading zeros."""
+    """Return the address that *text* is, or None; no zone index, no leading zeros.
+
+    An IPv4 address in IPv6 form (``::ffff:a01:203``) is the IPv4 address, as in Go.
+    """
     if "%" in text:
         return None
     try:
-        return ip_address(text)
+        return _plain(ip_address(text))
     except ValueError:
         return None
 
@@ -144,7 +191,10 @@ def reverse_family(name: str) -> Literal[0, 4, 6]:
 
 
 def reversed_address(name: str) -> Address | None:
-    """Return the address that a complete reverse name stands for; None for a partial one."""
+    """Return the address that a complete reverse name stands for; None for a partial one.
+
+    Up to three labels left of a complete IPv6 name change nothing (CoreDNS, dnsutil/reverse.go).
+    """
     family = reverse_family(name)
     if not family:
         return None
@@ -152,11 +202,10 @@ def reversed_address(name: str) -> Address | None:
     try:
         if family == 4:
             return IPv4Address(".".join(labels)) if len(labels) == 4 else None
-        if len(labels) != 32 or any(len(label) != 1 for label in labels):
+        if len(labels) // 4 != 8 or not all(label in _NIBBLES for label in labels[:32]):
             return None
-        digits = "".join(labels)
-        return IPv6Address(":".join(digits[i : i + 4] for i in range(0, 32, 4)))
-    except AddressValueError:
+        return _plain(IPv6Address(int("".join(labels[:32]), 16)))
+    except ValueError:
         return None
 
 
@@ -168,19 +217,26 @@ def zones_of(text: str) -> tuple[str, ...]:
     a port behind are dropped.
     """
     word = text.lower().rpartition("://")[2]
-    try:
-        network = ip_network(word)
-    except ValueError:
-        head, colon, port = word.rpartition(":")
-        if colon and port.isdigit() and head:
-            word = head
+    head, colon, port = word.rpartition(":")
+    if colon and port.isdigit() and head:
+        word = head
+    if "/" not in word:
         return (absolute(word),)
-    return _reverse_zones(network)
+    try:
+        # Bits behind the mask are ignored, as in Go.
+        return _reverse_zones(ip_network(word, strict=False))
+    except ValueError:
+        return (absolute(word),)
 
 
 def absolute(name: str) -> str:
     """Return *name* with its last dot."""
     return name if name.endswith(".") else name + "."
+
+
+def _plain(place: Address) -> Address:
+    mapped = place.ipv4_mapped if isinstance(place, IPv6Address) else None
+    return place if mapped is None else mapped
 
 
 def _reverse_zones(network: IPv4Network | IPv6Network) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""What the command line of the DNS server says."""
+"""What the command line of the DNS server says: CoreDNS's own flags, and where the API is."""
 
 from __future__ import annotations
 
@@ -8,74 +8,60 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NoReturn
 
-from podwire.dns.answer import PodMode
-from podwire.dns.forward import parse_upstream
-from podwire.dns.names import absolute
+from podwire.dns.sources import SERVICE_ACCOUNT
 from podwire.errors import UsageError
 
 API_SOCKET: Final = "/run/podwire/api.sock"
-SERVICE_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 USER: Final = "system:serviceaccount:kube-system:coredns"
+DEFAULT_COREFILE: Final = Path("Corefile")
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the command line says. Ports are numbers, 0 takes a free one; *lameduck* in seconds."""
+    """What the command line says.
 
-    listen: tuple[tuple[str, int], ...]
-    zone: str
-    pods: PodMode
-    upstreams: tuple[str, ...]
+    *corefile* is None when there is none to read; *port* is that of zones that name none. *api* is
+    a Unix socket's path or a URL, *user* who we are on a socket.
+    """
+
+    corefile: Path | None
+    port: int
     api: str
     user: str
-    health: int
-    ready: int
-    metrics: int
-    lameduck: float
-    is_logging: bool
 
 
 def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
     """Return the settings of a command line; raises UsageError. ``--help`` prints and exits."""
     parser = _Parser(
         prog="podwire-dns",
-        description="Cluster DNS, configured as kubeadm configures CoreDNS.",
+        description="Cluster DNS, configured by a Corefile as CoreDNS is.",
+        allow_abbrev=False,
     )
     add = parser.add_argument
-    add("--listen", action="append", metavar="ADDRESS:PORT", help="default 0.0.0.0:53")
-    add("--zone", default="cluster.local", help="the cluster domain")
-    add("--pods", default="insecure", choices=("disabled", "insecure", "verified"))
     add(
-        "--upstream",
-        action="append",
-        metavar="ADDRESS[:PORT]|FILE",
-        help="who is asked for other names; default /etc/resolv.conf",
+        "-conf",
+        "--conf",
+        type=Path,
+        metavar="FILE",
+        help="the Corefile; default ./Corefile, and without that whoami and log on every name",
+    )
+    add(
+        "-dns.port",
+        "--dns.port",
+        "-p",
+        dest="port",
+        type=int,
+        default=53,
+        metavar="PORT",
+        help="of zones that name none; default 53",
     )
     add("--api", default=_default_api(environ), metavar="SOCKET|URL", help="the API server")
     add("--user", default=USER, help="who we are, on a socket")
-    add("--health", type=int, default=8080, metavar="PORT")
-    add("--ready", type=int, default=8181, metavar="PORT")
-    add("--metrics", type=int, default=9153, metavar="PORT")
-    add("--lameduck", type=float, default=5.0, metavar="SECONDS", help="still serve after SIGTERM")
-    add("--log", action="store_true", help="a line for each query")
     found = parser.parse_args(list(argv))
-    try:
-        endpoints = [parse_upstream(text, lowest_port=0) for text in found.listen or ["0.0.0.0:53"]]
-    except ValueError as error:
-        raise UsageError(f"--listen: {error}") from error
-    return Settings(
-        listen=tuple((one.address, one.port) for one in endpoints),
-        zone=absolute(found.zone.lower()),
-        pods=found.pods,
-        upstreams=tuple(found.upstream or ["/etc/resolv.conf"]),
-        api=found.api,
-        user=found.user,
-        health=found.health,
-        ready=found.ready,
-        metrics=found.metrics,
-        lameduck=found.lameduck,
-        is_logging=found.log,
-    )
+    if not 0 <= found.port < 65536:
+        raise UsageError(f"-dns.port: {found.port} is no port number")
+    corefile = found.conf or (DEFAULT_COREFILE if DEFAULT_COREFILE.exists() else None)
+    return Settings(corefile=corefile, port=found.port, api=found.api, user=found.user)
 
 
 class _Parser(argparse.ArgumentParser):

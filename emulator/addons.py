@@ -24,6 +24,8 @@ NETWORK = "podwire-network"
 # kubeadm's names: the ConfigMap, its key, and where the DaemonSet mounts it.
 PROXY, PROXY_FILE = "kube-proxy", "config.conf"
 _PROXY_FOLDER = "/var/lib/kube-proxy"
+DNS, DNS_FILE = "coredns", "Corefile"
+_DNS_FOLDER = "/etc/coredns"
 
 
 def addons(network: Mapping[str, str], proxy_mode: str) -> tuple[Json, ...]:
@@ -35,14 +37,15 @@ def addons(network: Mapping[str, str], proxy_mode: str) -> tuple[Json, ...]:
     return (
         *descriptions(network, proxy_mode),
         _kube_proxy(network["services"]),
-        _coredns(network["domain"]),
+        _coredns(),
     )
 
 
 def descriptions(network: Mapping[str, str], proxy_mode: str) -> tuple[Json, ...]:
-    """Return what runs nothing: the DNS's Service, kube-proxy's file, how the network is laid."""
+    """Return what runs nothing: Service and Corefile of the DNS, kube-proxy's file, the network."""
     return (
         _dns_service(network["dns"]),
+        _dns_configuration(network["domain"]),
         _proxy_configuration(network["pods"], proxy_mode),
         {
             "apiVersion": "v1",
@@ -139,12 +142,46 @@ def _dns_service(address: str) -> Json:
     }
 
 
-def _coredns(domain: str) -> Json:
+def _dns_configuration(domain: str) -> Json:
+    # kubeadm's, but for the lame duck: five seconds at each restart are long here.
+    text = f"""\
+.:53 {{
+    errors
+    health {{
+       lameduck 1s
+    }}
+    ready
+    kubernetes {domain} in-addr.arpa ip6.arpa {{
+       pods insecure
+       fallthrough in-addr.arpa ip6.arpa
+       ttl 30
+    }}
+    prometheus :9153
+    forward . /etc/resolv.conf {{
+       max_concurrent 1000
+    }}
+    cache 30 {{
+       disable success {domain}
+       disable denial {domain}
+    }}
+    reload
+    loadbalance
+}}
+"""
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": DNS, "namespace": NAMESPACE},
+        "data": {DNS_FILE: text},
+    }
+
+
+def _coredns() -> Json:
     labels = {"k8s-app": "kube-dns"}
     container: Json = {
         "name": "coredns",
         "image": "registry.k8s.io/coredns/coredns:v1.11.3",
-        "args": [f"--zone={domain}", f"--api={API_SOCKET}", "--lameduck=1"],
+        "args": ["-conf", f"{_DNS_FOLDER}/{DNS_FILE}", f"--api={API_SOCKET}"],
         "ports": [
             {"name": "dns", "containerPort": 53, "protocol": "UDP"},
             {"name": "dns-tcp", "containerPort": 53, "protocol": "TCP"},
@@ -157,7 +194,10 @@ def _coredns(domain: str) -> Json:
             "timeoutSeconds": 5,
             "failureThreshold": 5,
         },
-        "volumeMounts": [_API_MOUNT],
+        "volumeMounts": [
+            _API_MOUNT,
+            {"name": "config-volume", "mountPath": _DNS_FOLDER, "readOnly": True},
+        ],
     }
     return {
         "apiVersion": "apps/v1",
@@ -175,7 +215,16 @@ def _coredns(domain: str) -> Json:
                     "tolerations": _EVERYWHERE,
                     "terminationGracePeriodSeconds": 5,
                     "containers": [container],
-                    "volumes": [_API_VOLUME],
+                    "volumes": [
+                        _API_VOLUME,
+                        {
+                            "name": "config-volume",
+                            "configMap": {
+                                "name": DNS,
+                                "items": [{"key": DNS_FILE, "path": DNS_FILE}],
+                            },
+                        },
+                    ],
                 },
             },
         },

@@ -6,11 +6,12 @@ from podwire.dns import program as dns
 from podwire.emulator.images import agnhost, echo, external, web
 from podwire.emulator.sandbox.container import BuiltIn
 from podwire.emulator.trace import agent as capture
-from podwire.emulator.trace import fetch
+from podwire.emulator.trace import ask, fetch
 from podwire.proxy import program as proxy
 
 BUILTINS: Mapping[str, BuiltIn] = {
     "agnhost": agnhost.main,
+    "ask": ask.main,
     "capture": capture.main,
     "dns": dns.main,
     "echo": echo.main,

@@ -28,6 +28,7 @@ VERBS = {
     "trace": "make one request, and prove from captured packets which way it went",
     "compare-modes": "make one request in several modes of the proxy, and show what differs",
     "proxy": "show what the kube-proxy of each node serves, and why not more",
+    "dns": "ask DNS from inside a pod, and show what each step of its search costs",
     "logs": "print the logs of a pod, or of the cluster itself",
     "images": "list, add and remove what runs under an image's name",
     "doctor": "check what this machine offers, and say how to mend what it lacks",

@@ -9,6 +9,7 @@ from podwire import __version__
 from podwire.emulator.images.source import Images
 from podwire.emulator.kubelet.catalogue_images import CatalogueImages
 from podwire.emulator.kubelet.environment import decoded, service_variables
+from podwire.emulator.kubelet.host_names import hosts_file, hosts_file_of_node, kernel_name_of
 from podwire.emulator.kubelet.resolver import Resolver
 from podwire.emulator.runtimes.runtime import Runtime
 from podwire.kube.client import Client
@@ -99,6 +100,12 @@ class NodeContext:
         """Record an event about *pod*, or about the part of it at *field_path*."""
         self._recorder.event(pod, type_, reason, message, field_path=field_path)
 
+    def node_event(self, type_: str, reason: str, message: str) -> None:
+        """Record an event about the node."""
+        node = self._nodes.get(Key("", self.name))
+        if node is not None:
+            self._recorder.event(node, type_, reason, message)
+
     def now(self) -> str:
         """Return the time as statuses hold it."""
         return rfc3339(self.clock.now())
@@ -109,10 +116,14 @@ class NodeContext:
         return f"{rfc3339(moment)[:-1]}.{int(moment % 1 * 1e9):09d}Z"
 
     def hostname(self, pod: Pod) -> str:
-        """Return what `hostname` says in a pod: 63 characters at most."""
+        """Return what `hostname` says in a pod; raises HostNameError."""
+        return self.name if pod.spec.host_network else kernel_name_of(pod, self.domain)
+
+    def hosts_file(self, pod: Pod, address: str) -> str:
+        """Return the /etc/hosts of a pod that has *address*."""
         if pod.spec.host_network:
-            return self.name
-        return (pod.spec.hostname or pod.metadata.name)[:63].rstrip("-.")
+            return hosts_file_of_node(pod, self.name, str(self.address))
+        return hosts_file(pod, address, self.domain)
 
     def config_map(self, namespace: str, name: str) -> ConfigMap | None:
         """Return a ConfigMap, or None."""

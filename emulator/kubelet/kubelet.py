@@ -122,14 +122,16 @@ class Kubelet:
         old: ConfigMap | Secret | ServiceAccount | None,
         new: ConfigMap | Secret | ServiceAccount | None,
     ) -> None:
-        if new is None:
-            return
-        key = Key(new.metadata.namespace, new.metadata.name)
+        known = new or old
+        assert known is not None
+        key = key_of(known)
         for life in self._lives.values():
-            if key == IMAGES or life.pod.metadata.namespace == key.namespace:
+            within = life.pod.metadata.namespace == key.namespace
+            if new is not None and (within or key == IMAGES):
                 life.look_again()
-                if old is not None:
-                    life.refresh_volumes()
+            # One that is made anew is followed as well, and an optional one may go.
+            if within and life.shows(type(known), key.name):
+                life.refresh_volumes()
 
     def _node_changed(self, old: Node | None, new: Node | None) -> None:
         if new is None or new.metadata.name != self.context.name:

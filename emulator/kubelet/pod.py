@@ -12,8 +12,9 @@ from podwire.emulator.kubelet.environment import MissingSourceError
 from podwire.emulator.kubelet.ephemeral import EphemeralRuns
 from podwire.emulator.kubelet.files import PodFiles, make_files, write_volumes
 from podwire.emulator.kubelet.grace import Grace
+from podwire.emulator.kubelet.host_names import HostNameError
 from podwire.emulator.kubelet.unsupported import unsupported
-from podwire.emulator.kubelet.volume_files import VolumeError
+from podwire.emulator.kubelet.volume_files import VolumeError, objects_in
 from podwire.emulator.kubelet.volumes import remove
 from podwire.emulator.runtimes.runtime import (
     PodRequest,
@@ -24,7 +25,7 @@ from podwire.emulator.runtimes.runtime import (
 from podwire.errors import ApiError, Conflict, NotFound, UnreachableError
 from podwire.kube.codec import key_of
 from podwire.kube.node_ready import held_back
-from podwire.kube.objects import EphemeralContainer, Pod
+from podwire.kube.objects import EphemeralContainer, Object, Pod
 from podwire.kube.podstatus import status_of
 from podwire.kube.times import parse_rfc3339
 
@@ -60,6 +61,8 @@ class PodLife:
         # A kubelet that starts anew finds pods that have begun.
         self._start_time = pod.status.start_time or node.now()
         self._tokens = PodTokens(node, self._current)
+        # Until its volumes have been made once, that is tried again and again.
+        self._has_files = False
         self._written: dict[str, Any] = {}
         policy = pod.spec.restart_policy
         self._init = [
@@ -309,6 +312,9 @@ class PodLife:
             except RuntimeFailure as error:
                 text = f"Failed to create pod sandbox: {error}"
                 self._node.event(self.pod, "Warning", error.reason, text)
+            except HostNameError as error:
+                text = f"Failed to create pod sandbox: {error}"
+                self._node.event(self.pod, "Warning", "FailedCreatePodSandBox", text)
             except (VolumeError, OSError) as error:
                 young = self._node.clock.monotonic() - self._began < _BIRTH
                 if not (young and isinstance(error, NotYetError)):
@@ -332,17 +338,26 @@ class PodLife:
     async def _make_files(self) -> PodFiles:
         assert self.sandbox is not None
         await self._tokens.obtain()
-        return make_files(self._node, self.pod, self._tokens, str(self.sandbox.address))
+        files = make_files(self._node, self.pod, self._tokens, str(self.sandbox.address))
+        self._has_files = True
+        return files
+
+    def shows(self, kind: type[Object], name: str) -> bool:
+        """Tell whether a volume of the pod shows that object."""
+        return (kind, name) in objects_in(self._tokens.volumes())
 
     def refresh_volumes(self) -> None:
         """Bring configMap, secret and downwardAPI volumes up to date, as the kubelet does."""
-        if self.sandbox is None or self._ending.is_set():
+        if self.sandbox is None or not self._has_files or self._ending.is_set():
             return
         try:
             write_volumes(self._node, self.pod, self._tokens)
-        except (VolumeError, OSError) as error:
-            # The files stay as they were; a container that starts later will say what is missing.
+        except NotYetError as error:
             log.info("volumes of %s: %s", key_of(self.pod), error)
+        except (VolumeError, OSError) as error:
+            # The files stay as they were.
+            text = f"MountVolume.SetUp failed {error}"
+            self._node.event(self.pod, "Warning", "FailedMount", text)
 
     async def _stop(self) -> None:
         """End the containers, and after them the side-cars, the last one first (KEP-753)."""

@@ -1,7 +1,7 @@
 """Pure: what files a volume of a pod holds."""
 
 import base64
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from podwire.emulator.kubelet.environment import MissingSourceError, field_of, resource_of
@@ -78,6 +78,19 @@ def tokens_of(volume: Volume) -> tuple[ServiceAccountTokenProjection, ...]:
         return ()
     sources = volume.projected.sources
     return tuple(s.service_account_token for s in sources if s.service_account_token is not None)
+
+
+def objects_in(volumes: Iterable[Volume]) -> frozenset[tuple[type[ConfigMap | Secret], str]]:
+    """Return the ConfigMaps and Secrets, by name, that *volumes* show."""
+    found: set[tuple[type[ConfigMap | Secret], str]] = set()
+    for volume in volumes:
+        projected = volume.projected.sources if volume.projected is not None else ()
+        maps = (volume.config_map, *(one.config_map for one in projected))
+        found |= {(ConfigMap, one.name) for one in maps if one is not None}
+        if volume.secret is not None:
+            found.add((Secret, volume.secret.secret_name))
+        found |= {(Secret, one.secret.name) for one in projected if one.secret is not None}
+    return frozenset(found)
 
 
 def _projected(volume: ProjectedVolumeSource, pod: Pod, sources: Sources) -> Files:

@@ -5,41 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from podwire.emulator.kubelet.environment import expand_strictly
-from podwire.emulator.kubelet.volume_files import Files, VolumeError
+from podwire.emulator.kubelet.volume_files import VolumeError
 from podwire.emulator.runtimes.mounts import Bind
 from podwire.kube.objects import Container, Pod
-
-
-def write(directory: Path, files: Files) -> None:
-    """Make *directory* hold exactly *files*; each file is replaced at once, never half written."""
-    try:
-        directory.mkdir(parents=True)
-    except FileExistsError:
-        _rewrite(directory, files)
-        return
-    # Nobody looks yet: every pod has such a volume, and waits for it.
-    for path, file in files.items():
-        target = directory / path
-        if "/" in path:
-            target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(file.content)
-        target.chmod(file.mode)
-
-
-def _rewrite(directory: Path, files: Files) -> None:
-    for path, file in files.items():
-        target = directory / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if target.is_file() and target.read_bytes() == file.content:
-            target.chmod(file.mode)
-            continue
-        fresh = target.with_name(f"..{target.name}.new")
-        fresh.write_bytes(file.content)
-        fresh.chmod(file.mode)
-        fresh.replace(target)
-    for old in [path for path in directory.rglob("*") if path.is_file()]:
-        if str(old.relative_to(directory)) not in files:
-            old.unlink()
 
 
 def binds_of(

@@ -12,6 +12,8 @@ Check = Callable[[str], list[str]]
 
 _LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _SUBDOMAIN = rf"{_LABEL}(\.{_LABEL})*"
+_SEARCH_LABEL = "_?[a-z0-9]([-_a-z0-9]*[a-z0-9])?"
+_SEARCH_DOMAIN = rf"{_SEARCH_LABEL}(\.{_SEARCH_LABEL})*"
 _LABEL_1035 = "[a-z]([-a-z0-9]*[a-z0-9])?"
 _QUALIFIED = "([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]"
 _LABEL_VALUE = f"({_QUALIFIED})?"
@@ -65,6 +67,21 @@ def subdomain(value: str) -> list[str]:
             " '-' or '.', and must start and end with an alphanumeric character"
         )
         problems.append(_regex(message, _SUBDOMAIN, "example.com"))
+    return problems
+
+
+def search_domain(value: str) -> list[str]:
+    """Check a search domain of a resolver: a DNS name whose labels may hold underscores.
+
+    Those that end in a dot, and the root by itself, are the caller's (KEP-4427).
+    """
+    problems = [_at_most(253)] if len(value) > 253 else []
+    if not re.fullmatch(_SEARCH_DOMAIN, value):
+        message = (
+            "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters,"
+            " '_', '-' or '.', and must start and end with an alphanumeric character"
+        )
+        problems.append(_regex(message, _SEARCH_DOMAIN, "example.com"))
     return problems
 
 

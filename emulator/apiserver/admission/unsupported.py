@@ -139,7 +139,6 @@ _POD: _Table = {
     "hostPID": _ignored("pods never see the processes of their node here"),
     "hostIPC": _ignored("each pod has an IPC namespace of its own here"),
     "hostUsers": _ignored("all pods share the user namespace of the sandbox", _is_false),
-    "setHostnameAsFQDN": _ignored("the host name is the short one here"),
     "os": {"name": _ignored("the nodes run Linux", _other_than("linux"))},
     "resourceClaims": _ignored("there are no devices to claim here"),
     "volumes": {

@@ -9,6 +9,7 @@ from dataclasses import replace
 from podwire.emulator.apiserver.admission import (
     validate_containers,
     validate_meta,
+    validate_pod_dns,
     validate_pod_update,
     validate_volumes,
 )
@@ -30,7 +31,6 @@ _DNS = ("ClusterFirstWithHostNet", "ClusterFirst", "Default", "None")
 _EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 _MIRROR = "kubernetes.io/config.mirror"
 _MAX_INT32 = 2**31 - 1
-_MAX_NAMESERVERS = 3
 
 
 def pod(obj: Json, old: Json | None) -> list[FieldError]:
@@ -94,7 +94,7 @@ def pod_spec(spec: Json) -> list[FieldError]:
     problems += validate_containers.containers(spec, names)
     problems += _word("spec.restartPolicy", spec.get("restartPolicy", ""), _RESTART)
     problems += _word("spec.dnsPolicy", spec.get("dnsPolicy", ""), _DNS)
-    problems += _dns(spec)
+    problems += validate_pod_dns.config(spec)
     problems += validate_meta.labels("spec.nodeSelector", spec.get("nodeSelector"))
     for name, rule in _NAMES.items():
         if spec.get(name):
@@ -133,25 +133,6 @@ def _word(field: str, value: str, words: tuple[str, ...]) -> list[FieldError]:
     if not value:
         return [required(field)]
     return [] if value in words else [not_supported(field, value, words)]
-
-
-def _dns(spec: Json) -> list[FieldError]:
-    config: Json | None = spec.get("dnsConfig")
-    servers: list[str] = (config or {}).get("nameservers") or []
-    field = "spec.dnsConfig"
-    problems: list[FieldError] = []
-    if spec.get("dnsPolicy") == "None" and config is None:
-        message = "must provide `dnsConfig` when `dnsPolicy` is None"
-        problems.append(required(field, message))
-    elif spec.get("dnsPolicy") == "None" and not servers:
-        message = "must provide at least one DNS nameserver when `dnsPolicy` is None"
-        problems.append(required(f"{field}.nameservers", message))
-    if len(servers) > _MAX_NAMESERVERS:
-        message = f"must not have more than {_MAX_NAMESERVERS} nameservers"
-        problems.append(invalid(f"{field}.nameservers", servers, message))
-    for index, server in enumerate(servers):
-        problems += check(f"{field}.nameservers[{index}]", server, syntax.address)
-    return problems
 
 
 _REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"

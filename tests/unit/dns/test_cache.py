@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from podwire.dns.cache import Cache, CacheOptions, clamped
 from podwire.dns.chain import Request
 from podwire.dns.message import Data, Kind, Mx, Question, Rcode, Record, Reply, Soa
+from podwire.dns.plugins.cache import Cache, CacheOptions, clamped
 from podwire.dns.query import Query, screen
 from podwire.dns.wire import question_packet
 from podwire.testing.clock import FakeClock

@@ -14,12 +14,12 @@ import pytest
 
 from podwire.dns import connections
 from podwire.dns.answer import Options
-from podwire.dns.chain import Block, Link, Request
+from podwire.dns.chain import Block, Link, Plugin, Request
 from podwire.dns.connections import Timeouts
 from podwire.dns.frontdoor import FrontDoor
-from podwire.dns.handlers import Kubernetes
 from podwire.dns.message import Kind, Question, Rcode, Reply
 from podwire.dns.metrics import Metrics
+from podwire.dns.plugins.kubernetes import Kubernetes
 from podwire.dns.records import Table
 from podwire.dns.server import listen, serving
 from podwire.dns.wire import question_packet
@@ -35,7 +35,7 @@ WEB = "web-svc.default.svc.cluster.local."
 PATIENCE = 10.0
 
 
-class Slow:
+class Slow(Plugin):
     """Answers what nobody else does, but not at once."""
 
     name = "forward"

@@ -10,10 +10,11 @@ from typing import cast
 import pytest
 
 from podwire.dns.chain import Request, chained
-from podwire.dns.forward import Forward, Upstream, parse_upstream, resolv_conf_upstreams
 from podwire.dns.message import Kind, Question, Rcode, Reply
+from podwire.dns.plugins.forward import Forward, Upstream, parse_upstream, resolv_conf_upstreams
 from podwire.dns.query import Query, screen
-from podwire.dns.wire import question_packet, write
+from podwire.dns.wire import question_packet
+from podwire.dns.writer import write
 from podwire.kube.clock import SystemClock
 
 WWW = "www.example.com."

@@ -14,14 +14,16 @@ from typing import Any
 import pytest
 
 from podwire.dns.answer import Options
-from podwire.dns.cache import Cache, CacheOptions
-from podwire.dns.chain import Block, Handler, Link, Request
+from podwire.dns.chain import Block, Link, Plugin, Request
 from podwire.dns.connections import Timeouts
-from podwire.dns.forward import Forward, Upstream
 from podwire.dns.frontdoor import FrontDoor
-from podwire.dns.handlers import Errors, Kubernetes, LoadBalance
 from podwire.dns.message import Data, Kind, Question, Rcode, Record, Reply, Soa
 from podwire.dns.metrics import Metrics
+from podwire.dns.plugins.cache import Cache, CacheOptions
+from podwire.dns.plugins.errors import Errors
+from podwire.dns.plugins.forward import Forward, Upstream
+from podwire.dns.plugins.kubernetes import Kubernetes
+from podwire.dns.plugins.loadbalance import LoadBalance
 from podwire.dns.query import Query, screen
 from podwire.dns.records import Table
 from podwire.dns.server import listen, serving
@@ -50,7 +52,7 @@ ELSEWHERE = {"server.http"}
 PLAYED = [s for s in SEQUENCES["sequences"] if s["kind"] not in {*LATER, *ELSEWHERE}]
 
 
-class Recursor:
+class Recursor(Plugin):
     """The upstream of the recorded sequences."""
 
     name = "template"
@@ -123,10 +125,10 @@ def blocks(kind: str, table: Table, door: FrontDoor, clock: FakeClock, port: int
     reverse = ("in-addr.arpa.", "ip6.arpa.")
     zones = ("cluster.local.", "in-addr.arpa.")
 
-    def kubernetes(zones: tuple[str, ...] = zones, **options: Any) -> Handler:
+    def kubernetes(zones: tuple[str, ...] = zones, **options: Any) -> Plugin:
         return Kubernetes(table, Options(zones=zones, **options), door.lookup)
 
-    def cache(*disabled: str) -> Handler:
+    def cache(*disabled: str) -> Plugin:
         limits = CacheOptions(
             longest_success=30,
             longest_denial=30,

@@ -10,16 +10,8 @@ import pytest
 
 from podwire.dns.message import Kind, Question, Rcode, Record, Reply, Soa, Srv, Text, rcode_name
 from podwire.dns.query import Query, Rejection, labels_of, name_of, screen
-from podwire.dns.wire import (
-    UnreadableReplyError,
-    UnwritableReplyError,
-    deal,
-    question_packet,
-    read_reply,
-    reject,
-    udp_limit,
-    write,
-)
+from podwire.dns.wire import UnreadableReplyError, question_packet, read_reply
+from podwire.dns.writer import UnwritableReplyError, deal, reject, udp_limit, write
 
 Json = dict[str, Any]
 HOSTILE: Json = json.loads(

@@ -74,7 +74,7 @@ def service(spec: str, **annotations: str) -> Json:
         ("{schedulerName: default-scheduler}", []),
         ("{schedulerName: mine}", ["spec.schedulerName: there is no such scheduler here: the pod stays Pending until somebody binds it"]),
         ("{priorityClassName: high}", ["spec.priorityClassName: no pod gives way to another here; the field has no effect"]),
-        ("{setHostnameAsFQDN: true}", ["spec.setHostnameAsFQDN: the host name is the short one here; the field has no effect"]),
+        ("{setHostnameAsFQDN: true}", []),
         ("{os: {name: windows}}", ["spec.os.name: the nodes run Linux; the field has no effect"]),
         ("{os: {name: linux}}", []),
         (f"{{containers: [{{{C}, ports: [{{containerPort: 1, hostPort: 1}}]}}]}}", ["spec.containers[0].ports[0].hostPort: the port is reserved but not forwarded; use a NodePort Service or hostNetwork"]),

@@ -5,15 +5,18 @@ from typing import Any
 import pytest
 
 from podwire.emulator.kubelet.resolver import (
+    Complaint,
     Resolver,
-    hosts,
+    limited_nameservers,
+    limited_searches,
+    merged_options,
     parse,
     resolver_of,
     source_of,
 )
-from podwire.kube.objects import HostAlias, PodDNSConfig, PodDNSConfigOption, PodSpec
+from podwire.kube.objects import PodDNSConfig, PodDNSConfigOption, PodSpec
 
-DATA = Path(__file__).parents[3] / "data" / "kubelet" / "resolver.json"
+DATA = Path(__file__).parents[3] / "data" / "dns" / "units.json"
 UNITS: list[dict[str, Any]] = json.loads(DATA.read_text())["unit"]
 DOMAIN = "cluster.local"
 
@@ -71,51 +74,117 @@ def test_a_pods_resolver(given: dict[str, Any], expect: dict[str, Any]) -> None:
         spec,
         given["namespace"],
         node=node,
-        cluster_dns=given["cluster_dns"][0],
+        cluster_dns=given["cluster_dns"],
         domain=given["cluster_domain"],
     )
     assert {
         "nameservers": list(made.nameservers),
         "searches": list(made.searches),
-        "options_unordered": list(made.options),
-    } == expect
+        "options_unordered": sorted(made.options),
+    } == {**expect, "options_unordered": sorted(expect["options_unordered"])}
     assert omitted == ()
 
 
 @pytest.mark.parametrize(("searches", "expect"), of("search_limits"))
 def test_limits_of_the_search_line(searches: list[str], expect: dict[str, Any]) -> None:
-    made, omitted = of_node(Resolver(searches=tuple(searches)))
+    assert list(limited_searches(searches)) == expect["applied"]
+    made, complaints = of_node(Resolver(searches=tuple(searches)))
     assert list(made.searches) == expect["applied"]
-    assert bool(omitted) == expect["warning_event"]
-    if omitted:
-        line = " ".join(expect["applied"])
-        assert omitted[0].endswith(f"the applied search line is: {line}")
+    line = " ".join(expect["applied"])
+    wanted = Complaint(
+        "DNSConfigForming",
+        "Search Line limits were exceeded, some search paths have been omitted, "
+        f"the applied search line is: {line}",
+    )
+    assert complaints == ((wanted,) if expect["warning_event"] else ())
 
 
 @pytest.mark.parametrize(("nameservers", "expect"), of("nameserver_limits"))
 def test_limits_of_nameservers(nameservers: list[str], expect: dict[str, Any]) -> None:
-    made, omitted = of_node(Resolver(nameservers=tuple(nameservers)))
+    assert list(limited_nameservers(nameservers)) == expect["applied"]
+    made, complaints = of_node(Resolver(nameservers=tuple(nameservers)))
     assert list(made.nameservers) == expect["applied"]
-    assert bool(omitted) == expect["warning_event"]
+    line = " ".join(expect["applied"])
+    wanted = Complaint(
+        "DNSConfigForming",
+        "Nameserver limits were exceeded, some nameservers have been omitted, "
+        f"the applied nameserver line is: {line}",
+    )
+    assert complaints == ((wanted,) if expect["warning_event"] else ())
 
 
 @pytest.mark.parametrize(("given", "expect"), of("options_merge"))
 def test_options_are_merged_by_name(given: dict[str, Any], expect: dict[str, Any]) -> None:
-    spec = PodSpec(dns_policy="Default", dns_config=config({"options": given["dnsConfig.options"]}))
-    node = Resolver(("192.0.2.1",), (), tuple(given["base"]))
-    made, _omitted = resolver_of(spec, "default", node=node, cluster_dns="", domain=DOMAIN)
-    assert sorted(made.options) == sorted(expect["options_unordered"])
+    more = [PodDNSConfigOption(**option) for option in given["dnsConfig.options"]]
+    assert sorted(merged_options(given["base"], more)) == sorted(expect["options_unordered"])
 
 
-def of_node(node: Resolver) -> tuple[Resolver, tuple[str, ...]]:
+LONG = "a" * 254
+MANY = tuple(f"d{number}" for number in range(40))
+
+
+@pytest.mark.parametrize(
+    ("searches", "expected"),
+    [
+        (MANY, MANY[:32]),
+        # First by number, so that one which is too long takes the place of one that would fit.
+        ((LONG, *MANY), MANY[:31]),
+        (("a" * 253,), ("a" * 253,)),
+        ((".", "_msdcs.corp.example"), (".", "_msdcs.corp.example")),
+        (("a" * 250,) * 9, ("a" * 250,) * 8),
+        ((), ()),
+    ],
+)
+def test_search_domains_are_cut_from_the_end(
+    searches: tuple[str, ...], expected: tuple[str, ...]
+) -> None:
+    assert limited_searches(searches) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("search . a.example.\n", (".", "a.example")),
+        ("search a.example..\n", ("a.example.",)),
+        ("search _tcp.example\n", ("_tcp.example",)),
+        # Only lines that begin with `#` are comments, and `domain` is no word of the kubelet's.
+        ("search a.example ;b # c\ndomain d.example\n", ("a.example", ";b", "#", "c")),
+        ("search a.example\r\nsearch\n", ()),
+    ],
+)
+def test_search_domains_of_a_node(text: str, expected: tuple[str, ...]) -> None:
+    assert parse(text).searches == expected
+
+
+@pytest.mark.parametrize(
+    ("spec", "complains"),
+    [
+        (PodSpec(), True),
+        (PodSpec(dns_policy="ClusterFirstWithHostNet", host_network=True), True),
+        (PodSpec(host_network=True), False),
+        (PodSpec(dns_policy="Default"), False),
+    ],
+)
+def test_a_kubelet_that_knows_no_cluster_dns_says_so(spec: PodSpec, *, complains: bool) -> None:
+    node = parse("nameserver 192.0.2.1\nsearch example.com\n")
+    made, complaints = resolver_of(spec, "shop", node=node, cluster_dns=(), domain=DOMAIN)
+    assert (made.nameservers, made.searches) == (("192.0.2.1",), ("example.com",))
+    wanted = (
+        "kubelet does not have ClusterDNS IP configured and cannot create Pod using "
+        '"ClusterFirst" policy. Falling back to "Default" policy.'
+    )
+    assert complaints == ((Complaint("MissingClusterDNS", wanted),) if complains else ())
+
+
+def of_node(node: Resolver) -> tuple[Resolver, tuple[Complaint, ...]]:
     spec = PodSpec(dns_policy="Default")
-    return resolver_of(spec, "default", node=node, cluster_dns="", domain=DOMAIN)
+    return resolver_of(spec, "default", node=node, cluster_dns=("10.96.0.10",), domain=DOMAIN)
 
 
 def test_what_a_usual_pod_gets() -> None:
     node = parse("nameserver 192.168.1.1\nsearch example.com\noptions timeout:1\n")
     made, _omitted = resolver_of(
-        PodSpec(), "shop", node=node, cluster_dns="10.96.0.10", domain=DOMAIN
+        PodSpec(), "shop", node=node, cluster_dns=("10.96.0.10",), domain=DOMAIN
     )
     assert made.text() == (
         "nameserver 10.96.0.10\n"
@@ -134,7 +203,7 @@ def test_dns_config_adds_to_it_without_doubling_and_wins_with_options() -> None:
         PodSpec(dns_config=config(extra)),
         "shop",
         node=Resolver(),
-        cluster_dns="10.96.0.10",
+        cluster_dns=("10.96.0.10",),
         domain=DOMAIN,
     )
     assert made.text() == (
@@ -146,29 +215,5 @@ def test_dns_config_adds_to_it_without_doubling_and_wins_with_options() -> None:
 
 def test_an_unknown_policy_falls_back_to_the_clusters_dns() -> None:
     spec = PodSpec(dns_policy="Strange")
-    made, _ = resolver_of(spec, "shop", node=Resolver(), cluster_dns="10.96.0.10", domain=DOMAIN)
+    made, _ = resolver_of(spec, "shop", node=Resolver(), cluster_dns=("10.96.0.10",), domain=DOMAIN)
     assert made.nameservers == ("10.96.0.10",)
-
-
-@pytest.mark.parametrize(
-    ("spec", "ending"),
-    [
-        (PodSpec(), "10.244.1.2\tweb-0\n"),
-        (PodSpec(subdomain="web"), "10.244.1.2\tweb-0.web.shop.svc.cluster.local\tweb-0\n"),
-        (
-            PodSpec(host_aliases=(HostAlias(ip="192.0.2.1", hostnames=("a", "b")),)),
-            "10.244.1.2\tweb-0\n\n# Entries added by HostAliases.\n192.0.2.1\ta\tb\n",
-        ),
-    ],
-)
-def test_a_pods_hosts_file(spec: PodSpec, ending: str) -> None:
-    text = hosts(spec, address="10.244.1.2", hostname="web-0", domain=DOMAIN, namespace="shop")
-    assert text == (
-        "# Kubernetes-managed hosts file.\n"
-        "127.0.0.1\tlocalhost\n"
-        "::1\tlocalhost ip6-localhost ip6-loopback\n"
-        "fe00::0\tip6-localnet\n"
-        "fe00::0\tip6-mcastprefix\n"
-        "fe00::1\tip6-allnodes\n"
-        "fe00::2\tip6-allrouters\n" + ending
-    )

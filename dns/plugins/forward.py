@@ -17,9 +17,12 @@ from ipaddress import ip_address
 from random import Random
 from typing import Final, Protocol
 
-from podwire.dns.chain import Link, Request
+from podwire.dns.chain import Link, Plugin, Request, waiting
+from podwire.dns.corefile import Line
 from podwire.dns.message import Rcode, Reply, Transport, rcode_name
 from podwire.dns.query import HEADER
+from podwire.dns.site import Site
+from podwire.dns.stanza import Stanza
 from podwire.dns.wire import UnreadableReplyError, read_reply
 from podwire.kube.clock import Clock
 
@@ -34,6 +37,35 @@ REFUSED_MEMORY: Final = 1.0
 """How long a refusal is remembered, seconds: the kernel reports only one per second."""
 REFUSED_TIMEOUT: Final = 0.2
 """How long one waits in that time for a server that may have come back."""
+
+
+def setup(stanza: Stanza, site: Site) -> Plugin:
+    """Return what asks others: ``forward FROM TO... {...}``."""
+    _, *targets = stanza.arguments_of(least=2)
+    most_at_once = MOST_AT_ONCE
+
+    def max_concurrent(line: Line) -> None:
+        nonlocal most_at_once
+        (text,) = stanza.arguments_of(line, least=1, most=1)
+        most_at_once = stanza.number(text, line)
+
+    stanza.options({"max_concurrent": max_concurrent})
+    upstreams: list[Upstream] = []
+    for target in targets:
+        try:
+            upstreams.append(parse_upstream(target))
+        except ValueError:
+            try:
+                upstreams.extend(resolv_conf_upstreams((stanza.folder / target).read_text()))
+            except (OSError, ValueError) as error:
+                raise stanza.error(f"not an IP address or file: '{target}' ({error})") from None
+    return Forward(
+        upstreams,
+        clock=site.process.clock,
+        dice=site.process.dice,
+        exchanges=site.process.metrics,
+        most_at_once=most_at_once,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +115,7 @@ def resolv_conf_upstreams(text: str) -> tuple[Upstream, ...]:
     return tuple(found[:MOST_UPSTREAMS])
 
 
-class Forward:
+class Forward(Plugin):
     """Asks one of the *upstreams*, the next one when it fails, all of them twice at most."""
 
     name = "forward"
@@ -108,6 +140,7 @@ class Forward:
     async def serve(self, request: Request, rest: Link) -> Reply:
         """Return an upstream's reply; SERVFAIL when none can be had, REFUSED when overloaded."""
         del rest
+        await waiting()
         if self._under_way >= self._most_at_once:
             if self._exchanges:
                 self._exchanges.rejected()

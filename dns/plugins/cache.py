@@ -11,10 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
-from podwire.dns.chain import Link, Request
+from podwire.dns.chain import Link, Plugin, Request
+from podwire.dns.corefile import Line
 from podwire.dns.message import Kind, Question, Rcode, Record, Reply
 from podwire.dns.names import longest_match
 from podwire.dns.query import CD
+from podwire.dns.site import Site
+from podwire.dns.stanza import Stanza
 from podwire.kube.clock import Clock
 
 LONGEST_TTL: Final = 3600
@@ -22,6 +25,28 @@ FAILURE_TTL: Final = 5
 EMPTY_TTL: Final = 5
 
 Class = Literal["success", "denial", "failure", "referral", "other"]
+
+
+def setup(stanza: Stanza, site: Site) -> Plugin:
+    """Return the cache of a server block: ``cache [TTL] [ZONES...] {...}``."""
+    words = list(stanza.arguments)
+    longest = stanza.number(words.pop(0), lowest=1) if words and words[0].isdigit() else 0
+    disabled: dict[str, tuple[str, ...]] = {}
+
+    def disable(line: Line) -> None:
+        kind, *zones = stanza.arguments_of(line, least=1)
+        if kind not in ("success", "denial"):
+            raise stanza.error("cache type for disable must be 'success' or 'denial'", line)
+        disabled[kind] = stanza.zones_or_block(zones, line)
+
+    stanza.options({"disable": disable})
+    options = CacheOptions(
+        longest_success=longest or CacheOptions().longest_success,
+        longest_denial=longest or CacheOptions().longest_denial,
+        success_disabled=disabled.get("success", ()),
+        denial_disabled=disabled.get("denial", ()),
+    )
+    return Cache(options, site.process.clock)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +120,7 @@ class _Entry:
 _Key = tuple[str, int, bool, bool]
 
 
-class Cache:
+class Cache(Plugin):
     """Keeps what comes from behind it; hits are authoritative, whoever made the reply."""
 
     name = "cache"

@@ -1,0 +1,143 @@
+"""The sockets, and the configuration that serves through them now."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Final
+
+from podwire.dns.configuration import DEFAULT, Configuration, Place, configure
+from podwire.dns.corefile import CorefileError
+from podwire.dns.frontdoor import FrontDoor
+from podwire.dns.message import Address
+from podwire.dns.server import Listener, listen, serving
+from podwire.dns.settings import Settings
+from podwire.dns.site import Process
+from podwire.errors import MachineError
+from podwire.netlink.client import Netlink
+
+EVERYWHERE: Final = ("0.0.0.0", "::")
+
+log = logging.getLogger("podwire.dns")
+
+
+@dataclass(slots=True)
+class _Open:
+    """A place that is listened on."""
+
+    door: FrontDoor
+    listeners: list[Listener]
+    stack: AsyncExitStack
+    is_serving: bool = False
+
+
+class Servers:
+    """Serves a Corefile; loading it again goes over to what it says then, without a gap."""
+
+    def __init__(self, settings: Settings, process: Process) -> None:
+        self._settings = settings
+        self._process = process
+        self._open: dict[Place, _Open] = {}
+        self._running = AsyncExitStack()
+        self._configuration: Configuration | None = None
+
+    @property
+    def lameduck(self) -> float:
+        """Return how many seconds to serve on after the end was asked for."""
+        return self._configuration.lameduck if self._configuration else 0.0
+
+    async def load(self) -> None:
+        """Serve what the Corefile says now.
+
+        Raises CorefileError when it makes no sense and MachineError when a port cannot be had;
+        what was served before is served on then.
+        """
+        configuration = configure(
+            self._text(),
+            self._process,
+            default_port=self._settings.port,
+            own_addresses=own_addresses(),
+            doors={place: one.door for place, one in self._open.items()},
+            make_door=self._door,
+        )
+        fresh: dict[Place, _Open] = {}
+        running = AsyncExitStack()
+        try:
+            for place, server in configuration.servers.items():
+                if place not in self._open:
+                    fresh[place] = _Open(server.door, _listeners(place), AsyncExitStack())
+            for plugin in configuration.plugins:
+                await running.enter_async_context(plugin.run())
+        except BaseException:
+            for one in fresh.values():
+                for listener in one.listeners:
+                    listener.close()
+            await running.aclose()
+            raise
+        await self._serve(configuration, fresh)
+        self._configuration = configuration
+        old, self._running = self._running, running
+        await old.aclose()
+
+    async def close(self) -> None:
+        """Stop serving."""
+        for one in self._open.values():
+            await one.stack.aclose()
+        self._open.clear()
+        await self._running.aclose()
+
+    async def _serve(self, configuration: Configuration, fresh: dict[Place, _Open]) -> None:
+        for place in [place for place in self._open if place not in configuration.servers]:
+            await self._open.pop(place).stack.aclose()
+        self._open |= fresh
+        for place, server in configuration.servers.items():
+            server.door.open(server.blocks)
+            one = self._open[place]
+            if place in fresh:
+                await one.stack.enter_async_context(serving(one.listeners, one.door))
+            zones = ", ".join(zone for block in server.blocks for zone in block.zones)
+            port = one.listeners[0].port
+            log.info("dns on %s:%d, zones %s", place[0] or EVERYWHERE[0], port, zones)
+
+    def _text(self) -> str:
+        path = self._settings.corefile
+        if path is None:
+            return DEFAULT
+        try:
+            return path.read_text()
+        except (OSError, UnicodeDecodeError) as error:
+            raise CorefileError(f"{path}: cannot be read: {error}") from None
+
+    def _door(self, name: str) -> FrontDoor:
+        process = self._process
+        return FrontDoor(
+            revision=process.sources.revision,
+            clock=process.clock,
+            dice=process.dice,
+            metrics=process.metrics.of(name),
+        )
+
+
+def own_addresses() -> tuple[Address, ...]:
+    """Return this machine's addresses, without loopback ones."""
+    try:
+        with Netlink() as netlink:
+            found = [one.address.ip for one in netlink.addresses()]
+    except OSError as error:
+        log.warning("own addresses cannot be read: %s", error)
+        return ()
+    return tuple(dict.fromkeys(a for a in found if not a.is_loopback and not a.is_link_local))
+
+
+def _listeners(place: Place) -> list[Listener]:
+    address, port = place
+    if address:
+        return [listen(address, port)]
+    first = listen(EVERYWHERE[0], port)
+    try:
+        return [first, listen(EVERYWHERE[1], first.port)]
+    except MachineError as error:
+        # A machine without IPv6 has no such address.
+        log.info("IPv4 only: %s", error)
+        return [first]

@@ -1,0 +1,94 @@
+"""Where a plugin stands: its server block, and what it may use of the process.
+
+Setting up a plugin reads its stanza and does nothing else; what it uses of the machine it takes in
+`Plugin.run`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Literal
+
+from podwire.dns.chain import Plugin, Request
+from podwire.dns.message import Address, Question, Reply
+from podwire.dns.metrics import Metrics
+from podwire.dns.pages import PageServers
+from podwire.dns.sources import Sources
+from podwire.dns.stanza import Stanza
+from podwire.kube.clock import Clock
+
+Lookup = Callable[[Question, Request], Awaitable[Reply]]
+"""Answers a question of our own, asked on behalf of a request, through the server's front door."""
+
+
+class Life:
+    """What may be asked of the whole process: to end, or to read its Corefile again."""
+
+    def __init__(self) -> None:
+        self.ending = asyncio.Event()
+        self.failure = ""
+        self._news = asyncio.Event()
+
+    def end(self) -> None:
+        """Stop serving, after the lame duck."""
+        self.ending.set()
+        self._news.set()
+
+    def fail(self, message: str) -> None:
+        """Stop serving at once with exit status 1; *message* is the last line of the log."""
+        self.failure = message
+        self.end()
+
+    def reload(self) -> None:
+        """Have the Corefile read again."""
+        self._news.set()
+
+    async def next(self) -> Literal["end", "reload"]:
+        """Return what was asked for, as soon as something is."""
+        await self._news.wait()
+        if self.ending.is_set():
+            return "end"
+        self._news.clear()
+        return "reload"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Process:
+    """What all servers of the process share, also across reloads."""
+
+    corefile: Path
+    life: Life
+    pages: PageServers
+    sources: Sources
+    metrics: Metrics
+    clock: Clock
+    dice: Random
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """A server block on one port.
+
+    *zones* are those of the block; *server* is how CoreDNS names the listener, ``dns://:53``.
+    *listens* are the addresses it is bound to (empty: all), *own_addresses* those of them that
+    others can reach. *siblings* fills with the plugins of this block, *everyone* with those of
+    all blocks: both are whole when `Plugin.run` is entered.
+    """
+
+    process: Process
+    zones: tuple[str, ...]
+    server: str
+    port: int
+    listens: tuple[str, ...]
+    own_addresses: tuple[Address, ...]
+    lookup: Lookup
+    siblings: list[Plugin] = field(default_factory=list[Plugin])
+    everyone: list[Plugin] = field(default_factory=list[Plugin])
+
+
+Setup = Callable[[Stanza, Site], Plugin]
+"""Returns the plugin that a stanza configures. Raises CorefileError."""

@@ -1,0 +1,143 @@
+"""What the API server has, followed into tables; who asks for the same things shares one table.
+
+A table outlives a reload of the Corefile that still wants it, so nothing is unknown in between.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from podwire.dns.records import Table
+from podwire.kube.client import Client
+from podwire.kube.clock import Clock
+from podwire.kube.informer import Informer
+from podwire.kube.objects import EndpointSlice, Namespace, Pod, Service
+
+SERVICE_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+LIVING_PODS: Final = "status.phase!=Succeeded,status.phase!=Failed,status.phase!=Unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """Which objects a table is made of; selectors in the API server's syntax, empty for all.
+
+    *api* is a path of a Unix socket or a URL.
+    """
+
+    api: str
+    labels: str = ""
+    namespace_labels: str = ""
+    with_pods: bool = False
+    with_endpoints: bool = True
+    with_imports: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """A table that is kept true; *synced* is set once it is whole."""
+
+    table: Table
+    synced: asyncio.Event
+
+
+@dataclass(slots=True)
+class _Shared:
+    followed: Followed
+    stack: AsyncExitStack = field(default_factory=AsyncExitStack)
+    users: int = 0
+
+
+class Sources:
+    """All tables of the process; *api* is the server that a stanza means when it names none."""
+
+    def __init__(self, *, api: str, user: str, clock: Clock) -> None:
+        self.api = api
+        self._user = user
+        self._clock = clock
+        self._shared: dict[Wanted, _Shared] = {}
+        self._gone = 0
+
+    def table(self, wanted: Wanted) -> Table:
+        """Return the table of what is *wanted*; it is filled while somebody follows it."""
+        return self._of(wanted).followed.table
+
+    def revision(self) -> int:
+        """Return a number that grows with each visible change to any of the tables."""
+        return self._gone + sum(shared.followed.table.revision for shared in self._shared.values())
+
+    @asynccontextmanager
+    async def following(self, wanted: Wanted) -> AsyncGenerator[Followed]:
+        """Keep the table of what is *wanted* true inside the block."""
+        shared = self._of(wanted)
+        shared.users += 1
+        try:
+            if shared.users == 1:
+                await shared.stack.enter_async_context(self._follow(wanted, shared.followed))
+            yield shared.followed
+        finally:
+            shared.users -= 1
+            if not shared.users:
+                self._shared.pop(wanted, None)
+                # Revisions must not come again.
+                self._gone += shared.followed.table.revision + 1
+                await shared.stack.aclose()
+
+    def _of(self, wanted: Wanted) -> _Shared:
+        if wanted not in self._shared:
+            self._shared[wanted] = _Shared(Followed(Table(), asyncio.Event()))
+        return self._shared[wanted]
+
+    @asynccontextmanager
+    async def _follow(self, wanted: Wanted, followed: Followed) -> AsyncGenerator[None]:
+        table, clock = followed.table, self._clock
+        async with _client(wanted.api, self._user) as client, asyncio.TaskGroup() as tasks:
+            services = Informer(client, Service, labels=wanted.labels)
+            namespaces = Informer(client, Namespace, labels=wanted.namespace_labels)
+            services.subscribe(lambda old, new: table.change_service(old, new, now=clock.now()))
+            namespaces.subscribe(table.change_namespace)
+            events = [services.synced, namespaces.synced]
+            running = [
+                tasks.create_task(services.run(), name="informer Service"),
+                tasks.create_task(namespaces.run(), name="informer Namespace"),
+            ]
+            if wanted.with_endpoints:
+                slices = Informer(client, EndpointSlice, labels=wanted.labels)
+                slices.subscribe(lambda old, new: table.change_slice(old, new, now=clock.now()))
+                events.append(slices.synced)
+                running.append(tasks.create_task(slices.run(), name="informer EndpointSlice"))
+            if wanted.with_pods:
+                pods = Informer(client, Pod, labels=wanted.labels, fields=LIVING_PODS)
+                pods.subscribe(lambda old, new: table.change_pod(old, new, now=clock.now()))
+                events.append(pods.synced)
+                running.append(tasks.create_task(pods.run(), name="informer Pod"))
+
+            async def note_sync() -> None:
+                for event in events:
+                    await event.wait()
+                table.synced()
+                followed.synced.set()
+
+            running.append(tasks.create_task(note_sync()))
+            try:
+                yield
+            finally:
+                for task in running:
+                    task.cancel()
+
+
+def _client(api: str, user: str) -> Client:
+    if "://" not in api:
+        return Client.unix(api.removeprefix("unix:"), user=user)
+    token = SERVICE_ACCOUNT / "token"
+    authority = SERVICE_ACCOUNT / "ca.crt"
+    tls = None
+    if api.startswith("https:") and authority.exists():
+        tls = ssl.create_default_context(cafile=str(authority))
+    headers = {"Authorization": f"Bearer {token.read_text().strip()}"} if token.exists() else {}
+    return Client.tcp(api, tls=tls, headers=headers)

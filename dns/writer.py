@@ -1,0 +1,368 @@
+"""Pure: Reply -> bytes of a message. By hand, because most of the time of an answer went here.
+
+Names are compressed (RFC 1035, 4.1.4) with regard to case, so that each keeps its spelling.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
+from itertools import pairwise
+from typing import Any, Final
+
+from podwire.dns.message import CLASS_IN, Data, Kind, Mx, Opaque, Record, Reply, Soa, Srv, Text
+from podwire.dns.query import (
+    AA,
+    CD,
+    HEADER,
+    LONGEST_NAME,
+    QR,
+    RA,
+    RD,
+    REFLECTED_OPTIONS,
+    TC,
+    Edns,
+    Query,
+    Rejection,
+    labels_of,
+)
+
+SMALLEST_UDP: Final = 512
+LARGEST_UDP: Final = 65507
+LARGEST_TCP: Final = 65535
+TRANSFER_MESSAGE: Final = 16384
+"""How large the messages of a zone transfer get: pointers reach this far (RFC 5936, 2.2)."""
+
+_LAST_POINTER: Final = 0x3FFF
+_LONGEST_LABEL: Final = 63
+_POINTER_TO_QUESTION: Final = struct.pack("!H", 0xC000 | HEADER)
+# Other types came after the RFC that allows compression in their data (RFC 3597, 4).
+_COMPRESSED: Final = frozenset({Kind.CNAME, Kind.NS, Kind.PTR})
+_ADDRESSES: Final = frozenset({Kind.A, Kind.AAAA})
+_DEALT: Final = frozenset({Kind.A, Kind.AAAA, Kind.MX})
+
+_COUNTS: Final = struct.Struct("!6H")
+_FIXED: Final = struct.Struct("!HHIH")
+_FIXED_A: Final = struct.Struct("!HHIHI")
+_POINTER: Final = struct.Struct("!H")
+_LENGTH: Final = struct.Struct("!H")
+_SRV: Final = struct.Struct("!3H")
+_SOA_TIMES: Final = struct.Struct("!5I")
+_OPT: Final = struct.Struct("!BHHIH")
+
+Shuffle = Callable[[list[Any]], None]
+"""`random.Random.shuffle`, or what a test puts in its place."""
+
+
+class UnwritableReplyError(ValueError):
+    """A reply holds a name or value that no DNS message can hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A reply as bytes after its ID, cut where its addresses can be dealt anew.
+
+    *hands* are (first, last) ranges of *parts* that hold one address record each; they may trade
+    places if the reply *can_be_dealt*: nothing was cut, and none of them points to another.
+    """
+
+    ident: bytes
+    parts: tuple[bytes, ...]
+    hands: tuple[tuple[int, int], ...]
+    can_be_dealt: bool
+
+    @property
+    def message(self) -> bytes:
+        """Return the message in the order in which it was written."""
+        return self.ident + b"".join(self.parts)
+
+
+def reject(rejection: Rejection) -> bytes:
+    """Return the reply to a request that gets no look-up."""
+    query = rejection.query
+    if query is None:
+        flags = QR | rejection.flags & (0x7800 | RD | CD) | rejection.rcode
+        return _COUNTS.pack(rejection.id, flags, 0, 0, 0, 0)
+    return write(query, Reply(rcode=rejection.rcode), LARGEST_UDP, _as_they_are).message
+
+
+def udp_limit(query: Query) -> int:
+    """Return how many bytes the client takes in a datagram; never under 512 (RFC 6891, 6.2.3)."""
+    if query.edns is None:
+        return SMALLEST_UDP
+    return min(max(query.edns.size, SMALLEST_UDP), LARGEST_UDP)
+
+
+def write(query: Query, reply: Reply, limit: int, shuffle: Shuffle) -> Written:
+    """Return *reply* to *query* in at most *limit* bytes.
+
+    What does not fit is cut from the end, additional records first, and TC is set; question and OPT
+    always stay. A dealt reply has its addresses in the order that *shuffle* gives them. Raises
+    UnwritableReplyError.
+    """
+    try:
+        return _write(query, reply, limit, shuffle)
+    except (ValueError, struct.error) as error:
+        raise UnwritableReplyError(f"{query.question.name}: {error}") from error
+
+
+def transfer(query: Query, reply: Reply, size: int = TRANSFER_MESSAGE) -> Iterator[bytes]:
+    """Yield the messages of a zone transfer, each with the question and about *size* bytes.
+
+    A record that is larger by itself has a message by itself. Raises UnwritableReplyError.
+    """
+    opt = _opt(query.edns, reply.rcode) if query.edns is not None else b""
+    records = iter(reply.answer)
+    ahead = next(records, None)
+    try:
+        while True:
+            message = _Message(query)
+            count = 0
+            while ahead is not None:
+                mark = len(message.data)
+                message.put(ahead)
+                if count and len(message.data) + len(opt) > size:
+                    del message.data[mark:]
+                    break
+                count += 1
+                ahead = next(records, None)
+            yield _finished(message.data, query, reply, (count, 0, 0), opt, is_whole=True)
+            if ahead is None:
+                return
+    except (ValueError, struct.error) as error:
+        raise UnwritableReplyError(f"{query.question.name}: {error}") from error
+
+
+def deal(written: Written, ident: bytes, shuffle: Shuffle) -> bytes:
+    """Return *written* for another request with the two bytes *ident*, its addresses dealt anew."""
+    if not written.hands:
+        return ident + written.parts[0]
+    parts = list(written.parts)
+    for first, last in written.hands:
+        cards = parts[first:last]
+        shuffle(cards)
+        parts[first:last] = cards
+    return ident + b"".join(parts)
+
+
+def wire_name(name: str) -> bytes:
+    """Return an absolute *name* as on the wire, uncompressed. Raises ValueError."""
+    data = bytearray()
+    _Names("").put(data, name, is_compressed=False)
+    return bytes(data)
+
+
+def _write(query: Query, reply: Reply, limit: int, shuffle: Shuffle) -> Written:
+    opt = _opt(query.edns, reply.rcode) if query.edns is not None else b""
+    room = limit - len(opt)
+    message = _Message(query)
+    data, put = message.data, message.put
+    edges: list[int] = []
+    counts = [0, 0, 0]
+    hands: list[tuple[int, int]] = []
+    for nth, section in enumerate((reply.answer, reply.authority, reply.additional)):
+        records: Sequence[Record] = section
+        first = len(section)
+        if reply.dealt and first > 1:
+            records, first = _dealt(section, shuffle)
+        marks: list[int] = []
+        for record in records:
+            marks.append(len(data))
+            put(record)
+            if len(data) > room:
+                del data[marks[-1] :]
+                counts[nth] = len(marks) - 1
+                whole = _finished(data, query, reply, counts, opt, is_whole=False)
+                return Written(whole[:2], (whole[2:],), (), can_be_dealt=False)
+        counts[nth] = len(marks)
+        cards = _run_of_addresses(records, first)
+        if cards > 1:
+            marks.append(len(data))
+            # The part before the first card is one part, whatever is in it.
+            hands.append((len(edges) + 1, len(edges) + 1 + cards))
+            edges += marks[first : first + cards + 1]
+    whole = _finished(data, query, reply, counts, opt, is_whole=True)
+    if not hands:
+        return Written(whole[:2], (whole[2:],), (), can_be_dealt=True)
+    parts = tuple(whole[a:b] for a, b in pairwise((2, *edges, len(whole))))
+    can_be_dealt = all(
+        _leads_before(card, edges[first - 1]) for first, last in hands for card in parts[first:last]
+    )
+    return Written(whole[:2], parts, tuple(hands), can_be_dealt)
+
+
+def _finished(
+    data: bytearray,
+    query: Query,
+    reply: Reply,
+    counts: Sequence[int],
+    opt: bytes,
+    *,
+    is_whole: bool,
+) -> bytes:
+    """Return the message with its header and *opt*."""
+    flags = (
+        QR
+        | (query.flags & (RD | CD))
+        | (AA if reply.authoritative else 0)
+        | (RA if reply.recursion_available else 0)
+        | (TC if reply.truncated or not is_whole else 0)
+        | (reply.rcode & 0xF)
+    )
+    answers, authorities, additionals = counts
+    additionals += 1 if opt else 0
+    _COUNTS.pack_into(data, 0, query.id, flags, 1, answers, authorities, additionals)
+    return bytes(data) + opt
+
+
+def _dealt(section: Sequence[Record], shuffle: Shuffle) -> tuple[Sequence[Record], int]:
+    """Return aliases, other records, addresses, mail exchangers: the last two shuffled.
+
+    The number says how many stand before the addresses.
+    """
+    addresses = [r for r in section if r.kind in _ADDRESSES]
+    if len(addresses) == len(section):
+        shuffle(addresses)
+        return addresses, 0
+    mail = [r for r in section if r.kind == Kind.MX]
+    if not addresses and not mail:
+        # Aliases come first all the same.
+        return sorted(section, key=lambda r: r.kind != Kind.CNAME), len(section)
+    shuffle(addresses)
+    shuffle(mail)
+    aliases = [r for r in section if r.kind == Kind.CNAME]
+    others = [r for r in section if r.kind != Kind.CNAME and r.kind not in _DEALT]
+    return [*aliases, *others, *addresses, *mail], len(aliases) + len(others)
+
+
+def _run_of_addresses(records: Sequence[Record], first: int) -> int:
+    count = 0
+    for record in records[first:]:
+        if record.kind not in _ADDRESSES:
+            break
+        count += 1
+    return count
+
+
+def _leads_before(card: bytes, start: int) -> bool:
+    """Return whether a record's owner is but a pointer to what stands before *start*."""
+    return card[0] >= 0xC0 and ((card[0] & 0x3F) << 8 | card[1]) < start
+
+
+def _opt(edns: Edns, rcode: int) -> bytes:
+    options = b"".join(
+        struct.pack("!2H", code, len(value)) + value
+        for code, value in edns.options
+        if code in REFLECTED_OPTIONS
+    )
+    ttl = (rcode >> 4) << 24 | (0x8000 if edns.dnssec_ok else 0)
+    return _OPT.pack(0, Kind.OPT, edns.size, ttl, len(options)) + options
+
+
+def _as_they_are(cards: list[Any]) -> None:
+    """Leave the order alone."""
+
+
+class _Names:
+    """Where names stand in one message; *question* stands right after the header."""
+
+    __slots__ = ("_at", "_question")
+
+    def __init__(self, question: str) -> None:
+        self._at: dict[str, int] = {}
+        self._question = question
+        if "\\" in question:
+            # An escape is longer than its byte, so places in the text say nothing about the wire.
+            self._question = ""
+            at, rest = HEADER, question
+            for label in labels_of(question):
+                self._at.setdefault(rest, at)
+                at += len(label) + 1
+                rest = rest.partition(".")[2]
+
+    def put(self, data: bytearray, name: str, *, is_compressed: bool = True) -> None:
+        """Append *name*; later names may point to it. Raises ValueError for what is no name."""
+        rest = name if name[-1:] == "." else name + "."
+        if len(rest) >= LONGEST_NAME:
+            _check_length(rest)
+        known, question = self._at, self._question
+        while rest and rest != ".":
+            if is_compressed:
+                at = known.get(rest)
+                if at is None and question.endswith(rest):
+                    before = len(question) - len(rest)
+                    if not before or question[before - 1] == ".":
+                        at = HEADER + before
+                if at is not None:
+                    data += _POINTER.pack(0xC000 | at)
+                    return
+            if len(data) <= _LAST_POINTER and rest not in known:
+                known[rest] = len(data)
+            label, _, rest = rest.partition(".")
+            raw = label.encode("latin-1") if "\\" not in label else labels_of(label)[0]
+            if not 0 < len(raw) <= _LONGEST_LABEL:
+                raise ValueError(f"no name: {name}")
+            data.append(len(raw))
+            data += raw
+        data.append(0)
+
+
+def _check_length(name: str) -> None:
+    if sum(len(label) + 1 for label in labels_of(name)) + 1 > LONGEST_NAME:
+        raise ValueError(f"name too long: {name}")
+
+
+class _Message:
+    """A message as it grows: header and question, then records."""
+
+    __slots__ = ("_names", "_question", "data")
+
+    def __init__(self, query: Query) -> None:
+        self.data = bytearray(query.packet[: query.question_end])
+        self._question = query.question.name
+        self._names = _Names(self._question)
+
+    def put(self, record: Record) -> None:
+        """Append *record*. Raises ValueError or struct.error for what no message can hold."""
+        data = self.data
+        if record.name == self._question and record.name != ".":
+            data += _POINTER_TO_QUESTION
+        else:
+            self._names.put(data, record.name)
+        held = record.data
+        if isinstance(held, IPv4Address):
+            data += _FIXED_A.pack(record.kind, CLASS_IN, record.ttl, 4, int(held))
+            return
+        start = len(data) + _FIXED.size
+        data += _FIXED.pack(record.kind, CLASS_IN, record.ttl, 0)
+        self._put_data(held, record.kind)
+        _LENGTH.pack_into(data, start - 2, len(data) - start)
+
+    def _put_data(self, held: Data, kind: int) -> None:
+        data, names = self.data, self._names
+        match held:
+            case IPv4Address() | IPv6Address():
+                data += held.packed
+            case str():
+                names.put(data, held, is_compressed=kind in _COMPRESSED)
+            case Srv():
+                data += _SRV.pack(held.priority, held.weight, held.port)
+                # In full (RFC 2782).
+                names.put(data, held.target, is_compressed=False)
+            case Soa():
+                names.put(data, held.mname)
+                names.put(data, held.rname)
+                data += _SOA_TIMES.pack(
+                    held.serial, held.refresh, held.retry, held.expire, held.minimum
+                )
+            case Mx():
+                data += _LENGTH.pack(held.preference)
+                names.put(data, held.target)
+            case Text():
+                for part in held.strings or (b"",):
+                    data.append(len(part))
+                    data += part
+            case Opaque():
+                data += held.content
