@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from podwire.dns.corefile import CorefileError, Directive, Line, wrong_count
 from podwire.dns.names import zones_of
@@ -32,11 +31,6 @@ class Stanza:
     def lines(self) -> tuple[Line, ...]:
         """Return the lines inside the braces."""
         return self.directive.lines
-
-    @property
-    def folder(self) -> Path:
-        """Return the folder of the Corefile: relative paths begin there."""
-        return Path(self.directive.file).parent
 
     def error(self, message: str, line: Line | None = None) -> CorefileError:
         """Return an error at *line*, or at the directive itself."""

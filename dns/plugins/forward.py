@@ -56,7 +56,7 @@ def setup(stanza: Stanza, site: Site) -> Plugin:
             upstreams.append(parse_upstream(target))
         except ValueError:
             try:
-                upstreams.extend(resolv_conf_upstreams((stanza.folder / target).read_text()))
+                upstreams.extend(resolv_conf_upstreams((site.process.corefile.parent / target).read_text()))
             except (OSError, ValueError) as error:
                 raise stanza.error(f"not an IP address or file: '{target}' ({error})") from None
     return Forward(
