@@ -1,4 +1,4 @@
-"""scripts/as-ordinary-user, with programs in place of those that only root may run."""
+"""scripts/as-ordinary-user, with programs in place of those that only root may run; scripts/tests."""
 
 import os
 import shutil
@@ -90,3 +90,50 @@ def test_what_the_command_leaves_behind_is_named_after_a_wait(machine: Machine) 
         left.kill()
     assert done.returncode == 1
     assert f"as-ordinary-user: left behind: {left.pid} a? ?b 30" in done.stderr
+
+
+FLAKY = """
+from pathlib import Path
+
+import pytest
+
+TRIED = Path(__file__).with_name("tried")
+
+def test_good(): pass
+
+def test_shaky():
+    TRIED.write_text(TRIED.read_text() + "x" if TRIED.exists() else "x")
+    assert len(TRIED.read_text()) > NEEDED
+
+@pytest.mark.parametrize("n", range(BROKEN))
+def test_broken(n): assert False
+"""
+
+
+@pytest.mark.parametrize(
+    ("needed", "broken", "status", "tries", "says"),
+    [
+        (0, 0, 0, 1, ""),
+        (1, 0, 0, 2, "passed only at the second try: -----\nFAILED"),
+        (9, 0, 1, 2, "once more, alone"),
+        (0, 1, 1, 1, "once more, alone"),
+        (1, 6, 1, 1, ""),
+    ],
+)
+def test_what_fails_has_a_second_try_alone(
+    tmp_path: Path, *, needed: int, broken: int, status: int, tries: int, says: str
+) -> None:
+    test = tmp_path / "test_it.py"
+    test.write_text(FLAKY.replace("NEEDED", str(needed)).replace("BROKEN", str(broken)))
+    done = subprocess.run(
+        [ROOT / "scripts" / "tests", test, "-q", "-n", "2", "-o", f"cache_dir={tmp_path}/cache"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == status, done.stdout
+    assert says in done.stdout
+    assert ("once more" in done.stdout) == (says != "")
+    assert len((tmp_path / "tried").read_text()) == tries
