@@ -55,6 +55,10 @@ class ClusterConfig:
     api_server_address: IPv4Address = LOCALHOST
     api_server_port: int = 0  # 0: any free port
     dns_domain: str = "cluster.local"
+    # Search domains of the nodes; and the whole /etc/resolv.conf of the nodes, empty: one with
+    # these domains, and a nameserver where nobody listens.
+    dns_search: tuple[str, ...] = ()
+    resolv_conf: str = ""
     backend: Backend = "vxlan"
     proxy_mode: ProxyMode = "userspace"
 

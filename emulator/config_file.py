@@ -19,6 +19,7 @@ from podwire.emulator.config import (
     is_label,
 )
 from podwire.errors import ConfigError
+from podwire.kube import syntax
 from podwire.kube.documents import read
 from podwire.kube.fields import Fields
 
@@ -71,6 +72,7 @@ def _cluster(fields: Fields) -> ClusterConfig:
             api_server_address=config.api_server_address,
             api_server_port=config.api_server_port,
             dns_domain=config.dns_domain,
+            dns_search=config.dns_search,
             backend=config.backend,
             proxy_mode=config.proxy_mode,
         ),
@@ -159,9 +161,9 @@ def _networking(fields: Fields, default: ClusterConfig) -> ClusterConfig:
         "apiServerPort",
         "dnsDomain",
         "kubeProxyMode",
+        "dnsSearch",
         "disableDefaultCNI",
         "backend",
-        refused={"dnsSearch": "pods get the search path that a kubelet writes"},
     )
     fields.one_of("ipFamily", "ipv4", ("ipv4",), " (the only family so far)")
     if fields.yes("disableDefaultCNI"):
@@ -179,12 +181,21 @@ def _networking(fields: Fields, default: ClusterConfig) -> ClusterConfig:
         ),
         api_server_port=fields.port("apiServerPort", 0),
         dns_domain=fields.parsed("dnsDomain", default.dns_domain, _domain),
+        dns_search=_searches(fields),
         backend=cast("Backend", fields.one_of("backend", default.backend, get_args(Backend))),
         proxy_mode=cast(
             "ProxyMode",
             fields.one_of("kubeProxyMode", default.proxy_mode, get_args(ProxyMode)),
         ),
     )
+
+
+def _searches(fields: Fields) -> tuple[str, ...]:
+    domains = fields.list_of_texts("dnsSearch")
+    for domain in domains:
+        if domain != "." and syntax.search_domain(domain.removesuffix(".")):
+            raise fields.error("dnsSearch", f"networking.dnsSearch: {domain!r} is no domain name")
+    return domains
 
 
 def _domain(text: str) -> str:

@@ -52,7 +52,14 @@ COMMON_SYSCTLS: Sysctls = (
     ("net/ipv4/conf/default/rp_filter", "0"),
 )
 HOST_SYSCTLS: Sysctls = (("net/ipv4/ip_forward", "0"), *COMMON_SYSCTLS)
-ROUTER_SYSCTLS: Sysctls = (("net/ipv4/ip_forward", "1"), *COMMON_SYSCTLS)
+ROUTER_SYSCTLS: Sysctls = (
+    ("net/ipv4/ip_forward", "1"),
+    *COMMON_SYSCTLS,
+    # Nodes, and the router that is their nameserver, say "refused" to everyone at once; by default
+    # one client hears it once in a second, and a resolver waits five for what it does not hear.
+    ("net/ipv4/icmp_ratelimit", "0"),
+    ("net/ipv4/icmp_msgs_per_sec", "100000"),
+)
 NODE_SYSCTLS: Sysctls = (
     *ROUTER_SYSCTLS,
     # A ClusterIP may be local to a node, yet no interface may answer ARP for one, or ask with one.
@@ -64,9 +71,6 @@ NODE_SYSCTLS: Sysctls = (
     # Where br_netfilter is loaded it would translate at the bridge and hand the packet from port to
     # port itself, which isolation forbids.
     ("net/bridge/bridge-nf-call-iptables", "0"),
-    # A node says "refused" to everyone at once; by default one client hears it once in a second.
-    ("net/ipv4/icmp_ratelimit", "0"),
-    ("net/ipv4/icmp_msgs_per_sec", "100000"),
 )
 # Pods of one node hear only the node (their ports of the bridge are isolated): it answers when they
 # ask by ARP for one another, at once, and so every packet passes its routing and its packet filter.

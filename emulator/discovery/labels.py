@@ -13,7 +13,8 @@ from podwire.kube.names import Key
 PREFIX = "podwire.dev/"
 POD, NAMESPACE, LABELS, PORTS = "pod", "namespace", "labels", "ports"
 NODE, POD_CIDR, CONTAINER, PAUSE, CLUSTER = "node", "pod-cidr", "container", "pause", "cluster"
-KNOWN = (POD, NAMESPACE, LABELS, PORTS, NODE, POD_CIDR, CONTAINER, PAUSE, CLUSTER)
+SUBDOMAIN = "subdomain"
+KNOWN = (POD, NAMESPACE, LABELS, PORTS, SUBDOMAIN, NODE, POD_CIDR, CONTAINER, PAUSE, CLUSTER)
 MADE_BY = "made-by"
 _PROJECT, _SERVICE = "com.docker.compose.project", "com.docker.compose.service"
 _NUMBER, _ONE_OFF = "com.docker.compose.container-number", "com.docker.compose.oneoff"
@@ -49,6 +50,8 @@ class PodLabels:
     # Empty: the node whose network it is on.
     node: str = ""
     pause: bool = False
+    # Of the headless Service in which the pod's name is a name of its own; empty: it is in none.
+    subdomain: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +109,7 @@ def meaning(container: Container) -> Meaning:
         found = _member(container, reader)
     elif NODE in said:
         found = _node(reader)
-    elif set(said) & {NAMESPACE, LABELS, PORTS, PAUSE, CONTAINER}:
+    elif set(said) & {NAMESPACE, LABELS, PORTS, SUBDOMAIN, PAUSE, CONTAINER}:
         first = next(name for name in KNOWN if name in said)
         reader.wrong(first, f"has no effect without {PREFIX}{POD}, the name of the pod")
     elif POD_CIDR in said:
@@ -208,11 +211,18 @@ def _pod(container: Container, reader: _Reader) -> PodLabels:
         _container_name(container, reader),
         reader.name(NODE, said[NODE], syntax.label) if NODE in said else "",
         said.get(PAUSE) == "true",
+        _subdomain(name, reader) if SUBDOMAIN in said else "",
     )
 
 
+def _subdomain(pod: str, reader: _Reader) -> str:
+    if syntax.label(pod):
+        reader.wrong(SUBDOMAIN, f"has no effect: the pod's name {pod} is no single DNS label")
+    return reader.name(SUBDOMAIN, reader.said[SUBDOMAIN], syntax.label)
+
+
 def _member(container: Container, reader: _Reader) -> MemberLabels:
-    for label in (NAMESPACE, LABELS, NODE, POD_CIDR, PAUSE):
+    for label in (NAMESPACE, LABELS, SUBDOMAIN, NODE, POD_CIDR, PAUSE):
         if label in reader.said:
             reader.wrong(label, "belongs on the container whose network this one shares")
     return MemberLabels(container.joined, reader.ports(), _container_name(container, reader))

@@ -49,6 +49,7 @@ def manifest(view: PodView) -> Json:
             "enableServiceLinks": False,
             # As every static pod: what runs already cannot be kept away.
             "tolerations": [{"operator": "Exists"}],
+            **_names(view),
         },
     }
 
@@ -132,6 +133,11 @@ def _unhealthy(view: PodView) -> Iterator[tuple[str, str]]:
         container = member.container
         if container.up and container.health == "unhealthy" and container.health_output is not None:
             yield member.name, container.health_output[:_LONGEST_OUTPUT]
+
+
+def _names(view: PodView) -> Json:
+    # Both: an endpoint has a name of its own only if its pod says both (EndpointSlice controller).
+    return {"hostname": view.key.name, "subdomain": view.subdomain} if view.subdomain else {}
 
 
 def _unchangeable(pod: Pod) -> object:

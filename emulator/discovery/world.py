@@ -61,6 +61,7 @@ class PodView:
     host_network: bool = False
     # Of its eth0; empty if it has none of its own.
     mac: str = ""
+    subdomain: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,6 +251,7 @@ def _pod(
         host_address=node.address,
         address=wire.address if wire is not None and running else None,
         mac=wire.mac if wire is not None and running else "",
+        subdomain=said.subdomain,
     )
 
 

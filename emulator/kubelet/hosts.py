@@ -9,6 +9,7 @@ from typing import Literal
 
 from podwire.emulator.apiserver.agent import AgentError
 from podwire.emulator.images.catalogue import PATH
+from podwire.emulator.kubelet.host_names import node_hosts
 from podwire.emulator.runtimes.capabilities import kept
 from podwire.emulator.runtimes.mounts import Bind, root_file_system
 from podwire.emulator.runtimes.netns import is_there, kept_directories, read_host_root
@@ -103,12 +104,16 @@ class Hosts:
             return host.fds
 
 
-def node_files(name: str, cni_config: Path, resolver: str) -> list[Bind]:
-    """Return a node's own files and where they appear on it: its CNI lists, its resolv.conf."""
+def node_files(name: str, address: str, cni_config: Path, resolver: str) -> list[Bind]:
+    """Return a node's own files and where they appear on it: its CNI lists, and of its /etc."""
     directory = paths.BASE / "nodes" / name
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "resolv.conf").write_text(resolver)
+    (directory / "hosts").write_text(node_hosts(name, address))
     return [
         Bind("/etc/cni/net.d", str(cni_config / name), is_directory=True),
-        Bind("/etc/resolv.conf", str(directory / "resolv.conf"), is_directory=False),
+        *(
+            Bind(f"/etc/{file}", str(directory / file), is_directory=False)
+            for file in ("resolv.conf", "hosts")
+        ),
     ]

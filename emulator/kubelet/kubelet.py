@@ -9,6 +9,7 @@ from podwire.emulator.kubelet.catalogue_images import IMAGES
 from podwire.emulator.kubelet.context import NodeContext
 from podwire.emulator.kubelet.lease import heartbeat
 from podwire.emulator.kubelet.pod import PodLife
+from podwire.emulator.kubelet.resolver import node_complaint
 from podwire.errors import AlreadyExists
 from podwire.kube.codec import key_of
 from podwire.kube.informers import Informers
@@ -136,10 +137,17 @@ class Kubelet:
     def _node_changed(self, old: Node | None, new: Node | None) -> None:
         if new is None or new.metadata.name != self.context.name:
             return
+        if old is None:
+            self._check_resolver()
         if not is_down(new) and (old is None or is_down(old)):
             # Readiness was taken from its pods, and nobody else knows which of them have it.
             for life in self._lives.values():
                 life.report()
+
+    def _check_resolver(self) -> None:
+        complaint = node_complaint(self.context.resolver, self.context.domain)
+        if complaint:
+            self.context.node_event("Warning", "CheckLimitsForResolvConf", complaint)
 
     async def _register(self) -> None:
         node = node_object(

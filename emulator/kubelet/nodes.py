@@ -10,6 +10,7 @@ from podwire.emulator.kubelet.context import NodeContext
 from podwire.emulator.kubelet.hosts import Host, Hosts, node_files
 from podwire.emulator.kubelet.kubelet import Kubelet
 from podwire.emulator.kubelet.recorder import CaptureAgent, forked
+from podwire.emulator.kubelet.resolver import Resolver
 from podwire.emulator.kubelet.resolver import parse as parse_resolver
 from podwire.emulator.runtimes.netns import NetnsRuntime, NodePlace
 from podwire.emulator.runtimes.process_table import ProcessTable
@@ -53,7 +54,7 @@ def _kubelet(
     clock: Clock,
 ) -> Kubelet:
     node, address = config.nodes[number], known.nodes[number]
-    resolver = _node_resolver(known)
+    resolver = _node_resolver(config, known)
     state = paths.CNI_STATE / node.name
     conflist = network_list(config, node.name, str(state))
     directory = paths.CNI_CONFIG / node.name
@@ -79,21 +80,23 @@ def _kubelet(
     return Kubelet(context, informers, str(address.pod_subnet), node.labels)
 
 
-def _node_resolver(known: ClusterAddresses) -> str:
+def _node_resolver(config: ClusterConfig, known: ClusterAddresses) -> str:
+    if config.resolv_conf:
+        return config.resolv_conf
     # Nothing listens there: names outside the cluster fail at once instead of after a time-out.
-    return f"nameserver {known.router.ip}\n"
+    return Resolver((str(known.router.ip),), config.dns_search).text()
 
 
 def _hosts(config: ClusterConfig, known: ClusterAddresses) -> Sequence[Host]:
-    resolver = _node_resolver(known)
+    resolver = _node_resolver(config, known)
     nodes = [
         Host(
             node.name,
             "node",
             paths.NETNS / node.name,
-            node_files(node.name, paths.CNI_CONFIG, resolver),
+            node_files(node.name, str(address.underlay.ip), paths.CNI_CONFIG, resolver),
         )
-        for node in config.nodes
+        for node, address in zip(config.nodes, known.nodes, strict=True)
     ]
     others = [
         Host("external", "external", paths.NETNS / "external"),

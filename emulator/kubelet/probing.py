@@ -71,8 +71,8 @@ async def _readiness(probed: Probed, probe: Probe) -> None:
         success = await _asked(probed, probe, "Readiness", quiet=delay < _QUIET and not ever)
         successes, failures = (successes + 1, 0) if success else (0, failures + 1)
         ready = record.ready
-        if successes >= probe.success_threshold:
-            ready = not probed.stopping()
+        if successes >= probe.success_threshold and not probed.stopping():
+            ready = True
         elif failures >= probe.failure_threshold:
             ready = False
         if ready != record.ready:

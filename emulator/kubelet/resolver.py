@@ -180,6 +180,30 @@ def limited_searches(searches: Sequence[str]) -> tuple[str, ...]:
     return tuple(kept)
 
 
+def node_complaint(node: Resolver, domain: str, path: str = "/etc/resolv.conf") -> str:
+    """Return what the kubelet says at its start of a node's search domains, if they do not fit.
+
+    Those of the cluster, whose *domain* it is, come before them in most pods.
+    """
+    most = MOST_SEARCHES - (3 if domain else 0)
+    if len(node.searches) > most:
+        return (
+            f"Resolv.conf file '{path}' contains search line consisting of more than {most} "
+            "domains!"
+        )
+    if any(len(one) > LONGEST_DOMAIN for one in node.searches):
+        return (
+            f'Resolv.conf file "{path}" contains a search path which length is more than allowed '
+            f"{LONGEST_DOMAIN} chars!"
+        )
+    if len(" ".join(node.searches)) > LONGEST_SEARCH_LINE:
+        return (
+            f"Resolv.conf file '{path}' contains search line which length is more than allowed "
+            f"{LONGEST_SEARCH_LINE} chars!"
+        )
+    return ""
+
+
 def _merged(base: Resolver, spec: PodSpec) -> Resolver:
     extra = spec.dns_config
     if extra is None:

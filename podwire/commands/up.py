@@ -35,6 +35,7 @@ examples:
   podwire up --name blue --nodes 5        a second cluster, beside the first
   podwire up --proxy-mode nftables        kube-proxy programs the kernel; see docs/proxy.md
   podwire up --config cluster.yaml        kind's shape; see examples/cluster.yaml
+  podwire up --resolv-conf nodes.conf     the nodes' resolver; without it names outside fail at once
   podwire up --kubeconfig ./kc            keep out of ~/.kube/config
   podwire up --attached                   ends with Ctrl-D, Ctrl-C, or the program that started it
 
@@ -59,6 +60,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--proxy-mode",
         choices=get_args(config.ProxyMode),
         help="how kube-proxy serves Services (default: userspace)",
+    )
+    parser.add_argument(
+        "--resolv-conf",
+        metavar="FILE",
+        help="the nodes' /etc/resolv.conf: where cluster DNS forwards to, and more search domains",
     )
     parser.add_argument(
         "--wait",
@@ -142,7 +148,25 @@ def cluster_config(args: argparse.Namespace) -> ClusterConfig:
         wanted = dataclasses.replace(wanted, nodes=config.numbered_nodes(count))
     if args.proxy_mode:
         wanted = dataclasses.replace(wanted, proxy_mode=args.proxy_mode)
+    if args.resolv_conf:
+        wanted = dataclasses.replace(wanted, resolv_conf=_resolv_conf(args.resolv_conf))
     return wanted
+
+
+def _resolv_conf(path: str) -> str:
+    from podwire.emulator.kubelet import resolver  # noqa: PLC0415 - few ask for it
+
+    try:
+        text = Path(path).read_text("utf-8")
+        found = resolver.parse(text)
+    except (OSError, UnicodeDecodeError, ValueError) as error:
+        raise UsageError(f"--resolv-conf: cannot read {path}: {error}") from error
+    if not found.nameservers:
+        raise UsageError(
+            f"--resolv-conf: {path} has no nameserver line\n"
+            "  without one, programs ask their own machine"
+        )
+    return text
 
 
 class Steps:

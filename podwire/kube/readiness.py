@@ -5,7 +5,7 @@ from typing import Any, cast
 
 Json = dict[str, Any]
 
-WAITED_FOR = ("Deployment", "DaemonSet", "ReplicaSet", "Pod")
+WAITED_FOR = ("Deployment", "DaemonSet", "StatefulSet", "ReplicaSet", "Pod")
 
 
 def lack(obj: Json) -> str:
@@ -96,6 +96,23 @@ def _daemon_set(obj: Json) -> str:
     return ""
 
 
+def _stateful_set(obj: Json) -> str:
+    status, wanted = _status(obj), _wanted(obj)
+    if _is_unobserved(obj):
+        return "not seen by its controller yet"
+    ready = int(status.get("readyReplicas") or 0)
+    if ready < wanted:
+        return f"{ready} of {wanted} pods are ready"
+    spec: Json = obj.get("spec") or {}
+    strategy: Json = spec.get("updateStrategy") or {}
+    if strategy.get("type") == "OnDelete":
+        return ""  # its user says when
+    rolling: Json = strategy.get("rollingUpdate") or {}
+    partition = int(rolling.get("partition") or 0)
+    updated, new = int(status.get("updatedReplicas") or 0), max(wanted - partition, 0)
+    return "" if updated >= new else f"{updated} of {new} pods are up to date"
+
+
 def _pod(obj: Json) -> str:
     if _status(obj).get("phase") == "Succeeded" or _is_true(obj, "Ready"):
         return ""
@@ -106,6 +123,7 @@ _RULES = {
     "Deployment": _deployment,
     "ReplicaSet": _replica_set,
     "DaemonSet": _daemon_set,
+    "StatefulSet": _stateful_set,
     "Pod": _pod,
 }
 

@@ -43,10 +43,12 @@ networking:
   apiServerAddress: 127.0.0.2
   apiServerPort: 6443
   disableDefaultCNI: false
+  dnsSearch: [corp.example, _tcp.example., .]
   backend: host-gw
 """
     )
     assert config.name == "blue"
+    assert config.dns_search == ("corp.example", "_tcp.example.", ".")
     assert [node.name for node in config.nodes] == ["node-1", "big"]
     assert config.nodes[0].extra_port_mappings == (
         PortMapping(30080, 8080),
@@ -96,6 +98,8 @@ def test_a_lone_control_plane_is_one_node_as_in_kind() -> None:
         ("networking:\n  apiServerPort: yes", "c:4:3: networking.apiServerPort: a whole number is expected, not true"),
         ("networking:\n  apiServerPort: 70000", "c:4:3: networking.apiServerPort: 70000 is no port"),
         ("networking:\n  dnsDomain: a..b", "c:4:3: networking.dnsDomain: 'a..b' is no domain"),
+        ("networking:\n  dnsSearch: [a.example, b..c]", "c:4:3: networking.dnsSearch: 'b..c' is no domain name"),
+        ("networking:\n  dnsSearch: a.example", "c:4:3: networking.dnsSearch"),
         ("name: Blue", "c:3:1: name: 'Blue' cannot name a cluster"),
         ("nodes:\n- extraPortMappings:\n  - hostPort: 80", "c:5:5: nodes[0].extraPortMappings[0].containerPort: a port is needed"),
         ("nodes:\n- extraPortMappings:\n  - {containerPort: 80, hostPort: 70000}", "c:5:25: nodes[0].extraPortMappings[0].hostPort: 70000 is no port"),

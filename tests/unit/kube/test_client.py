@@ -126,6 +126,18 @@ async def test_a_server_that_is_not_there(server: TinyServer) -> None:
             await client.list(ConfigMap)
 
 
+async def test_each_request_is_told(server: TinyServer) -> None:
+    told: list[tuple[str, str, str]] = []
+    server.refusals.append((404, {"code": 404, "reason": "NotFound", "message": "no a"}))
+    for path in (server.path, server.path.with_name("nobody.sock")):
+        client = Client.unix(path, user="system:test")
+        client.answered = lambda method, host, code, seconds: told.append((method, host, code))
+        async with client:
+            with pytest.raises((NotFound, UnreachableError)):
+                await client.get(ConfigMap, A)
+    assert told == [("GET", "podwire", "404"), ("GET", "podwire", "<error>")]
+
+
 async def test_a_list_of_something_else_is_unreadable(server: TinyServer) -> None:
     server.objects = [{"metadata": {"name": 5}}]
     async with Client.unix(server.path, user="system:test") as client:

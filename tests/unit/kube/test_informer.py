@@ -174,7 +174,7 @@ async def test_a_subscriber_that_fails_takes_nobody_with_it(
         await watch.send("ADDED", config_map("b", "11"))
         await world.seen.until("+b@11")
         assert world.seen.heard == ["+a@5", "+b@11"]
-    assert "a subscriber to ConfigMap failed on default/b" in caplog.text
+    assert "a subscriber to configmaps failed on default/b" in caplog.text
 
 
 async def test_who_subscribes_late_hears_of_what_is_there(server: TinyServer) -> None:

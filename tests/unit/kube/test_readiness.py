@@ -50,11 +50,38 @@ def workload(kind: str, status: Json, replicas: int = 3, generation: int = 1) ->
             },
             "",
         ),
+        ("StatefulSet", {"readyReplicas": 3}, "not seen by its controller yet"),
+        ("StatefulSet", {"observedGeneration": 1, "readyReplicas": 2}, "2 of 3 pods are ready"),
+        (
+            "StatefulSet",
+            {"observedGeneration": 1, "readyReplicas": 3, "updatedReplicas": 1},
+            "1 of 3 pods are up to date",
+        ),
+        ("StatefulSet", {"observedGeneration": 1, "readyReplicas": 3, "updatedReplicas": 3}, ""),
         ("Service", {}, ""),
     ],
 )
 def test_what_a_workload_lacks(kind: str, status: Json, words: str) -> None:
     assert lack(workload(kind, status)) == words
+
+
+@pytest.mark.parametrize(
+    ("strategy", "words"),
+    [
+        (
+            {"type": "RollingUpdate", "rollingUpdate": {"partition": 1}},
+            "1 of 2 pods are up to date",
+        ),
+        ({"type": "RollingUpdate", "rollingUpdate": {"partition": 2}}, ""),
+        ({"type": "RollingUpdate", "rollingUpdate": {"partition": 9}}, ""),
+        ({"type": "OnDelete"}, ""),
+    ],
+)
+def test_a_stateful_set_is_updated_as_far_as_it_is_to_be(strategy: Json, words: str) -> None:
+    status = {"observedGeneration": 1, "readyReplicas": 3, "updatedReplicas": 1}
+    made = workload("StatefulSet", status)
+    made["spec"]["updateStrategy"] = strategy
+    assert lack(made) == words
 
 
 POD_TABLE: list[tuple[Json, list[Json], str]] = [

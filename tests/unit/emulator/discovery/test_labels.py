@@ -85,6 +85,12 @@ def test_labels_and_the_names_of_containers() -> None:
     assert named.container == "my-box-1"
 
 
+def test_the_subdomain_of_a_pod() -> None:
+    found = meaning(container("pod=db-* subdomain=db", container_number="2"))
+    assert isinstance(found, PodLabels)
+    assert (found.key.name, found.subdomain) == ("db-2", "db")
+
+
 def test_a_node() -> None:
     node = meaning(container("node=node-a pod-cidr=10.244.1.0/24 labels=zone=a"))
     assert node == NodeLabels("node-a", IPv4Network("10.244.1.0/24"), {"zone": "a"})
@@ -113,6 +119,9 @@ QUALIFIED = "must consist of alphanumeric characters, '-', '_' or '.'"
         ("pod=web node=a.b", ['podwire.dev/node: Invalid value: "a.b": must not contain dots']),
         ("node=a.b pod-cidr=10.244.1.0/24", ['podwire.dev/node: Invalid value: "a.b": must not contain dots']),
         (f"node={'a' * 64} pod-cidr=10.244.1.0/24", ["must be no more than 63"]),
+        ("pod=web subdomain=a.b", ['podwire.dev/subdomain: Invalid value: "a.b": must not contain']),
+        ("pod=a.b subdomain=db", ["has no effect: the pod's name a.b is no single DNS label"]),
+        ("subdomain=db", ["podwire.dev/subdomain", "has no effect without podwire.dev/pod"]),
         ("pod=web container=a_b", ['podwire.dev/container: Invalid value: "a_b": a lowercase']),
         ("pod=web pause=yes", ['podwire.dev/pause: Invalid value: "yes": must be "true" or "false"']),
         ("pod=web labels=app", ["must be KEY=VALUE pairs separated by commas (e.g. 'app=web"]),

@@ -287,3 +287,9 @@ def test_a_node_that_is_down_gets_a_taint_beside_those_of_others() -> None:
     assert again is not None
     assert [taint["key"] for taint in again["spec"]["taints"]] == ["mine"]
     assert Taint(key="mine", value="1", effect="NoExecute") in present.spec.taints
+
+
+def test_a_pod_with_a_subdomain_has_a_name_in_it() -> None:
+    spec = mirror.manifest(pod(BOX, subdomain="db"))["spec"]
+    assert (spec["hostname"], spec["subdomain"]) == ("web", "db")
+    assert not {"hostname", "subdomain"} & set(mirror.manifest(pod(BOX))["spec"])

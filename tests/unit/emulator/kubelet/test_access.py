@@ -29,6 +29,7 @@ def mounted(world: World, number: int = 0, place: str = PLACE) -> dict[str, str]
         path.name: path.read_text()
         for bind in binds
         for path in sorted(Path(bind.source).iterdir())
+        if not path.name.startswith("..")
     }
 
 

@@ -796,6 +796,26 @@ async def test_readiness_follows_the_probe(node: Node) -> None:
         await world.until(lambda: world.ready())
 
 
+async def test_a_pod_that_is_ending_is_as_ready_as_its_probe_says(node: Node) -> None:
+    # Its endpoint is `serving` for as long: open UDP flows stay with it until it says no.
+    probe = exec_probe("health", periodSeconds=1, failureThreshold=2)
+    lifecycle = {"preStop": {"exec": {"command": ["sleep", "20"]}}}
+    async with node() as world:
+        health = Health(world, healthy=True)
+        await world.pod(
+            containers=(
+                container("c0", "builtin:pause", readinessProbe=probe, lifecycle=lifecycle),
+            )
+        )
+        await world.until(lambda: world.ready())
+        await world.delete()
+        await asyncio.sleep(5)
+        assert world.ready()
+        health.healthy = False
+        await world.until(lambda: not world.ready())
+        assert world.phase() == "Running"
+
+
 async def test_a_fresh_container_is_asked_at_once_and_without_a_fuss(node: Node) -> None:
     probe = exec_probe("health", periodSeconds=10)
     async with node() as world:

@@ -10,6 +10,7 @@ from podwire.emulator.kubelet.resolver import (
     limited_nameservers,
     limited_searches,
     merged_options,
+    node_complaint,
     parse,
     resolver_of,
     source_of,
@@ -174,6 +175,22 @@ def test_a_kubelet_that_knows_no_cluster_dns_says_so(spec: PodSpec, *, complains
         '"ClusterFirst" policy. Falling back to "Default" policy.'
     )
     assert complaints == ((Complaint("MissingClusterDNS", wanted),) if complains else ())
+
+
+@pytest.mark.parametrize(
+    ("searches", "domain", "complaint"),
+    [
+        (MANY[:29], DOMAIN, ""),
+        (MANY[:30], DOMAIN, "Resolv.conf file 'F' contains search line consisting of more than 29 domains!"),
+        (MANY[:32], "", ""),
+        (("a" * 254,), DOMAIN, 'Resolv.conf file "F" contains a search path which length is more than allowed 253 chars!'),
+        (("a" * 250,) * 9, DOMAIN, "Resolv.conf file 'F' contains search line which length is more than allowed 2048 chars!"),
+    ],
+)  # fmt: skip
+def test_what_a_kubelet_says_of_its_nodes_file(
+    searches: tuple[str, ...], domain: str, complaint: str
+) -> None:
+    assert node_complaint(Resolver(searches=searches), domain, "F") == complaint
 
 
 def of_node(node: Resolver) -> tuple[Resolver, tuple[Complaint, ...]]:

@@ -6,8 +6,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from podwire.emulator.kubelet.volume_files import File, Sources, VolumeError, files_of
-from podwire.emulator.kubelet.volumes import binds_of, remove, write
+from podwire.emulator.kubelet.swapped_files import write
+from podwire.emulator.kubelet.volume_files import (
+    File,
+    Sources,
+    VolumeError,
+    files_of,
+    objects_in,
+)
+from podwire.emulator.kubelet.volumes import binds_of, remove
 from podwire.emulator.runtimes.mounts import Bind
 from podwire.kube.objects import ConfigMap, Container, ObjectMeta, Pod, PodSpec, Secret, Volume
 
@@ -146,43 +153,27 @@ def test_a_volume_that_cannot_be_made_says_why(source: Json, message: str) -> No
     assert str(raised.value) == message
 
 
-def listed(directory: Path) -> dict[str, str]:
-    return {
-        str(path.relative_to(directory)): path.read_text()
-        for path in directory.rglob("*")
-        if path.is_file()
-    }
+SHOWN: list[tuple[Json, set[tuple[type, str]]]] = [
+    ({"configMap": {"name": "game"}}, {(ConfigMap, "game")}),
+    ({"secret": {"secretName": "key"}}, {(Secret, "key")}),
+    (
+        {"projected": {"sources": [
+            {"configMap": {"name": "a"}}, {"secret": {"name": "b"}},
+            {"downwardAPI": {"items": []}}, {"serviceAccountToken": {"path": "t"}},
+        ]}},
+        {(ConfigMap, "a"), (Secret, "b")},
+    ),
+    ({"emptyDir": {}}, set()),
+]  # fmt: skip
 
 
-def test_a_volume_holds_exactly_its_files(tmp_path: Path) -> None:
-    place = tmp_path / "v"
-    write(place, {"a": File(b"1"), "d/b": File(b"2", 0o600)})
-    assert listed(place) == {"a": "1", "d/b": "2"}
-    assert (place / "d/b").stat().st_mode & 0o777 == 0o600
-    before = (place / "a").stat().st_ino
-    write(place, {"a": File(b"1"), "c": File(b"3")})
-    assert listed(place) == {"a": "1", "c": "3"}
-    assert (place / "a").stat().st_ino == before
-
-
-def test_a_reader_never_sees_half_a_file(tmp_path: Path) -> None:
-    place = tmp_path / "v"
-    write(place, {"a": File(b"old")})
-    with (place / "a").open() as reader:
-        write(place, {"a": File(b"new, and longer")})
-        assert reader.read() == "old"
-    assert listed(place) == {"a": "new, and longer"}
-
-
-def test_a_changed_mode_is_taken_over(tmp_path: Path) -> None:
-    place = tmp_path / "v"
-    write(place, {"a": File(b"1", 0o644)})
-    write(place, {"a": File(b"1", 0o400)})
-    assert (place / "a").stat().st_mode & 0o777 == 0o400
+@pytest.mark.parametrize(("source", "expected"), SHOWN)
+def test_what_a_volume_shows(source: Json, expected: set[tuple[type, str]]) -> None:
+    assert objects_in([volume(**source)]) == expected
 
 
 def test_removing_is_repeatable(tmp_path: Path) -> None:
-    write(tmp_path / "pod" / "v", {"a": File(b"1")})
+    write(tmp_path / "pod" / "v", {"a": File(b"1")}, 0.0)
     remove(tmp_path / "pod")
     remove(tmp_path / "pod")
     assert not (tmp_path / "pod").exists()
@@ -197,7 +188,7 @@ def binds(tmp_path: Path, mount: Json, *, pins_paths: bool = True, **source: Any
 
 
 def test_a_sub_path_that_pods_can_change_needs_a_runtime_that_pins_it(tmp_path: Path) -> None:
-    write(tmp_path / "v", {"f": File(b"x")})
+    write(tmp_path / "v", {"f": File(b"x")}, 0.0)
     mount = {"mountPath": "/data", "subPath": "f"}
     for source in ({"configMap": {"name": "game"}}, {"secret": {"secretName": "s"}}):
         (bind,) = binds(tmp_path, mount, pins_paths=False, **source)
@@ -230,7 +221,7 @@ def test_a_sub_path_that_pods_can_change_needs_a_runtime_that_pins_it(tmp_path: 
 def test_mounts_of_volumes(
     tmp_path: Path, mount: Json, source: Json, expected: tuple[str, str, bool, bool]
 ) -> None:
-    write(tmp_path / "v", {"f": File(b"x")})
+    write(tmp_path / "v", {"f": File(b"x")}, 0.0)
     path, below, is_directory, read_only = expected
     wanted = Bind(path, str(tmp_path / below), is_directory=is_directory, read_only=read_only)
     assert binds(tmp_path, mount, **source) == [wanted]
