@@ -27,7 +27,7 @@ BENCHMARKS = {
     "endpoints": "from the deletion of a backend to the last connection that it gets",
     "relay": "the proxy's relay against HAProxy, its mode nftables against one rule",
     "services": "10 to 10,000 Services in each mode: syncs, changes, first packets, memory",
-    "dns": "answers per second of the DNS server",
+    "dns": "the DNS server against Knot; its answers with 10,000 Services, changes, memory",
     "api": "kubectl get, large lists, a thousand watches, and memory under churn",
     "containers": "docker compose up, and from the engine's event to the nodes' proxies",
 }

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 from podwire.dns.message import Kind, Rcode, Reply, Transport
-from podwire.dns.names import longest_match
-from podwire.dns.query import Query
+from podwire.dns.names import within
+from podwire.dns.query import LONGEST_NAME, Query, Rejection
 
 ORDER: Final = (
     "root",
@@ -89,6 +89,14 @@ class Plugin:
         """
         yield
 
+    def answer_rejected(self, rejection: Rejection) -> bytes | None:
+        """Return a reply to a request that no chain takes, for its class for instance; else None.
+
+        Without one it gets the error that it deserves.
+        """
+        del rejection
+        return None
+
     def is_ready(self) -> bool:
         """Return whether the plugin can do its work: for the ready plugin."""
         return True
@@ -138,19 +146,14 @@ def choose(blocks: Sequence[Block], name: str, kind: int) -> tuple[Block, str] |
 
     DS lives in the parent of the zone that it signs, so it goes to the widest match below the root.
     """
-    found: list[tuple[str, Block]] = []
+    chosen: tuple[Block, str] | None = None
+    best = -1
     for block in blocks:
-        zone = longest_match(name, block.zones)
-        if zone is not None:
-            found.append((zone, block))
-    if not found:
-        return None
-    below_root = [pair for pair in found if pair[0] != "."]
-    if kind == Kind.DS and below_root:
-        zone, block = min(below_root, key=lambda pair: len(pair[0]))
-    else:
-        zone, block = max(found, key=lambda pair: (pair[0] != ".", len(pair[0])))
-    return block, zone
+        for zone in block.zones:
+            rank = 0 if zone == "." else len(zone) if kind != Kind.DS else LONGEST_NAME - len(zone)
+            if rank > best and (zone == "." or within(name, zone)):
+                chosen, best = (block, zone), rank
+    return chosen
 
 
 def _before(plugin: Plugin, rest: Link) -> Link:

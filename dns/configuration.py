@@ -5,7 +5,6 @@ Nothing of the machine is touched here but the files that the Corefile names.
 
 from __future__ import annotations
 
-import glob
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,20 +12,21 @@ from pathlib import Path
 from typing import Final
 
 from podwire.dns.chain import ORDER, Block, Plugin, in_order
-from podwire.dns.corefile import CorefileError, Directive, Read, ServerBlock, parse
+from podwire.dns.corefile import CorefileError, Directive, ServerBlock, parse
 from podwire.dns.frontdoor import FrontDoor
-from podwire.dns.message import Address
-from podwire.dns.names import zones_of
-from podwire.dns.registry import PLUGINS
+from podwire.dns.imports import read_import
+from podwire.dns.listening import Interfaces, Place, Taken, bound, reachable, zones_by_port
+from podwire.dns.registry import GATHERED, PLUGINS, REPEATABLE
 from podwire.dns.site import Process, Site
 from podwire.dns.stanza import Stanza
 
 DEFAULT: Final = ".:53 {\n    whoami\n    log\n}\n"
 """What CoreDNS serves without a Corefile."""
 
-Place = tuple[str, int]
-"""An address and a port to listen on; the empty address is every one."""
+OF_BLOCKS: Final = ("bind", "root")
+"""Directives that say something of their block and have no plugin."""
 
+ONCE: Final = "this plugin can only be used once per Server Block"
 
 MakeDoor = Callable[[str], FrontDoor]
 """Returns the way in of a server of that name."""
@@ -60,36 +60,30 @@ def configure(
     process: Process,
     *,
     default_port: int,
-    own_addresses: Sequence[Address],
+    interfaces: Interfaces,
     doors: Mapping[Place, FrontDoor],
     make_door: MakeDoor,
 ) -> Configuration:
     """Return the configuration that *text* describes. Raises CorefileError.
 
-    *doors* are those that listen already and go on; *own_addresses* are the machine's.
+    *doors* are those that listen already and go on; *interfaces* are the machine's.
     """
     file = str(process.corefile)
-    blocks = parse(text, name=file, environ=os.environ, read=_reader(process.corefile.parent))
+    blocks = parse(text, name=file, environ=os.environ, read=read_import)
+    if not blocks:
+        raise CorefileError.at(file, 1, "there is no server block: nothing would be served")
     servers: dict[Place, Server] = {}
     plugins: list[Plugin] = []
-    taken: dict[tuple[Place, str], ServerBlock] = {}
+    taken = Taken()
     for block in blocks:
-        for directive in block.directives:
-            _check_known(directive)
-        listens = _listens(block)
-        for port, zones in _zones_by_port(block, default_port).items():
-            for address in listens or ("",):
-                for zone in zones:
-                    other = taken.setdefault(((address, port), zone), block)
-                    if other is not block:
-                        raise CorefileError.at(
-                            block.file,
-                            block.number,
-                            f"cannot serve dns://{zone}:{port} - it is already defined in line "
-                            f"{other.number}",
-                        )
+        _check_names(block)
+        folder = _root(block, process.corefile.parent)
+        listens = bound(block, interfaces)
+        for port, zones in zones_by_port(block, default_port).items():
             for address in listens or ("",):
                 place = (address, port)
+                for zone in zones:
+                    taken.take(block, zone, place)
                 server = servers.get(place)
                 if server is None:
                     name = f"dns://{f'[{address}]' if ':' in address else address}:{port}"
@@ -101,11 +95,12 @@ def configure(
                     server=server.name,
                     port=port,
                     listens=(address,) if address else (),
-                    own_addresses=_reachable(address, own_addresses),
+                    own_addresses=reachable(listens, interfaces),
                     lookup=server.door.lookup,
+                    folder=folder,
                     everyone=plugins,
                 )
-                built = Block(zones, in_order(_plugins(block, zones, site)))
+                built = Block(zones, in_order(_plugins(block, site)))
                 site.siblings.extend(built.plugins)
                 server.blocks.append(built)
                 plugins.extend(built.plugins)
@@ -114,68 +109,46 @@ def configure(
     return Configuration(servers, plugins)
 
 
-def _plugins(block: ServerBlock, zones: tuple[str, ...], site: Site) -> list[Plugin]:
+def _plugins(block: ServerBlock, site: Site) -> list[Plugin]:
     made: list[Plugin] = []
+    stanzas: dict[str, list[Stanza]] = {}
+    for directive in block.directives:
+        if directive.name not in OF_BLOCKS:
+            stanzas.setdefault(directive.name, []).append(Stanza(directive, site.zones))
     # In the order of the chain: what a stanza names (@kubernetes) may come later all the same.
-    for directive in sorted(block.directives, key=lambda d: ORDER.index(d.name)):
-        if directive.name == "bind":
-            continue
-        made.append(PLUGINS[directive.name](Stanza(directive, zones), site))
+    for name in sorted(stanzas, key=ORDER.index):
+        first, *others = stanzas[name]
+        if name in GATHERED:
+            made.append(GATHERED[name]([first, *others], site))
+        elif others and name not in REPEATABLE:
+            raise others[0].error(f"{name}: {ONCE}; it is in line {first.directive.number} already")
+        else:
+            made.extend(PLUGINS[name](stanza, site) for stanza in (first, *others))
     return made
 
 
-def _check_known(directive: Directive) -> None:
-    if directive.name != "bind" and directive.name not in PLUGINS:
-        known = ", ".join(sorted((*PLUGINS, "bind")))
-        raise CorefileError.at(
-            directive.file,
-            directive.number,
-            f"Unknown directive '{directive.name}'; known are: {known}",
-        )
-
-
-def _zones_by_port(block: ServerBlock, default_port: int) -> dict[int, tuple[str, ...]]:
-    """Return the zones of a block's keys, by the port on which they are served."""
-    found: dict[int, dict[str, None]] = {}
-    for key in block.keys:
-        scheme, separator, rest = key.rpartition("://")
-        if separator and scheme != "dns":
-            raise CorefileError.at(
-                block.file, block.number, f"{key}: {scheme} is not served here, only dns (Do53)"
-            )
-        zone, colon, port_text = rest.rpartition(":")
-        port = default_port
-        if colon and not zone.count(":"):
-            if not port_text.isdigit() or int(port_text) > 65535:
-                raise CorefileError.at(
-                    block.file, block.number, f"{key}: '{port_text}' is no port number"
-                )
-            rest, port = zone or ".", int(port_text)
-        words = Stanza(Directive("zone", (), (), block.file, block.number)).zones((rest,))
-        found.setdefault(port, {}).update(dict.fromkeys(words or zones_of(rest)))
-    return {port: tuple(zones) for port, zones in found.items()}
-
-
-def _listens(block: ServerBlock) -> tuple[str, ...]:
-    """Return the addresses of the block's ``bind`` lines; none: all."""
-    found: list[str] = []
+def _check_names(block: ServerBlock) -> None:
     for directive in block.directives:
-        if directive.name == "bind":
-            stanza = Stanza(directive)
-            stanza.no_lines()
-            found.extend(stanza.arguments_of(least=1))
-    return tuple(dict.fromkeys(found))
+        name = directive.name
+        if name not in PLUGINS and name not in GATHERED and name not in OF_BLOCKS:
+            known = ", ".join(sorted((*PLUGINS, *GATHERED, *OF_BLOCKS)))
+            raise CorefileError.at(
+                directive.file,
+                directive.number,
+                f"Unknown directive '{directive.name}'; known are: {known}",
+            )
 
 
-def _reachable(address: str, own: Sequence[Address]) -> tuple[Address, ...]:
-    return tuple(one for one in own if not address or str(one) == address)
+def _root(block: ServerBlock, folder: Path) -> Path:
+    """Return the folder of the files that the block names: its ``root``, or the Corefile's."""
+    for directive in block.directives:
+        if directive.name == "root":
+            folder = _folder(directive, folder)
+    return folder
 
 
-def _reader(folder: Path) -> Read:
-    def read(pattern: str) -> list[tuple[str, str]]:
-        path = folder / pattern
-        if not glob.has_magic(pattern):
-            return [(str(path), path.read_text())]
-        return [(str(one), one.read_text()) for one in sorted(path.parent.glob(path.name))]
-
-    return read
+def _folder(directive: Directive, folder: Path) -> Path:
+    stanza = Stanza(directive)
+    stanza.no_lines()
+    (path,) = stanza.arguments_of(least=1, most=1)
+    return folder / path

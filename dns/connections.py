@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 import struct
 from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, Protocol, cast
 
 from podwire.dns.message import Transport
+from podwire.dns.stepping import begin
 
 FIRST_MESSAGE_TIMEOUT: Final = 3.0
 NEXT_MESSAGE_TIMEOUT: Final = 10.0
@@ -26,16 +28,17 @@ MOST_WAITING: Final = 64
 class Answers(Protocol):
     """What stands behind the sockets."""
 
-    def answer_kept(
-        self, packet: bytes, client: tuple[str, int], transport: Transport
-    ) -> bytes | None:
-        """Return a reply that needs no work, or None."""
+    def kept(self, transport: Transport) -> Callable[[bytes], bytes | None]:
+        """Return what gives the reply that needs no work, or None; both without their IDs.
+
+        It may be used until the loop's next turn.
+        """
         ...
 
     async def answer(
         self, packet: bytes, client: tuple[str, int], transport: Transport
-    ) -> bytes | None:
-        """Return the reply, or None: send nothing. Never raises."""
+    ) -> Iterable[bytes]:
+        """Return the reply: one message, none, or several for a zone transfer. Never raises."""
         ...
 
 
@@ -136,7 +139,7 @@ class Connection(asyncio.Protocol):
             self._transport.pause_reading()
         if self._waiting and not self._is_answering:
             self._is_answering = True
-            self._tasks.create_task(self._answer_all())
+            begin(self._answer_all(), self._tasks)
 
     def eof_received(self) -> bool:
         """Close once what was asked is answered: a client may ask, then shut its side."""
@@ -177,11 +180,18 @@ class Connection(asyncio.Protocol):
         answered = 0
         while self._waiting:
             packet = self._waiting.popleft()
-            reply = self._answers.answer_kept(packet, self._client, "tcp")
-            if reply is None:
-                reply = await self._answers.answer(packet, self._client, "tcp")
-            await self._can_write.wait()
-            if reply is not None:
+            kept = self._answers.kept("tcp")(packet[2:])
+            if kept is not None:
+                replies: Iterable[bytes] = (packet[:2] + kept,)
+            else:
+                replies = await self._answers.answer(packet, self._client, "tcp")
+            for nth, reply in enumerate(replies):
+                if nth:
+                    # A zone takes long to write; others ask meanwhile.
+                    await asyncio.sleep(0)
+                await self._can_write.wait()
+                if self._transport is None:
+                    break
                 self._write(reply)
             answered += 1
             if answered % MOST_WAITING == 0:

@@ -8,18 +8,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from podwire.errors import ConfigError
 
-MOST_IMPORTS: Final = 100
+MOST_IMPORTS: Final = 1000
 """How many files and snippets one Corefile may take in: they could name each other in a ring."""
 
-_VARIABLE: Final = re.compile(r"\{\$([A-Za-z_][A-Za-z0-9_]*)\}|\{%([A-Za-z_][A-Za-z0-9_]*)%\}")
+DEEPEST: Final = 10
+"""How deep braces may be nested in a directive; no plugin has more than one level."""
 
-Read = Callable[[str], Sequence[tuple[str, str]]]
-"""The files that the pattern of an ``import`` names: (name, text). Raises OSError."""
+_VARIABLE: Final = re.compile(r"\{\$([^{}]+)\}|\{%([^{}%]+)%\}")
+
+Read = Callable[[str, str], Sequence[tuple[str, str]]]
+"""The files (name, text) that an ``import`` names: its pattern, and the file where it stands.
+
+Raises OSError.
+"""
 
 
 class CorefileError(ConfigError):
@@ -44,11 +50,15 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line inside the braces of a directive; *lines* are those inside its own braces."""
+    """A line inside the braces of a directive; *lines* are those inside its own braces.
+
+    *file* is empty when it is the directive's.
+    """
 
     words: tuple[str, ...]
     number: int
     lines: tuple[Line, ...] = ()
+    file: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +98,16 @@ def parse(
     return tuple(blocks)
 
 
+def wrong_count(after: str) -> str:
+    """Return CoreDNS's words for arguments that are too few or too many."""
+    return f"Wrong argument count or unexpected line ending after '{after}'"
+
+
 def _split(text: str, file: str, environ: Mapping[str, str]) -> list[Word]:
     """Return the words of *text*; comments run from a # to the end of the line."""
     words: list[Word] = []
     at, line, is_new_line = 0, 1, True
+    text = text.removeprefix("\ufeff")
     while at < len(text):
         char = text[at]
         if char == "\n":
@@ -111,9 +127,9 @@ def _split(text: str, file: str, environ: Mapping[str, str]) -> list[Word]:
             while at < len(text) and not text[at].isspace() and text[at] != "#":
                 at += 1
             word = text[begin:at]
-        expanded = _VARIABLE.sub(lambda m: environ.get(m[1] or m[2], ""), word)
-        if expanded or char == '"':
-            words.append(Word(expanded, file, line, is_new_line, char == '"'))
+        # What an unset variable leaves is a word all the same: empty.
+        expanded = _VARIABLE.sub(lambda found: environ.get(found[1] or found[2], ""), word)
+        words.append(Word(expanded, file, line, is_new_line, char == '"'))
         line += text.count("\n", begin, at)
         is_new_line = False
     return words
@@ -121,14 +137,16 @@ def _split(text: str, file: str, environ: Mapping[str, str]) -> list[Word]:
 
 def _quoted(text: str, at: int, file: str, line: int) -> tuple[str, int]:
     """Return what stands in quotes, where only a quote can be escaped, and where it ends."""
-    begin, made = at, ""
+    made = ""
     while at < len(text):
-        if text.startswith('\\"', at):
-            made += text[begin:at] + '"'
-            at = begin = at + 2
-        elif text[at] == '"':
-            return made + text[begin:at], at + 1
+        char = text[at]
+        if char == '"':
+            return made, at + 1
+        if char == "\\" and at + 1 < len(text):
+            made += '"' if text[at + 1] == '"' else text[at : at + 2]
+            at += 2
         else:
+            made += char
             at += 1
     raise CorefileError.at(file, line, "Unexpected EOF: a quote is not closed")
 
@@ -139,9 +157,9 @@ class _Words:
     def __init__(
         self, words: list[Word], file: str, environ: Mapping[str, str], read: Read
     ) -> None:
-        self._words = words
-        self._at = 0
-        self._file = file
+        # The next word is the last of the list: taking one, and putting some in, is cheap there.
+        self._left = words[::-1]
+        self._last = words[-1] if words else Word("", file, 1, is_new_line=True)
         self._environ = environ
         self._read = read
         self._imports = 0
@@ -149,107 +167,132 @@ class _Words:
 
     @property
     def at_end(self) -> bool:
-        return self._at >= len(self._words)
+        return not self._left
+
+    @property
+    def here(self) -> tuple[str, int]:
+        """Return file and line of the word that was taken last."""
+        return self._last.file, self._last.line
 
     @property
     def ahead(self) -> Word | None:
-        return None if self.at_end else self._words[self._at]
+        return self._left[-1] if self._left else None
 
     def take(self) -> Word:
-        word = self.ahead
-        if word is None:
-            raise self.end()
-        self._at += 1
-        return word
+        """Return the next word."""
+        if not self._left:
+            raise CorefileError.at(*self.here, "Unexpected EOF: a brace is not closed")
+        self._last = self._left.pop()
+        return self._last
 
-    def take_line(self) -> list[Word]:
-        """Return the words up to the end of the line; at least one."""
+    def take_line(self) -> tuple[list[Word], bool]:
+        """Return the words up to the end of the line, at least one, and whether braces open there.
+
+        The braces end the line: what stands behind them belongs to what is inside.
+        """
         line = [self.take()]
         while (word := self.ahead) is not None and not word.is_new_line:
-            line.append(self.take())
-        return line
+            self.take()
+            if _is_brace(word, "{"):
+                return line, True
+            line.append(word)
+        return line, False
 
-    def end(self) -> CorefileError:
-        last = self._words[-1] if self._words else Word("", self._file, 1, is_new_line=True)
-        return CorefileError.at(last.file, last.line, "Unexpected EOF: a brace is not closed")
-
-    def take_import(self, line: list[Word]) -> None:
-        """Put in place of an ``import`` line what it names."""
-        word = line[0]
+    def has_import(self) -> bool:
+        """Return whether an ``import`` stood next; what it names stands there now."""
+        word = self.ahead
+        if word is None or word.is_quoted or word.text != "import":
+            return False
+        line, has_brace = self.take_line()
         if len(line) < 2:
-            raise CorefileError.at(word.file, word.line, wrong_count("import"))
+            raise _error(word, wrong_count("import"))
+        pattern = line[1].text
+        if not pattern:
+            raise _error(word, "Import requires a non-empty filepath")
+        if len(line) > 2 or has_brace:
+            raise _error(word, "Import takes only one argument (glob pattern or file)")
         self._imports += 1
         if self._imports > MOST_IMPORTS:
-            raise CorefileError.at(word.file, word.line, "import: too many; is it a ring?")
-        pattern = line[1].text
+            raise _error(word, f"maximum import depth ({MOST_IMPORTS}) exceeded; is it a ring?")
         found = self.snippets.get(pattern)
         if found is None:
             try:
-                files = self._read(pattern)
-            except OSError as error:
-                raise CorefileError.at(word.file, word.line, f"import {pattern}: {error}") from None
-            found = [w for name, text in files for w in _split(text, name, self._environ)]
-        if found and not found[0].is_new_line:
-            first = found[0]
-            found = [Word(first.text, first.file, first.line, is_new_line=True), *found[1:]]
-        self._words[self._at : self._at] = found
+                files = self._read(pattern, word.file)
+            except FileNotFoundError:
+                raise _error(word, f"File to import not found: {pattern}") from None
+            except (OSError, ValueError) as error:
+                raise _error(word, f"Could not import {pattern}: {error}") from None
+            found = [one for name, text in files for one in _split(text, name, self._environ)]
+        if found:
+            found = [replace(found[0], is_new_line=True), *found[1:]]
+        self._left.extend(reversed(found))
+        return True
 
 
-def wrong_count(after: str) -> str:
-    """Return CoreDNS's words for arguments that are too few or too many."""
-    return f"Wrong argument count or unexpected line ending after '{after}'"
+def _is_brace(word: Word, brace: str) -> bool:
+    """Return whether *word* is that brace, and not text in quotes."""
+    return word.text == brace and not word.is_quoted
+
+
+def _error(word: Word, message: str) -> CorefileError:
+    return CorefileError.at(word.file, word.line, message)
 
 
 def _block(words: _Words) -> ServerBlock | None:
     """Return the next server block; None if a snippet or an import stood there."""
+    if words.has_import():
+        return None
     first = words.ahead
     if first is None:
-        raise words.end()
-    if first.text == "import" and not first.is_quoted:
-        words.take_import(words.take_line())
         return None
-    keys: list[str] = []
-    has_brace = False
-    goes_on = True
-    while goes_on and not has_brace:
-        line = words.take_line()
-        goes_on = line[-1].text.endswith(",")
-        for key in line:
-            if key.text == "{":
-                has_brace = True
-            elif has_brace:
-                # Everything of a block may stand behind its brace only on lines of its own.
-                raise CorefileError.at(
-                    key.file, key.line, f"Unexpected token '{key.text}' behind '{{'"
-                )
-            elif key.text.rstrip(","):
-                keys.append(key.text.rstrip(","))
+    keys, has_brace = _keys(words)
     if len(keys) == 1 and keys[0].startswith("(") and keys[0].endswith(")"):
+        name = keys[0][1:-1]
         if not has_brace:
-            raise CorefileError.at(first.file, first.line, f"{keys[0]}: a snippet needs braces")
-        words.snippets[keys[0][1:-1]] = _snippet(words)
+            raise _error(first, f"snippet {keys[0]} needs braces")
+        if name in words.snippets:
+            raise _error(first, f"redeclaration of previously declared snippet {name}")
+        words.snippets[name] = _snippet(words)
         return None
     if not keys:
-        raise CorefileError.at(
-            first.file, first.line, f"Unexpected token '{first.text}', expecting a zone"
-        )
+        raise _error(first, f"Unexpected token '{first.text}', expecting a zone")
     directives: list[Directive] = []
-    while (word := words.ahead) is not None or has_brace:
-        if word is None:
-            raise words.end()
-        if word.text == "}" and not word.is_quoted:
+    while not words.at_end or has_brace:
+        if words.has_import():
+            continue
+        word = words.ahead
+        if word is not None and _is_brace(word, "}"):
             if not has_brace:
-                raise CorefileError.at(
-                    word.file, word.line, "Unexpected '}' because no matching '{'"
-                )
+                raise _error(word, "Unexpected '}' because no matching opening brace")
             words.take()
             break
-        line = words.take_line()
-        if line[0].text == "import" and not line[0].is_quoted:
-            words.take_import(line)
-            continue
-        directives.append(_directive(line, words))
+        directives.append(_directive(words))
     return ServerBlock(tuple(keys), tuple(directives), first.file, first.line)
+
+
+def _keys(words: _Words) -> tuple[list[str], bool]:
+    """Return the zones in front of a block, and whether it has braces.
+
+    They end at the brace, which may stand on the next line, or at the end of the line; a comma
+    behind a zone says that another one follows, there or on the next line.
+    """
+    keys: list[str] = []
+    expects_another = False
+    while (word := words.ahead) is not None:
+        if _is_brace(word, "{"):
+            if expects_another:
+                raise _error(word, "Expected another address but had '{' - check for extra comma")
+            words.take()
+            return keys, True
+        if keys and word.is_new_line and not expects_another:
+            return keys, False
+        words.take()
+        if word.text:
+            expects_another = word.text.endswith(",")
+            keys.append(word.text.removesuffix(","))
+    if expects_another:
+        raise CorefileError.at(*words.here, "Unexpected EOF: another address is expected")
+    return [key for key in keys if key], False
 
 
 def _snippet(words: _Words) -> list[Word]:
@@ -258,46 +301,44 @@ def _snippet(words: _Words) -> list[Word]:
     depth = 1
     while True:
         word = words.take()
-        if not word.is_quoted:
-            depth += (word.text == "{") - (word.text == "}")
+        depth += _is_brace(word, "{") - _is_brace(word, "}")
         if not depth:
             return found
         found.append(word)
 
 
-def _directive(line: list[Word], words: _Words) -> Directive:
+def _directive(words: _Words) -> Directive:
+    line, has_brace = words.take_line()
     name = line[0]
-    if name.text == "{":
-        raise CorefileError.at(name.file, name.line, "Unexpected '{', expecting a directive")
-    texts, has_brace = _without_brace(line)
+    if _is_brace(name, "{"):
+        raise _error(name, "Unexpected '{', expecting a directive")
+    texts = _texts(line)
     lines = _lines(words) if has_brace else ()
     return Directive(name.text, texts[1:], lines, name.file, name.line)
 
 
-def _lines(words: _Words) -> tuple[Line, ...]:
+def _lines(words: _Words, depth: int = 1) -> tuple[Line, ...]:
+    """Return the lines up to the brace that closes them."""
+    if depth > DEEPEST:
+        raise CorefileError.at(*words.here, f"braces are nested more than {DEEPEST} deep")
     found: list[Line] = []
     while True:
-        line = words.take_line()
-        if line[0].text == "}" and not line[0].is_quoted:
-            if len(line) > 1:
-                raise CorefileError.at(
-                    line[1].file, line[1].line, f"Unexpected token '{line[1].text}' behind '}}'"
-                )
-            return tuple(found)
-        if line[0].text == "import" and not line[0].is_quoted:
-            words.take_import(line)
+        if words.has_import():
             continue
-        texts, has_brace = _without_brace(line)
-        found.append(Line(texts, line[0].line, _lines(words) if has_brace else ()))
+        word = words.ahead
+        if word is not None and _is_brace(word, "}"):
+            words.take()
+            behind = words.ahead
+            if behind is not None and not behind.is_new_line and not _is_brace(behind, "}"):
+                raise _error(behind, f"Unexpected token '{behind.text}' behind '}}'")
+            return tuple(found)
+        line, has_brace = words.take_line()
+        inner = _lines(words, depth + 1) if has_brace else ()
+        found.append(Line(_texts(line), line[0].line, inner, line[0].file))
 
 
-def _without_brace(line: list[Word]) -> tuple[tuple[str, ...], bool]:
-    """Return a line's words, and whether it ends by opening braces."""
-    last = line[-1]
-    has_brace = last.text == "{" and not last.is_quoted
-    for word in line[:-1] if has_brace else line:
-        if word.text in ("{", "}") and not word.is_quoted:
-            raise CorefileError.at(
-                word.file, word.line, f"Unexpected token '{word.text}' in the middle of a line"
-            )
-    return tuple(word.text for word in (line[:-1] if has_brace else line)), has_brace
+def _texts(line: Sequence[Word]) -> tuple[str, ...]:
+    for word in line[1:]:
+        if _is_brace(word, "}"):
+            raise _error(word, "Unexpected '}' in a line: it needs a line of its own")
+    return tuple(word.text for word in line)

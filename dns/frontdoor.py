@@ -7,36 +7,27 @@ apart), so most requests cost a dictionary look-up; the addresses in it are shuf
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from random import Random
-from typing import Final
+from typing import Any, Final
 
 from podwire.dns.chain import Block, Request, choose
-from podwire.dns.message import (
-    Question,
-    Rcode,
-    Reply,
-    Transport,
-    kind_name,
-    rcode_name,
-)
-from podwire.dns.metrics import Metrics, Series
-from podwire.dns.query import AA, CD, HEADER, RA, RD, TC, Query, Rejection, screen
-from podwire.dns.wire import (
+from podwire.dns.message import Question, Rcode, Reply, Transport
+from podwire.dns.query import Query, Rejection, screen
+from podwire.dns.replies import KeptReply, Store
+from podwire.dns.traffic import DROPPED, Traffic
+from podwire.dns.wire import question_packet
+from podwire.dns.writer import (
     LARGEST_TCP,
     UnwritableReplyError,
     Written,
-    deal,
-    question_packet,
     reject,
+    transfer,
     udp_limit,
     write,
 )
 from podwire.kube.clock import Clock
 
-MOST_KEPT: Final = 4096
-LARGEST_KEPT: Final = 2048
 LONGEST_KEPT_REQUEST: Final = 300
 DEEPEST: Final = 8
 """How many look-ups may be nested in one request: two zones may alias each other in a ring."""
@@ -44,20 +35,8 @@ DEEPEST: Final = 8
 log = logging.getLogger("podwire.dns")
 
 
-@dataclass(frozen=True, slots=True)
-class _Kept:
-    written: Written
-    series: Series
-    size: int
-    query: Query
-    rcode: int
-
-
 class FrontDoor:
-    """Answers requests through the server *blocks*; *revision* changes when kept replies go bad.
-
-    With *is_logging* each request has a line in the log, in CoreDNS's form.
-    """
+    """Answers requests through the server *blocks*; *revision* changes when kept replies go bad."""
 
     def __init__(
         self,
@@ -65,71 +44,74 @@ class FrontDoor:
         revision: Callable[[], int],
         clock: Clock,
         dice: Random,
-        metrics: Metrics,
-        is_logging: bool = False,
+        traffic: Traffic,
     ) -> None:
         self._blocks: tuple[Block, ...] = ()
         self._revision = revision
         self._clock = clock
-        self._dice = dice
-        self._metrics = metrics
-        self._is_logging = is_logging
-        self._kept: dict[Transport, dict[bytes, _Kept]] = {"udp": {}, "tcp": {}}
+        self._random = dice.random
+        self._traffic = traffic
+        self._kept: dict[Transport, Store] = {
+            "udp": Store(shuffle=self._shuffle, now=clock.monotonic),
+            "tcp": Store(shuffle=self._shuffle, now=clock.monotonic),
+        }
+        self._lookups = {transport: store.reply for transport, store in self._kept.items()}
         self._kept_at = -1
+        traffic.before_reading(self._settle)
 
     def open(self, blocks: Sequence[Block]) -> None:
-        """Serve these blocks from now on. They may hold handlers that ask this very door."""
+        """Serve these blocks from now on. They may hold plugins that ask this very door."""
         self._blocks = tuple(blocks)
+        self._traffic.show(
+            zone
+            for block in blocks
+            if any(plugin.name == "prometheus" for plugin in block.plugins)
+            for zone in block.zones
+        )
         self._forget()
 
-    def answer_kept(
-        self, packet: bytes, client: tuple[str, int], transport: Transport
-    ) -> bytes | None:
-        """Return the reply if one is kept for such a request, else None."""
+    def kept(self, transport: Transport) -> Callable[[bytes], bytes | None]:
+        """Return what gives the reply that is kept for a request, or None; both without their IDs.
+
+        It may be used until the loop's next turn: what was kept may be wrong then.
+        """
         if self._revision() != self._kept_at:
             self._forget()
-        kept = self._kept[transport].get(packet[2:])
-        if kept is None:
-            return None
-        began = self._clock.monotonic()
-        reply = deal(kept.written, packet[:2], self._dice.shuffle)
-        took = self._clock.monotonic() - began
-        kept.series.count(len(packet), kept.size, took)
-        if self._is_logging:
-            self._log(kept.query, client, transport, packet, reply, kept.rcode, took)
-        return reply
+        return self._lookups[transport]
 
     async def answer(
         self, packet: bytes, client: tuple[str, int], transport: Transport
-    ) -> bytes | None:
-        """Return the reply to *packet*, or None when it deserves none. Never raises."""
+    ) -> Iterable[bytes]:
+        """Return the reply to *packet*, nothing when it deserves none. Never raises.
+
+        A zone transfer over TCP is several messages, which are written as they are taken.
+        """
         began = self._clock.monotonic()
         screened = screen(packet)
         if screened is None:
-            return None
+            return ()
         if isinstance(screened, Rejection):
-            return reject(screened)
+            return (self._answer_rejected(screened) or reject(screened),)
         # What is made now from the table of now must not be kept for the table of later.
         revision = self._revision()
         request = Request(screened, client, transport)
         reply, zone = await self._resolve(request)
-        limit = udp_limit(screened) if transport == "udp" else LARGEST_TCP
-        try:
-            written = write(screened, reply, limit, self._dice.shuffle)
-        except UnwritableReplyError as error:
-            log.error("plugin/errors: %d %s", Rcode.SERVFAIL, error)
-            reply = Reply(rcode=Rcode.SERVFAIL)
-            written = write(screened, reply, limit, self._dice.shuffle)
+        if reply.is_transfer and transport == "tcp":
+            return self._transfer(packet, request, reply, zone, began)
+        limit = _limit(screened, reply, transport)
+        written, reply = self._written(screened, reply, limit)
         message = written.message
         took = self._clock.monotonic() - began
-        series = self._metrics.series(request, reply, zone)
+        series = self._traffic.series(request, reply, zone)
         series.count(len(packet), len(message), took)
-        if self._is_logging:
-            self._log(screened, client, transport, packet, message, reply.rcode, took)
-        if reply.lasting and written.can_be_dealt and revision == self._revision():
-            kept = _Kept(written, series, len(message), screened, reply.rcode)
-            self._keep(packet, transport, kept)
-        return message
+        if reply.sent is not None:
+            reply.sent(message, took)
+        elif reply.lasting and revision == self._revision() and _is_usual(packet, screened):
+            store, key = self._kept[transport], packet[2:]
+            if store.is_asked_again(key):
+                kept = KeptReply(screened, reply, limit, written, series, len(packet))
+                store.put(key, kept)
+        return (message,)
 
     async def lookup(self, question: Question, request: Request) -> Reply:
         """Answer a question of our own, asked on behalf of *request*, by the same rules."""
@@ -145,68 +127,79 @@ class FrontDoor:
         reply, _ = await self._resolve(nested)
         return reply
 
+    def _answer_rejected(self, rejection: Rejection) -> bytes | None:
+        for block in self._blocks:
+            for plugin in block.plugins:
+                reply = plugin.answer_rejected(rejection)
+                if reply is not None:
+                    return reply
+        return None
+
     async def _resolve(self, request: Request) -> tuple[Reply, str]:
         question = request.query.question
         chosen = choose(self._blocks, question.name, question.kind)
         if chosen is None:
-            return Reply(rcode=Rcode.REFUSED, lasting=True), "dropped"
+            return Reply(rcode=Rcode.REFUSED, lasting=True), DROPPED
         block, zone = chosen
         try:
             return await block.link(request), zone
         except Exception:
             # A bug in a handler must not silence the server.
-            self._metrics.panics.value += 1
+            self._traffic.panics.value += 1
             log.exception("plugin/errors: bug met by %s %s", question.name, question.kind)
             return Reply(rcode=Rcode.SERVFAIL), zone
 
-    def _keep(self, packet: bytes, transport: Transport, kept: _Kept) -> None:
-        edns = kept.query.edns
-        if len(packet) > LONGEST_KEPT_REQUEST or kept.size > LARGEST_KEPT:
-            return
-        if edns is not None and edns.options:
-            # A cookie makes each request another one.
-            return
-        store = self._kept[transport]
-        if len(store) >= MOST_KEPT:
-            store.clear()
-        store[packet[2:]] = kept
+    def _written(self, query: Query, reply: Reply, limit: int) -> tuple[Written, Reply]:
+        """Return *reply* as bytes, or SERVFAIL if it cannot be written."""
+        try:
+            return write(query, reply, limit, self._shuffle), reply
+        except UnwritableReplyError as error:
+            log.error("plugin/errors: %d %s", Rcode.SERVFAIL, error)
+            reply = Reply(rcode=Rcode.SERVFAIL, by=reply.by, sent=reply.sent)
+            return write(query, reply, limit, self._shuffle), reply
+
+    def _transfer(
+        self, packet: bytes, request: Request, reply: Reply, zone: str, began: float
+    ) -> Iterator[bytes]:
+        query = request.query
+        size = 0
+        message = b""
+        try:
+            for message in transfer(query, reply):
+                size += len(message)
+                yield message
+        except UnwritableReplyError as error:
+            log.error("plugin/errors: %d %s", Rcode.SERVFAIL, error)
+            # An error ends a transfer wherever it is met (RFC 5936, 2.2).
+            yield reject(Rejection(Rcode.SERVFAIL, query.id, query.flags, query))
+        took = self._clock.monotonic() - began
+        self._traffic.series(request, reply, zone).count(len(packet), size, took)
+        if reply.sent is not None:
+            reply.sent(message, took)
+
+    def _shuffle(self, cards: list[Any]) -> None:
+        # Several times as fast as Random.shuffle, which draws bits for each place.
+        random = self._random
+        cards.sort(key=lambda _: random())
+
+    def _settle(self) -> None:
+        for store in self._kept.values():
+            store.settle()
 
     def _forget(self) -> None:
         self._kept_at = self._revision()
         for store in self._kept.values():
             store.clear()
 
-    def _log(
-        self,
-        query: Query,
-        client: tuple[str, int],
-        transport: Transport,
-        packet: bytes,
-        reply: bytes,
-        rcode: int,
-        took: float,
-    ) -> None:
-        edns = query.edns
-        host = f"[{client[0]}]" if ":" in client[0] else client[0]
-        log.info(
-            '%s:%d - %d "%s IN %s %s %d %s %d" %s %s %d %ss',
-            host,
-            client[1],
-            int.from_bytes(packet[:2], "big"),
-            kind_name(query.question.kind),
-            query.question.name.lower(),
-            transport,
-            len(packet),
-            str(edns is not None and edns.dnssec_ok).lower(),
-            edns.size if edns is not None else 512 if transport == "udp" else LARGEST_TCP,
-            rcode_name(rcode),
-            _flags(reply),
-            len(reply),
-            f"{took:.9f}",
-        )
+
+def _limit(query: Query, reply: Reply, transport: Transport) -> int:
+    """Return how many bytes a message may have."""
+    if transport == "tcp":
+        return LARGEST_TCP
+    limit = udp_limit(query)
+    return min(limit, reply.limit) if reply.limit else limit
 
 
-def _flags(reply: bytes) -> str:
-    flags = reply[2] << 8 | reply[3] if len(reply) >= HEADER else 0
-    known = {"aa": AA, "tc": TC, "rd": RD, "ra": RA, "ad": 0x20, "cd": CD}
-    return ",".join(["qr", *(name for name, bit in known.items() if flags & bit)])
+def _is_usual(packet: bytes, query: Query) -> bool:
+    """Return whether such a request may come again; a cookie makes each one another."""
+    return len(packet) <= LONGEST_KEPT_REQUEST and (query.edns is None or not query.edns.options)

@@ -134,30 +134,35 @@ class Question:
 class Reply:
     """What goes back to the client, question and EDNS apart (those follow from the query).
 
+    *authenticated* is the AD bit: an upstream has checked the signatures (RFC 4035, 3.2.3).
     *follow* is a CNAME target that the answer ends in and that somebody else must look up.
-    *lasting* promises that the reply stays right until the table changes; *dealt* asks for a
-    new random order of addresses each time it is written. *limit* is the most bytes that go in a
-    datagram, 0: as many as the client takes. *is_transfer* marks a zone transfer, whose answer may
-    take several messages over TCP. *by* is the plugin that made it, *error* the sentence for the
-    log when something failed. *sent* is called with the message as it leaves and the seconds since
-    its request came; such a reply is not kept.
+    *lasting* promises that the reply stays right until the table changes, or until the moment
+    *until* of the monotonic clock (0: no such moment); *counted* is told how many more requests
+    got it meanwhile. *dealt* asks for a new random order of addresses each time it is written.
+    *limit* is the most bytes that go in a datagram, 0: as many as the client takes. *is_transfer*
+    marks a zone transfer, whose answer may take several messages over TCP. *by* is the plugin that
+    made it, *error* the sentence for the log when something failed. *sent* is called with the
+    message as it leaves and the seconds since its request came; such a reply is not kept.
     """
 
     rcode: int = Rcode.NOERROR
     authoritative: bool = False
     recursion_available: bool = False
+    authenticated: bool = False
     truncated: bool = False
     answer: tuple[Record, ...] = ()
     authority: tuple[Record, ...] = ()
     additional: tuple[Record, ...] = ()
     follow: str = ""
     lasting: bool = False
+    until: float = 0.0
     dealt: bool = False
     limit: int = 0
     is_transfer: bool = False
     by: str = ""
     error: str = ""
     sent: Callable[[bytes, float], None] | None = None
+    counted: Callable[[int], None] | None = None
 
 
 def kind_name(kind: int) -> str:

@@ -1,31 +1,78 @@
-"""Counters in Prometheus's text format, under the names that CoreDNS gives them."""
+"""Counts in Prometheus's text format 0.0.4: families, their series, and the page of all of them.
+
+A part declares its families as constants, with CoreDNS's names, labels and help, and takes a series
+once for each set of label values; counting is an addition then.
+"""
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Final
+from weakref import WeakMethod
 
 from podwire import __version__
-from podwire.dns.chain import Request
-from podwire.dns.message import Reply, kind_name, rcode_name
 
 DURATION_BUCKETS: Final = tuple(0.00025 * 2**k for k in range(16))
-SIZE_BUCKETS: Final = (
-    0, 100, 200, 300, 400, 511, 1023, 2047, 4095, 8291, 16000, 32000, 48000, 64000,
-)  # fmt: skip
+"""From a quarter of a millisecond to eight seconds."""
+SLIM_DURATION_BUCKETS: Final = tuple(0.00025 * 10**k for k in range(5))
 
-# Other types are counted as "other", so that a stranger cannot make endless series.
-_COUNTED: Final = {
-    "A", "AAAA", "ANY", "CNAME", "DNSKEY", "DS", "HTTPS", "MX", "NS", "NSEC", "PTR", "RRSIG", "SOA",
-    "SRV", "SVCB", "TXT",
-}  # fmt: skip
 
-_Labels = tuple[tuple[str, str], ...]
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """Numbers that only grow, one for each set of values of the *labels*."""
+
+    name: str
+    help: str
+    labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Gauges:
+    """Numbers that go up and down."""
+
+    name: str
+    help: str
+    labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Histograms:
+    """How often values fell under each of the *buckets*."""
+
+    name: str
+    help: str
+    labels: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = DURATION_BUCKETS
+
+
+BUILD_INFO: Final = Gauges(
+    "coredns_build_info",
+    "A metric with a constant '1' value labeled by version, revision, and goversion from which "
+    "CoreDNS was built.",
+    ("version", "revision", "goversion"),
+)
+PANICS: Final = Counters("coredns_panics_total", "A metrics that counts the number of panics.")
+
+_Family = Counters | Gauges | Histograms
+_Values = tuple[str, ...]
+Readings = Mapping[_Values, float]
+"""Label values -> what is shown for them now."""
+
+
+class Counter:
+    """One series of `Counters`: add to its *value*."""
+
+    __slots__ = ("value",)
+
+    def __init__(self) -> None:
+        self.value = 0.0
 
 
 class Histogram:
-    """How often a value fell under each of the *bounds*; one labelled series."""
+    """One series of `Histograms`."""
 
     __slots__ = ("bounds", "counts", "total")
 
@@ -34,154 +81,118 @@ class Histogram:
         self.counts = [0] * (len(bounds) + 1)
         self.total = 0.0
 
-    def add(self, value: float) -> None:
-        """Count one *value*."""
-        self.counts[bisect_left(self.bounds, value)] += 1
-        self.total += value
-
-
-class Counter:
-    """A number that only grows, or a gauge that is set; one labelled series."""
-
-    __slots__ = ("value",)
-
-    def __init__(self) -> None:
-        self.value = 0.0
-
-
-class Series:
-    """All that is counted for replies of one kind; made once, so that counting is quick."""
-
-    __slots__ = ("_do", "_duration", "_is_dnssec", "_requests", "_responses", "_sizes")
-
-    def __init__(self, metrics: Metrics, labels: Mapping[str, str], *, is_dnssec: bool) -> None:
-        where = {k: labels[k] for k in ("server", "zone", "view")}
-        sized = {**where, "proto": labels["proto"]}
-        reply = {**where, "rcode": labels["rcode"], "plugin": labels["plugin"]}
-        asked = {**sized, "family": labels["family"], "type": labels["type"]}
-        counter, histogram = metrics.counter, metrics.histogram
-        self._requests = counter("coredns_dns_requests_total", asked)
-        self._responses = counter("coredns_dns_responses_total", reply)
-        self._do = counter("coredns_dns_do_requests_total", where)
-        self._is_dnssec = is_dnssec
-        self._duration = histogram("coredns_dns_request_duration_seconds", where, DURATION_BUCKETS)
-        self._sizes = (
-            histogram("coredns_dns_request_size_bytes", sized, SIZE_BUCKETS),
-            histogram("coredns_dns_response_size_bytes", sized, SIZE_BUCKETS),
-        )
-
-    def count(self, request_size: int, reply_size: int, seconds: float) -> None:
-        """Count one request and its reply; sizes in bytes."""
-        self._requests.value += 1
-        self._responses.value += 1
-        self._do.value += self._is_dnssec
-        self._duration.add(seconds)
-        self._sizes[0].add(request_size)
-        self._sizes[1].add(reply_size)
+    def add(self, value: float, times: int = 1) -> None:
+        """Count *value*, which came up so many *times*."""
+        self.counts[bisect_left(self.bounds, value)] += times
+        self.total += value * times
 
 
 class Metrics:
-    """Every series of one server; *server* is how CoreDNS names its listener, ``dns://:53``."""
+    """All series of the process; they outlive a reload of the Corefile, as counts must."""
 
-    def __init__(self, server: str = "") -> None:
-        self.server = server
-        self._counters: dict[str, dict[_Labels, Counter]] = {}
-        self._histograms: dict[str, dict[_Labels, Histogram]] = {}
-        self._series: dict[tuple[str, ...], Series] = {}
-        build = {"version": __version__, "revision": "podwire", "goversion": ""}
-        self.counter("coredns_build_info", build).value = 1
-        self.panics = self.counter("coredns_panics_total", {})
-        self._rejects = self.counter("coredns_forward_max_concurrent_rejects_total", {})
+    def __init__(self) -> None:
+        self._counters: dict[Counters, dict[_Values, Counter]] = {}
+        self._histograms: dict[Histograms, dict[_Values, Histogram]] = {}
+        self._readers: dict[Counters | Gauges, list[Callable[[], Readings]]] = {}
+        self._settles: list[WeakMethod[Callable[[], None]]] = []
+        build: Readings = {(__version__, "podwire", ""): 1.0}
+        self._readers[BUILD_INFO] = [lambda: build]
+        self.counter(PANICS)
 
-    def of(self, server: str) -> Metrics:
-        """Return what counts for *server* into the same page."""
-        other = Metrics(server)
-        other._counters = self._counters
-        other._histograms = self._histograms
-        other.panics = self.panics
-        other._rejects = self._rejects
-        return other
+    def counter(self, family: Counters, *values: str) -> Counter:
+        """Return the series with these label values; it is shown from now on."""
+        series = self._counters.setdefault(family, {})
+        if values not in series:
+            series[_checked(family, values)] = Counter()
+        return series[values]
 
-    def counter(self, name: str, labels: Mapping[str, str]) -> Counter:
-        """Return the counter or gauge of that name and labels, made if need be."""
-        return self._counters.setdefault(name, {}).setdefault(tuple(labels.items()), Counter())
+    def histogram(self, family: Histograms, *values: str) -> Histogram:
+        """Return the series with these label values; it is shown from now on."""
+        series = self._histograms.setdefault(family, {})
+        if values not in series:
+            series[_checked(family, values)] = Histogram(family.buckets)
+        return series[values]
 
-    def histogram(self, name: str, labels: Mapping[str, str], bounds: Sequence[float]) -> Histogram:
-        """Return the histogram of that name and labels, made if need be."""
-        series = self._histograms.setdefault(name, {})
-        key = tuple(labels.items())
-        if key not in series:
-            series[key] = Histogram(bounds)
-        return series[key]
+    @contextmanager
+    def showing(self, family: Counters | Gauges, read: Callable[[], Readings]) -> Generator[None]:
+        """Show in the block what *read* gives when the page is read."""
+        readers = self._readers.setdefault(family, [])
+        readers.append(read)
+        try:
+            yield
+        finally:
+            readers.remove(read)
 
-    def series(self, request: Request, reply: Reply, zone: str) -> Series:
-        """Return what counts replies like this one; *zone* is the server block's."""
-        kind = kind_name(request.query.question.kind)
-        edns = request.query.edns
-        key = (
-            zone,
-            request.transport,
-            "2" if ":" in request.client[0] else "1",
-            kind if kind in _COUNTED else "other",
-            rcode_name(reply.rcode),
-            reply.by,
-            "do" if edns is not None and edns.dnssec_ok else "",
-        )
-        if key not in self._series:
-            names = ("zone", "proto", "family", "type", "rcode", "plugin")
-            labels = {"server": self.server, "view": "", **dict(zip(names, key, strict=False))}
-            self._series[key] = Series(self, labels, is_dnssec=bool(key[-1]))
-        return self._series[key]
+    def before_reading(self, settle: Callable[[], None]) -> None:
+        """Call the method *settle* each time before the page is read, while its object lives.
 
-    def exchanged(self, upstream: str, rcode: str, seconds: float) -> None:
-        """Note one exchange of the forward handler."""
-        labels = {"proxy_name": "forward", "to": upstream, "rcode": rcode}
-        self.histogram("coredns_proxy_request_duration_seconds", labels, DURATION_BUCKETS).add(
-            seconds
-        )
-
-    def rejected(self) -> None:
-        """Note a query that the forward handler refused for want of room."""
-        self._rejects.value += 1
-
-    def count_cache(self, entries: Mapping[str, int], hits: Mapping[str, int], misses: int) -> None:
-        """Take over the cache handler's own counts."""
-        where = {"server": self.server, "zones": ".", "view": ""}
-        for class_, count in entries.items():
-            labels = {"server": self.server, "type": class_, "zones": ".", "view": ""}
-            self.counter("coredns_cache_entries", labels).value = count
-            self.counter("coredns_cache_hits_total", labels).value = hits[class_]
-        self.counter("coredns_cache_misses_total", where).value = misses
-        self.counter("coredns_cache_requests_total", where).value = misses + sum(hits.values())
+        It counts what was put off till then.
+        """
+        self._settles.append(WeakMethod(settle))
 
     def text(self) -> str:
-        """Return all series in Prometheus's text format 0.0.4."""
-        return "".join(line + "\n" for line in self._lines())
+        """Return the page."""
+        self._settles = [reference for reference in self._settles if reference()]
+        for reference in self._settles:
+            settle = reference()
+            if settle is not None:
+                settle()
+        families: list[_Family] = [*self._counters, *self._histograms]
+        families += (family for family in self._readers if family not in self._counters)
+        lines: list[str] = []
+        for family in sorted(families, key=lambda family: family.name):
+            if isinstance(family, Histograms):
+                series = list(_bucketed(family, self._histograms[family].items()))
+            else:
+                series = list(self._read(family))
+            if series:
+                lines.append(f"# HELP {family.name} {_help(family.help)}")
+                lines.append(f"# TYPE {family.name} {type(family).__name__.lower()[:-1]}")
+                lines += series
+        return "".join(line + "\n" for line in lines)
 
-    def _lines(self) -> Iterator[str]:
-        for name, series in sorted(self._counters.items()):
-            yield f"# TYPE {name} {'counter' if name.endswith('_total') else 'gauge'}"
-            for labels, counter in series.items():
-                yield f"{name}{_braced(labels)} {counter.value:.17g}"
-        for name, histograms in sorted(self._histograms.items()):
-            yield f"# TYPE {name} histogram"
-            for labels, histogram in histograms.items():
-                running = 0
-                for bound, count in zip(
-                    (*(f"{b:.15g}" for b in histogram.bounds), "+Inf"),
-                    histogram.counts,
-                    strict=True,
-                ):
-                    running += count
-                    yield f"{name}_bucket{_braced((*labels, ('le', bound)))} {running}"
-                yield f"{name}_sum{_braced(labels)} {histogram.total:.17g}"
-                yield f"{name}_count{_braced(labels)} {running}"
+    def _read(self, family: Counters | Gauges) -> Iterator[str]:
+        found: dict[_Values, float] = {}
+        if isinstance(family, Counters):
+            found = {v: counter.value for v, counter in self._counters.get(family, {}).items()}
+        for read in self._readers.get(family, ()):
+            found.update(read())
+        for values, value in sorted(found.items()):
+            yield f"{family.name}{_braced(family.labels, values)} {_number(value)}"
 
 
-def _braced(labels: _Labels) -> str:
-    if not labels:
-        return ""
-    escaped = (
-        (k, v.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")) for k, v in labels
-    )
-    return "{" + ",".join(f'{k}="{v}"' for k, v in escaped) + "}"
+def _checked(family: _Family, values: _Values) -> _Values:
+    if len(values) != len(family.labels):
+        raise ValueError(f"{family.name} has the labels {family.labels}, not {len(values)} values")
+    return values
+
+
+def _bucketed(family: Histograms, series: Iterable[tuple[_Values, Histogram]]) -> Iterator[str]:
+    bounds = (*map(_number, family.buckets), "+Inf")
+    labels = (*family.labels, "le")
+    for values, histogram in sorted(series, key=lambda one: one[0]):
+        count = 0
+        for bound, more in zip(bounds, histogram.counts, strict=True):
+            count += more
+            yield f"{family.name}_bucket{_braced(labels, (*values, bound))} {count}"
+        braced = _braced(family.labels, values)
+        yield f"{family.name}_sum{braced} {_number(histogram.total)}"
+        yield f"{family.name}_count{braced} {count}"
+
+
+def _braced(labels: _Values, values: _Values) -> str:
+    """Return labels as the Go client writes them: by name, the bound of a bucket last."""
+    pairs = sorted(zip(labels, values, strict=True), key=lambda pair: (pair[0] == "le", pair[0]))
+    return "{" + ",".join(f'{k}="{_escaped(v)}"' for k, v in pairs) + "}" if pairs else ""
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
+
+
+def _help(text: str) -> str:
+    return text.replace("\\", r"\\").replace("\n", r"\n")
+
+
+def _number(value: float) -> str:
+    return f"{value:.15g}"

@@ -14,13 +14,11 @@ from ipaddress import (
     IPv4Network,
     IPv6Address,
     IPv6Network,
-    ip_address,
     ip_network,
 )
 from typing import Generic, Literal, NamedTuple, TypeVar
 
 from podwire.dns.message import Address
-
 
 _Facts = TypeVar("_Facts")
 
@@ -125,29 +123,34 @@ def below(name: str, zone: str) -> str | None:
 
     Both may lack their last dot. The zone itself gives the empty text.
     """
+    if not within(name, zone):
+        return None
     name, zone = name.removesuffix("."), zone.removesuffix(".")
-    if not zone:
-        return name
-    if name.lower() == zone.lower():
-        return ""
-    if name.lower().endswith("." + zone.lower()):
-        return name[: -len(zone) - 1]
-    return None
+    return name[: -len(zone)].removesuffix(".") if zone else name
 
 
 def within(name: str, zone: str) -> bool:
     """Return whether *name* is *zone* or lies below it."""
-    return below(name, zone) is not None
+    # Asked several times for each question: most answers come from one character.
+    if not zone.endswith("."):
+        zone += "."
+    if zone == ".":
+        return True
+    if not name.endswith("."):
+        name += "."
+    start = len(name) - len(zone)
+    if start > 0:
+        return name[start - 1] == "." and name[start:].lower() == zone.lower()
+    return start == 0 and name.lower() == zone.lower()
 
 
-def longest_match(name: str, zones: Sequence[str]) -> str | None:
+def longest_match(name: str, zones: Iterable[str]) -> str | None:
     """Return the zone of *zones* that holds *name* most closely."""
-    return max((zone for zone in zones if within(name, zone)), key=len, default=None)
-
-
-def spelled_like(name: str, zone: str) -> str:
-    """Return *zone* in the spelling that the absolute *name*, which lies in it, gives it."""
-    return name[len(name) - len(zone) :] if zone != "." else zone
+    best = None
+    for zone in zones:
+        if (best is None or len(zone) > len(best)) and within(name, zone):
+            best = zone
+    return best
 
 
 def endpoint_name(address: Address, hostname: str, pod: str, *, pod_names: bool) -> str:
@@ -173,10 +176,11 @@ def address(text: str) -> Address | None:
 
     An IPv4 address in IPv6 form (``::ffff:a01:203``) is the IPv4 address, as in Go.
     """
-    if "%" in text:
-        return None
     try:
-        return _plain(ip_address(text))
+        # Asking for the family first saves an exception for each of 100,000 endpoints.
+        if ":" not in text:
+            return IPv4Address(text)
+        return None if "%" in text else _plain(IPv6Address(text))
     except ValueError:
         return None
 
@@ -227,6 +231,14 @@ def zones_of(text: str) -> tuple[str, ...]:
         return _reverse_zones(ip_network(word, strict=False))
     except ValueError:
         return (absolute(word),)
+
+
+def is_zone(name: str) -> bool:
+    """Return whether the absolute *name* can be one: labels of 1 to 63 characters, 255 in all."""
+    if name == ".":
+        return True
+    labels = name.removesuffix(".").split(".")
+    return len(name) <= 255 and all(0 < len(label) < 64 for label in labels)
 
 
 def absolute(name: str) -> str:

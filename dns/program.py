@@ -10,25 +10,36 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from random import Random
+from typing import Final
 
 import uvloop
 
-from podwire.dns.metrics import Metrics
+from podwire.dns.log_lines import LogLines
+from podwire.dns.metrics import Counters, Metrics
 from podwire.dns.pages import PageServers
 from podwire.dns.servers import Servers
 from podwire.dns.settings import Settings, parse
 from podwire.dns.site import Life, Process
 from podwire.dns.sources import Sources
-from podwire.errors import PodwireError
+from podwire.errors import PodwireError, cause
 from podwire.kube.clock import Clock, SystemClock
+
+FAILED_RELOADS: Final = Counters(
+    "coredns_reload_failed_total", "Counter of the number of failed reload attempts."
+)
 
 log = logging.getLogger("podwire.dns")
 
 
 def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     """Serve until SIGTERM; return the exit status."""
+    logging.addLevelName(logging.CRITICAL, "FATAL")
+    lines = LogLines(sys.stdout)
     logging.basicConfig(
-        stream=sys.stdout, format="[%(levelname)s] %(message)s", level=logging.INFO, force=True
+        handlers=[lines],
+        format="[%(levelname)s] %(message)s",
+        level=logging.INFO,
+        force=True,
     )
     try:
         settings = parse(argv, environ)
@@ -38,10 +49,13 @@ def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
         return error.exit_status
     except KeyboardInterrupt:
         return 130
+    finally:
+        # A container's process ends without the interpreter's own goodbye.
+        lines.flush()
 
 
 async def run(settings: Settings, clock: Clock) -> int:
-    """Serve until SIGTERM or SIGINT; return the exit status.
+    """Serve until SIGTERM or SIGINT; return the exit status. A second one ends the lame duck.
 
     Raises CorefileError for a Corefile that makes no sense, MachineError when a port cannot be had.
     """
@@ -50,24 +64,30 @@ async def run(settings: Settings, clock: Clock) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, life.end)
     loop.add_signal_handler(signal.SIGUSR1, life.reload)
+    # As CoreDNS: a terminal that goes away means nothing.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     _allow_many_files()
+    metrics = Metrics()
     process = Process(
         corefile=settings.corefile or Path("Corefile"),
         life=life,
         pages=PageServers(),
-        sources=Sources(api=settings.api, user=settings.user, clock=clock),
-        metrics=Metrics(),
+        sources=Sources(api=settings.api, user=settings.user, clock=clock, metrics=metrics),
+        metrics=metrics,
         clock=clock,
         dice=Random(),
     )
     servers = Servers(settings, process)
+    failed = process.metrics.counter(FAILED_RELOADS)
     try:
         await servers.load()
-        while await life.next() == "reload":
-            await _reload(servers)
-        if not life.failure:
-            log.info("shutting down after a lame duck of %g s", servers.lameduck)
-            await asyncio.sleep(servers.lameduck)
+        # Asked to end before it served: nobody waits for an answer.
+        if not life.ending.is_set():
+            while await life.next() == "reload":
+                failed.value += not await _reloaded(servers)
+            if not life.failure:
+                log.info("shutting down after a lame duck of %g s", servers.lameduck)
+                await life.hurried(servers.lameduck)
     finally:
         await servers.close()
     if life.failure:
@@ -76,14 +96,22 @@ async def run(settings: Settings, clock: Clock) -> int:
     return 0
 
 
-async def _reload(servers: Servers) -> None:
+async def _reloaded(servers: Servers) -> bool:
+    """Serve what the Corefile says now; tell whether that worked. If not, all stays as it was."""
     log.info("Reloading")
     try:
         await servers.load()
-    except PodwireError as error:
-        log.error("Restart failed: %s; what was served before is served on", error)
-    else:
-        log.info("Reloading complete")
+    except Exception as error:
+        # Whatever it is: what serves must not end of it.
+        told = cause(error)
+        text = "Restart failed: %s; what was served before is served on"
+        if isinstance(told, PodwireError):
+            log.error(text, told)
+        else:
+            log.exception(text, told)
+        return False
+    log.info("Reloading complete")
+    return True
 
 
 def _allow_many_files() -> None:

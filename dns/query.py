@@ -6,6 +6,7 @@ checked before anything is read, and a name ends after 255 bytes and ten pointer
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -14,12 +15,15 @@ from podwire.dns.message import CLASS_IN, Kind, Question, Rcode
 HEADER: Final = 12
 LONGEST_NAME: Final = 255
 MOST_POINTERS: Final = 10
+MOST_OPTIONS: Final = 64
+"""Of one OPT record: 64 KB have room for 16,000, which nobody needs and which take 12 ms."""
 
 QR: Final = 0x8000
 AA: Final = 0x0400
 TC: Final = 0x0200
 RD: Final = 0x0100
 RA: Final = 0x0080
+AD: Final = 0x0020
 CD: Final = 0x0010
 
 # What a server sends back as it came (as CoreDNS does): NSID, EXPIRE, COOKIE, KEEPALIVE, PADDING.
@@ -28,6 +32,11 @@ _CLIENT_SUBNET: Final = 8
 _COOKIE: Final = 10
 
 _PLAIN: Final = frozenset(range(0x21, 0x7F)) - frozenset(b'."\\$();@')
+_PLAIN_BYTES: Final = bytes(sorted(_PLAIN))
+
+_HEADER: Final = struct.Struct("!6H")
+_QUESTION_END: Final = struct.Struct("!2H")
+_PLAIN_OPT: Final = struct.Struct("!BHHIH")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,31 +94,38 @@ def screen(packet: bytes) -> Query | Rejection | None:
     """
     if len(packet) < HEADER:
         return None
-    ident, flags, *counts = _numbers(packet, 0, 6)
+    ident, flags, questions, answers, authorities, additionals = _HEADER.unpack_from(packet)
     if flags & QR:
         # Two servers that answered replies would answer each other for ever.
         return None
     if flags >> 11 & 0xF:
         return Rejection(Rcode.NOTIMP, ident, flags)
-    questions, answers, authorities, additionals = counts
     if questions != 1 or answers > 1 or authorities > 1 or additionals > 2:
         return Rejection(Rcode.FORMERR, ident, flags)
     try:
-        name, end = _question_name(packet)
-        kind, class_ = _numbers(packet, end, 2)
-    except _BadMessageError:
+        labels, end = _name(packet, HEADER, most_pointers=0)
+        kind, class_ = _QUESTION_END.unpack_from(packet, end)
+    except (_BadMessageError, struct.error):
         return Rejection(Rcode.FORMERR, ident, flags)
     end += 4
-    query = Query(packet[:end], ident, flags, Question(name, kind), end)
+    question = Question(name_of(labels), kind)
     opts: list[Edns] = []
     at = end
+    records = answers + authorities + additionals
+    if records == 1 and additionals:
+        plain = _plain_opt(packet, end)
+        if plain is not None:
+            opts.append(plain)
+            at += _PLAIN_OPT.size
+            records = 0
     try:
-        for nth in range(answers + authorities + additionals):
+        for nth in range(records):
             at = _record(packet, at, opts if nth >= answers + authorities else None)
     except _BadMessageError:
         edns = opts[0] if opts else None
-        return Rejection(Rcode.FORMERR, ident, flags, _with(query, query.packet, edns))
-    query = _with(query, packet[:at], opts[0] if opts else None)
+        query = Query(packet[:end], ident, flags, question, end, edns)
+        return Rejection(Rcode.FORMERR, ident, flags, query)
+    query = Query(packet[:at], ident, flags, question, end, opts[0] if opts else None)
     if class_ != CLASS_IN:
         return Rejection(Rcode.REFUSED, ident, flags, query)
     if query.edns is not None and query.edns.version:
@@ -124,7 +140,9 @@ def labels_of(name: str) -> list[bytes]:
 
 def name_of(labels: list[bytes]) -> str:
     """Return the text form of a name."""
-    return "".join(_escaped(label) + "." for label in labels) or "."
+    if not b"".join(labels).translate(None, _PLAIN_BYTES):
+        return b".".join(labels).decode("ascii") + "."
+    return "".join(_escaped(label) + "." for label in labels)
 
 
 def skip_name(packet: bytes, at: int) -> int:
@@ -138,43 +156,56 @@ def skip_name(packet: bytes, at: int) -> int:
         raise ValueError("malformed name") from error
 
 
-def _with(query: Query, packet: bytes, edns: Edns | None) -> Query:
-    return Query(packet, query.id, query.flags, query.question, query.question_end, edns)
-
-
-def _question_name(packet: bytes) -> tuple[str, int]:
-    labels, end = _name(packet, HEADER, most_pointers=0)
+def read_name(packet: bytes, at: int) -> tuple[str, int]:
+    """Return the name that begins at *at*, as text, and where it ends; raises ValueError."""
+    try:
+        labels, end = _name(packet, at)
+    except _BadMessageError as error:
+        raise ValueError("malformed name") from error
     return name_of(labels), end
+
+
+def _plain_opt(packet: bytes, at: int) -> Edns | None:
+    """Return the OPT record at *at* if that is what stands there, and it has no options."""
+    if len(packet) < at + _PLAIN_OPT.size:
+        return None
+    owner, kind, size, ttl, length = _PLAIN_OPT.unpack_from(packet, at)
+    if owner or kind != Kind.OPT or length:
+        return None
+    return Edns(size, ttl >> 16 & 0xFF, bool(ttl & 0x8000))
 
 
 def _name(packet: bytes, at: int, *, most_pointers: int = MOST_POINTERS) -> tuple[list[bytes], int]:
     """Return the labels of a name and where it ends; pointers lead strictly backwards."""
     labels: list[bytes] = []
+    whole = len(packet)
     length = 1
     end = 0
     start = at
     pointers = 0
     while True:
-        if at >= len(packet):
+        if at >= whole:
             raise _BadMessageError
         size = packet[at]
         if size == 0:
             return labels, end or at + 1
-        if size >= 0xC0:
-            if at + 1 >= len(packet):
+        at += 1
+        if size < 64:
+            length += size + 1
+            after = at + size
+            if length > LONGEST_NAME or after >= whole:
                 raise _BadMessageError
-            target = (size & 0x3F) << 8 | packet[at + 1]
-            pointers += 1
-            if pointers > most_pointers or not HEADER <= target < start:
-                raise _BadMessageError
-            end = end or at + 2
-            at = start = target
+            labels.append(packet[at:after])
+            at = after
             continue
-        length += size + 1
-        if size > 63 or length > LONGEST_NAME or at + size >= len(packet):
+        if size < 0xC0 or at >= whole:
             raise _BadMessageError
-        labels.append(packet[at + 1 : at + 1 + size])
-        at += size + 1
+        target = (size & 0x3F) << 8 | packet[at]
+        pointers += 1
+        if pointers > most_pointers or not HEADER <= target < start:
+            raise _BadMessageError
+        end = end or at + 1
+        at = start = target
 
 
 def _record(packet: bytes, at: int, opts: list[Edns] | None) -> int:
@@ -209,7 +240,7 @@ def _options(content: bytes) -> tuple[tuple[int, bytes], ...]:
         code, size = _numbers(content, at, 2)
         at += 4
         value = content[at : at + size]
-        if len(value) != size:
+        if len(value) != size or len(options) == MOST_OPTIONS:
             raise _BadMessageError
         if code == _COOKIE and not (size == 8 or 16 <= size <= 40):
             raise _BadMessageError  # RFC 7873, 5.2.2

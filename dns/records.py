@@ -9,86 +9,51 @@ were made before stay good.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from podwire.dns.message import Address
-from podwire.dns.names import absolute, address
+from podwire.dns.published import (
+    Entry,
+    PublishedPod,
+    PublishedService,
+    PublishedSlice,
+    publish_import,
+    publish_imported_slice,
+    publish_service,
+    publish_slice,
+)
+from podwire.dns.watched import ServiceImport, WatchedPod, WatchedService, WatchedSlice
 from podwire.kube.names import Key
-from podwire.kube.objects import Endpoint, EndpointSlice, Namespace, Pod, Service
+from podwire.kube.objects import Namespace, Object
 
-SERVICE_NAME_LABEL: Final = "kubernetes.io/service-name"
-
-NO_PORT: Final = -1
-"""The port of what declares none: it still has addresses, but no SRV record."""
-
-_GONE_PHASES: Final = frozenset({"Succeeded", "Failed", "Unknown"})
+_GONE_PHASES = frozenset({"Succeeded", "Failed", "Unknown"})
 
 _Place = TypeVar("_Place")
-_Entry = TypeVar("_Entry")
-
-
-@dataclass(frozen=True, slots=True)
-class Port:
-    """A port by which something can be asked for; *name* and *protocol* in lower case."""
-
-    name: str
-    protocol: str
-    number: int
-
-
-_PORTLESS: Final = (Port("", "", NO_PORT),)
-
-
-@dataclass(frozen=True, slots=True)
-class PublishedService:
-    """What DNS needs of a Service; *target* is the absolute name of an ExternalName."""
-
-    key: Key
-    addresses: tuple[Address, ...]
-    ports: tuple[Port, ...]
-    is_headless: bool
-    is_external: bool
-    target: str
-
-
-@dataclass(frozen=True, slots=True)
-class PublishedEndpoint:
-    """One ready address of an EndpointSlice."""
-
-    address: Address
-    hostname: str
-    pod: str
-
-
-@dataclass(frozen=True, slots=True)
-class PublishedSlice:
-    """What DNS needs of an EndpointSlice."""
-
-    service: Key
-    endpoints: tuple[PublishedEndpoint, ...]
-    ports: tuple[Port, ...]
+_Thing = TypeVar("_Thing")
 
 
 class Table:
     """What DNS may publish, by every key that a question can use.
 
     *revision* grows with each visible change; *serial* is the time of the last change to Services,
-    endpoints or pods in whole seconds since 1970, 0 before the first.
+    endpoints or pods in whole seconds since 1970, 0 before the first, and *import_serial* that of
+    the cluster set's Services and endpoints. A name such as ``web.shop`` is a Service's and its
+    namespace's, the way both stand in DNS.
     """
 
     def __init__(self) -> None:
         self.revision = 0
         self.serial = 0
+        self.import_serial = 0
         self._synced = False
-        self._services: dict[Key, PublishedService] = {}
-        self._slices: dict[Key, PublishedSlice] = {}
         self._namespaces: set[str] = set()
-        self._pods: dict[Key, str] = {}
-        self._slices_of: dict[Key, dict[Key, PublishedSlice]] = {}
-        self._services_at: dict[Address, dict[Key, PublishedService]] = {}
-        self._slices_at: dict[Address, dict[Key, PublishedSlice]] = {}
-        self._pods_at: dict[str, dict[Key, None]] = {}
+        self._here = Shelf()
+        self._imported = Shelf()
+        self._pods: dict[Key, PublishedPod] = {}
+        self._services_at: dict[Address, tuple[PublishedService, ...]] = {}
+        self._services_outside_at: dict[Address | str, tuple[PublishedService, ...]] = {}
+        self._slices_at: dict[Address, tuple[PublishedSlice, ...]] = {}
+        self._pods_at: dict[str, tuple[PublishedPod, ...]] = {}
 
     # What a question asks
 
@@ -101,25 +66,45 @@ class Table:
         """Return whether the namespace exists."""
         return name in self._namespaces
 
-    def service(self, key: Key) -> PublishedService | None:
-        """Return the Service, or None."""
-        return self._services.get(key)
+    def entry(self, name: str) -> Entry | None:
+        """Return what is known under *name*: a Service, slices that name it, or both."""
+        return self._here.entries.get(name)
 
-    def slices_of(self, service: Key) -> Iterable[PublishedSlice]:
-        """Return the slices that name *service* as theirs, whether it exists or not."""
-        return self._slices_of.get(service, {}).values()
+    def imported_entry(self, name: str) -> Entry | None:
+        """Return what the cluster set has under *name*."""
+        return self._imported.entries.get(name)
 
-    def services_at(self, cluster_ip: Address) -> Iterable[PublishedService]:
+    def services(self) -> Iterable[PublishedService]:
+        """Return every Service."""
+        return self._here.services()
+
+    def imported_services(self) -> Iterable[PublishedService]:
+        """Return every Service of the cluster set."""
+        return self._imported.services()
+
+    def services_at(self, cluster_ip: Address) -> tuple[PublishedService, ...]:
         """Return the Services with that ClusterIP."""
-        return self._services_at.get(cluster_ip, {}).values()
+        return self._services_at.get(cluster_ip, ())
 
-    def slices_at(self, endpoint: Address) -> Iterable[PublishedSlice]:
+    def services_outside_at(self, external_ip: Address) -> tuple[PublishedService, ...]:
+        """Return the Services with that external or load balancer's address."""
+        return self._services_outside_at.get(external_ip, ())
+
+    def slices_at(self, endpoint: Address) -> tuple[PublishedSlice, ...]:
         """Return the slices with a ready endpoint of that address."""
-        return self._slices_at.get(endpoint, {}).values()
+        return self._slices_at.get(endpoint, ())
 
     def has_pod(self, address_text: str, namespace: str) -> bool:
         """Return whether a pod of *namespace* has that primary address, compared as text."""
         return any(pod.namespace == namespace for pod in self._pods_at.get(address_text, ()))
+
+    def namespace_of_pod(self, address_text: str) -> str:
+        """Return the namespace of the pod with that primary address; empty: there is none.
+
+        Pods on a host's network share its address: the first that was seen counts.
+        """
+        found = self._pods_at.get(address_text)
+        return found[0].namespace if found else ""
 
     # What informers report
 
@@ -129,41 +114,59 @@ class Table:
             self._synced = True
             self.revision += 1
 
-    def change_service(self, old: Service | None, new: Service | None, *, now: float) -> None:
+    def change_service(
+        self, old: WatchedService | None, new: WatchedService | None, *, now: float
+    ) -> None:
         """Take in a Service that came, changed or went at *now* (seconds since 1970)."""
         key = _key(old, new)
-        before = self._services.get(key)
+        before = self._here.service(key)
         after = publish_service(new) if new else None
         if before == after:
             return
         if before:
-            del self._services[key]
-            _unlist(self._services_at, before.addresses, key)
+            _unlist(self._services_at, before.addresses, before)
+            _unlist(self._services_outside_at, before.outside, before)
+        self._here.put_service(key, after)
         if after:
-            self._services[key] = after
-            for place in after.addresses:
-                self._services_at.setdefault(place, {})[key] = after
+            _list(self._services_at, after.addresses, after)
+            _list(self._services_outside_at, after.outside, after)
         self._changed(now)
 
     def change_slice(
-        self, old: EndpointSlice | None, new: EndpointSlice | None, *, now: float
+        self, old: WatchedSlice | None, new: WatchedSlice | None, *, now: float
     ) -> None:
         """Take in an EndpointSlice that came, changed or went at *now*."""
         key = _key(old, new)
-        before = self._slices.get(key)
+        before = self._here.slices.get(key)
         after = publish_slice(new) if new else None
         if before == after:
             return
         if before:
-            del self._slices[key]
-            _unlist(self._slices_of, (before.service,), key)
-            _unlist(self._slices_at, (e.address for e in before.endpoints), key)
+            _unlist(self._slices_at, (e.address for e in before.endpoints), before)
+        self._here.put_slice(key, after)
         if after:
-            self._slices[key] = after
-            self._slices_of.setdefault(after.service, {})[key] = after
-            for endpoint in after.endpoints:
-                self._slices_at.setdefault(endpoint.address, {})[key] = after
+            _list(self._slices_at, (e.address for e in after.endpoints), after)
         self._changed(now)
+
+    def change_import(
+        self, old: ServiceImport | None, new: ServiceImport | None, *, now: float
+    ) -> None:
+        """Take in a ServiceImport of a cluster set."""
+        key = _key(old, new)
+        after = publish_import(new) if new else None
+        if self._imported.service(key) != after:
+            self._imported.put_service(key, after)
+            self._import_changed(now)
+
+    def change_imported_slice(
+        self, old: WatchedSlice | None, new: WatchedSlice | None, *, now: float
+    ) -> None:
+        """Take in an EndpointSlice that may hold endpoints of a cluster set."""
+        key = _key(old, new)
+        after = publish_imported_slice(new) if new else None
+        if self._imported.slices.get(key) != after:
+            self._imported.put_slice(key, after)
+            self._import_changed(now)
 
     def change_namespace(self, old: Namespace | None, new: Namespace | None) -> None:
         """Take in a Namespace; it has no part in the serial."""
@@ -176,91 +179,113 @@ class Table:
             self._namespaces.discard(name)
         self.revision += 1
 
-    def change_pod(self, old: Pod | None, new: Pod | None, *, now: float) -> None:
+    def change_pod(self, old: WatchedPod | None, new: WatchedPod | None, *, now: float) -> None:
         """Take in a Pod; one first seen while it terminates is left out, a known one stays."""
         key = _key(old, new)
-        before = self._pods.get(key, "")
-        after = new.status.pod_ip if new and new.status.phase not in _GONE_PHASES else ""
-        if new and new.metadata.deletion_timestamp and key not in self._pods:
-            after = ""
+        before = self._pods.get(key)
+        text = new.status.pod_ip if new and new.status.phase not in _GONE_PHASES else ""
+        if new and new.metadata.deletion_timestamp and before is None:
+            text = ""
+        after = PublishedPod(key.namespace, text) if text else None
         if before == after:
             return
         if before:
             del self._pods[key]
-            _unlist(self._pods_at, (before,), key)
+            _unlist(self._pods_at, (before.address_text,), before)
         if after:
             self._pods[key] = after
-            self._pods_at.setdefault(after, {})[key] = None
+            _list(self._pods_at, (text,), after)
         self._changed(now)
 
     def _changed(self, now: float) -> None:
         self.revision += 1
-        self.serial = int(now) & 0xFFFFFFFF
+        self.serial = max(self.serial, int(now) & 0xFFFFFFFF)
+
+    def _import_changed(self, now: float) -> None:
+        self.revision += 1
+        self.import_serial = max(self.import_serial, int(now) & 0xFFFFFFFF)
 
 
-def publish_service(service: Service) -> PublishedService:
-    """Return what DNS needs of *service*. An externalName that is an address is not published."""
-    spec = service.spec
-    is_external = spec.type == "ExternalName"
-    cluster_ips = spec.cluster_ips or ((spec.cluster_ip,) if spec.cluster_ip else ())
-    is_headless = not is_external and cluster_ips[:1] == ("None",)
-    target = spec.external_name.rstrip(".")
-    return PublishedService(
-        key=Key(service.metadata.namespace, service.metadata.name),
-        addresses=() if is_external else tuple(_addresses(cluster_ips)),
-        ports=tuple(Port(p.name.lower(), p.protocol.lower(), p.port) for p in spec.ports)
-        or _PORTLESS,
-        is_headless=is_headless,
-        is_external=is_external,
-        target=absolute(target) if is_external and target and address(target) is None else "",
-    )
+class Shelf:
+    """Services and slices of one cluster, or of a cluster set, by the names that they stand under.
+
+    An entry is there for as long as it holds anything.
+    """
+
+    def __init__(self) -> None:
+        self.entries: dict[str, Entry] = {}
+        self.slices: dict[Key, PublishedSlice] = {}
+
+    def services(self) -> Iterable[PublishedService]:
+        """Return every Service."""
+        return (entry.service for entry in self.entries.values() if entry.service is not None)
+
+    def service(self, key: Key) -> PublishedService | None:
+        """Return a Service."""
+        entry = self.entries.get(f"{key.name}.{key.namespace}")
+        return entry.service if entry else None
+
+    def put_service(self, key: Key, service: PublishedService | None) -> None:
+        """Put *service* in the place of what *key* was."""
+        name = f"{key.name}.{key.namespace}"
+        entry = self.entries.get(name)
+        self._put(name, Entry(service, entry.slices if entry else ()))
+
+    def put_slice(self, key: Key, slice_: PublishedSlice | None) -> None:
+        """Put *slice_* in the place of what *key* was; its Service may be another one now."""
+        before = self.slices.pop(key, None)
+        if slice_ is not None:
+            self.slices[key] = slice_
+        if before is not None and (slice_ is None or before.service != slice_.service):
+            left = self.entries[before.service]
+            rest = tuple(one for one in left.slices if one is not before)
+            self._put(before.service, Entry(left.service, rest))
+            before = None
+        if slice_ is not None:
+            entry = self.entries.get(slice_.service)
+            listed = entry.slices if entry else ()
+            if before is None:
+                listed = (*listed, slice_)
+            else:
+                # In its old place, so that the order of answers stays as it was.
+                listed = tuple(slice_ if one is before else one for one in listed)
+            self._put(slice_.service, Entry(entry.service if entry else None, listed))
+
+    def _put(self, name: str, entry: Entry) -> None:
+        if entry.service is None and not entry.slices:
+            self.entries.pop(name, None)
+        else:
+            self.entries[name] = entry
 
 
-def publish_slice(slice_: EndpointSlice) -> PublishedSlice | None:
-    """Return what DNS needs of *slice_*: its ready endpoints. None when no Service claims it."""
-    service = slice_.metadata.labels.get(SERVICE_NAME_LABEL)
-    if not service:
-        return None
-    ports = tuple(
-        Port((p.name or "").lower(), p.protocol.lower(), NO_PORT if p.port is None else p.port)
-        for p in slice_.ports or ()
-    )
-    return PublishedSlice(
-        service=Key(slice_.metadata.namespace, service),
-        endpoints=tuple(
-            PublishedEndpoint(place, endpoint.hostname or "", _pod_of(endpoint))
-            for endpoint in slice_.endpoints or ()
-            # Absent means "unknown", which counts as ready.
-            if endpoint.conditions.ready is not False
-            for place in _addresses(endpoint.addresses)
-        ),
-        ports=ports or _PORTLESS,
-    )
-
-
-def _pod_of(endpoint: Endpoint) -> str:
-    target = endpoint.target_ref
-    return target.name if target is not None and target.kind == "Pod" else ""
-
-
-def _addresses(texts: Iterable[str]) -> Iterable[Address]:
-    return (place for text in texts if (place := address(text)) is not None)
-
-
-def _key(
-    old: Service | EndpointSlice | Namespace | Pod | None,
-    new: Service | EndpointSlice | Namespace | Pod | None,
-) -> Key:
+def _key(old: Object | None, new: Object | None) -> Key:
     known = new or old
     if known is None:
         raise ValueError("a change needs the object as it was or as it is")
     return Key(known.metadata.namespace, known.metadata.name)
 
 
-def _unlist(index: dict[_Place, dict[Key, _Entry]], places: Iterable[_Place], key: Key) -> None:
+def _list(index: dict[_Place, tuple[_Thing, ...]], places: Iterable[_Place], thing: _Thing) -> None:
+    alone = (thing,)
     for place in places:
         listed = index.get(place)
-        if listed is not None:
-            listed.pop(key, None)
-            if not listed:
-                del index[place]
+        if listed is None:
+            # One tuple for all places: most hold one thing, and there may be 100,000 of them.
+            index[place] = alone
+        elif listed[-1] is not thing:
+            index[place] = (*listed, thing)
+
+
+def _unlist(
+    index: dict[_Place, tuple[_Thing, ...]], places: Iterable[_Place], thing: _Thing
+) -> None:
+    for place in places:
+        listed = index.get(place)
+        if listed is None:
+            continue
+        # By identity: two slices may well say the same.
+        rest = tuple(one for one in listed if one is not thing)
+        if rest:
+            index[place] = rest
+        else:
+            del index[place]

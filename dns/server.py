@@ -1,28 +1,21 @@
 """UDP and TCP endpoints on asyncio; no decisions.
 
 UDP is read in batches straight from the socket: a transport and protocol in between cost more than
-the answer.
+the answer (see datagrams.py).
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import socket
-from collections import deque
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Final
 
 from podwire.dns.connections import Answers, Connection, Connections, Timeouts
+from podwire.dns.datagrams import Datagrams, bind, host_and_port
+from podwire.dns.stepping import begin
 from podwire.errors import MachineError
-
-MOST_UNSENT: Final = 4096
-BATCH: Final = 64
-LARGEST_DATAGRAM: Final = 65535
-
-log = logging.getLogger("podwire.dns")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +53,7 @@ def listen(address: str, port: int) -> Listener:
                 for sock in (tcp, udp):
                     sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             tcp.bind((address, port))
-            udp.bind((address, tcp.getsockname()[1]))
+            bind(udp, address, tcp.getsockname()[1])
             tcp.listen(1024)
         except OSError as error:
             tcp.close()
@@ -83,7 +76,7 @@ async def serving(
     limits = timeouts or Timeouts()
     loop = asyncio.get_running_loop()
     async with asyncio.TaskGroup() as tasks:
-        datagrams = [_Datagrams(listener.udp, answers, tasks) for listener in listeners]
+        datagrams = [_Endpoint(listener.udp, answers, tasks) for listener in listeners]
         servers = [
             await loop.create_server(
                 lambda: Connection(answers, tasks, connections, limits), sock=listener.tcp
@@ -104,69 +97,50 @@ async def serving(
                 listener.close()
 
 
-class _Datagrams:
+class _Endpoint:
     """One UDP socket. Replies that the kernel has no room for wait their turn."""
 
     def __init__(self, sock: socket.socket, answers: Answers, tasks: asyncio.TaskGroup) -> None:
-        self._sock = sock
+        self._fd = sock.fileno()
+        self._datagrams = Datagrams(sock)
         self._answers = answers
         self._tasks = tasks
         self._loop = asyncio.get_running_loop()
-        self._unsent: deque[tuple[bytes, tuple[str, int]]] = deque(maxlen=MOST_UNSENT)
-        self._buffer = bytearray(LARGEST_DATAGRAM)
-        self._view = memoryview(self._buffer)
+        self._is_reading = False
+        self._is_writing = False
 
     def start(self) -> None:
-        self._loop.add_reader(self._sock.fileno(), self._read)
+        self._loop.add_reader(self._fd, self._read)
 
     def stop(self) -> None:
-        self._loop.remove_reader(self._sock.fileno())
-        self._loop.remove_writer(self._sock.fileno())
-        self._unsent.clear()
+        self._loop.remove_reader(self._fd)
+        self._loop.remove_writer(self._fd)
+        self._datagrams.forget()
 
     def _read(self) -> None:
         # A batch, not all there is: a flood must leave the loop to the others.
-        for _ in range(BATCH):
-            try:
-                size, client = self._sock.recvfrom_into(self._buffer)
-            except (BlockingIOError, InterruptedError):
-                return
-            except OSError as error:
-                log.debug("udp read: %s", error)
-                return
-            packet = bytes(self._view[:size])
-            reply = self._answers.answer_kept(packet, client, "udp")
-            if reply is not None:
-                self._send(reply, client)
-            else:
-                self._tasks.create_task(self._answer(packet, client))
-
-    async def _answer(self, packet: bytes, client: tuple[str, int]) -> None:
-        reply = await self._answers.answer(packet, client[:2], "udp")
-        if reply is not None:
-            self._send(reply, client)
-
-    def _send(self, reply: bytes, client: tuple[str, int]) -> None:
-        if self._unsent:
-            self._unsent.append((reply, client))
-            return
+        self._is_reading = True
         try:
-            self._sock.sendto(reply, client)
-        except (BlockingIOError, InterruptedError):
-            self._unsent.append((reply, client))
-            self._loop.add_writer(self._sock.fileno(), self._flush)
-        except OSError as error:
-            # The client is unreachable or its port is 0: nobody is left to tell.
-            log.debug("udp reply to %s: %s", client, error)
+            for packet, address in self._datagrams.exchange(self._answers.kept("udp")):
+                begin(self._answer(packet, address), self._tasks)
+        finally:
+            self._is_reading = False
+            self._flush()
+
+    async def _answer(self, packet: bytes, address: bytes) -> None:
+        for reply in await self._answers.answer(packet, host_and_port(address), "udp"):
+            self._datagrams.put(reply, address)
+        if not self._is_reading:
+            self._flush()
 
     def _flush(self) -> None:
-        while self._unsent:
-            reply, client = self._unsent[0]
-            try:
-                self._sock.sendto(reply, client)
-            except (BlockingIOError, InterruptedError):
-                return
-            except OSError as error:
-                log.debug("udp reply to %s: %s", client, error)
-            self._unsent.popleft()
-        self._loop.remove_writer(self._sock.fileno())
+        self._datagrams.flush()
+        if self._datagrams.has_unsent and not self._is_writing:
+            self._is_writing = True
+            self._loop.add_writer(self._fd, self._retry)
+
+    def _retry(self) -> None:
+        self._datagrams.retry()
+        if not self._datagrams.has_unsent:
+            self._is_writing = False
+            self._loop.remove_writer(self._fd)

@@ -7,13 +7,15 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Final
 
-from podwire.dns.configuration import DEFAULT, Configuration, Place, configure
+from podwire.dns.configuration import DEFAULT, Configuration, configure
 from podwire.dns.corefile import CorefileError
 from podwire.dns.frontdoor import FrontDoor
+from podwire.dns.listening import Interfaces, Place
 from podwire.dns.message import Address
 from podwire.dns.server import Listener, listen, serving
 from podwire.dns.settings import Settings
 from podwire.dns.site import Process
+from podwire.dns.traffic import Traffic
 from podwire.errors import MachineError
 from podwire.netlink.client import Netlink
 
@@ -57,7 +59,7 @@ class Servers:
             self._text(),
             self._process,
             default_port=self._settings.port,
-            own_addresses=own_addresses(),
+            interfaces=interfaces(),
             doors={place: one.door for place, one in self._open.items()},
             make_door=self._door,
         )
@@ -89,7 +91,10 @@ class Servers:
 
     async def _serve(self, configuration: Configuration, fresh: dict[Place, _Open]) -> None:
         for place in [place for place in self._open if place not in configuration.servers]:
-            await self._open.pop(place).stack.aclose()
+            gone = self._open.pop(place)
+            await gone.stack.aclose()
+            # What it keeps is not counted yet.
+            gone.door.open(())
         self._open |= fresh
         for place, server in configuration.servers.items():
             server.door.open(server.blocks)
@@ -98,7 +103,8 @@ class Servers:
                 await one.stack.enter_async_context(serving(one.listeners, one.door))
             zones = ", ".join(zone for block in server.blocks for zone in block.zones)
             port = one.listeners[0].port
-            log.info("dns on %s:%d, zones %s", place[0] or EVERYWHERE[0], port, zones)
+            shown = f"[{place[0]}]" if ":" in place[0] else place[0] or EVERYWHERE[0]
+            log.info("dns on %s:%d, zones %s", shown, port, zones)
 
     def _text(self) -> str:
         path = self._settings.corefile
@@ -115,19 +121,21 @@ class Servers:
             revision=process.sources.revision,
             clock=process.clock,
             dice=process.dice,
-            metrics=process.metrics.of(name),
+            traffic=Traffic(process.metrics, name),
         )
 
 
-def own_addresses() -> tuple[Address, ...]:
-    """Return this machine's addresses, without loopback ones."""
+def interfaces() -> Interfaces:
+    """Return this machine's addresses, by the interface that has them."""
+    found: dict[str, list[Address]] = {}
     try:
         with Netlink() as netlink:
-            found = [one.address.ip for one in netlink.addresses()]
+            links = {link.number: link.name for link in netlink.links()}
+            for one in netlink.addresses():
+                found.setdefault(links.get(one.link, ""), []).append(one.address.ip)
     except OSError as error:
         log.warning("own addresses cannot be read: %s", error)
-        return ()
-    return tuple(dict.fromkeys(a for a in found if not a.is_loopback and not a.is_link_local))
+    return found
 
 
 def _listeners(place: Place) -> list[Listener]:

@@ -7,7 +7,8 @@ Setting up a plugin reads its stanza and does nothing else; what it uses of the 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -32,9 +33,12 @@ class Life:
         self.ending = asyncio.Event()
         self.failure = ""
         self._news = asyncio.Event()
+        self._hurry = asyncio.Event()
 
     def end(self) -> None:
-        """Stop serving, after the lame duck."""
+        """Stop serving, after the lame duck; asked for twice, at once."""
+        if self.ending.is_set():
+            self._hurry.set()
         self.ending.set()
         self._news.set()
 
@@ -42,6 +46,12 @@ class Life:
         """Stop serving at once with exit status 1; *message* is the last line of the log."""
         self.failure = message
         self.end()
+
+    async def hurried(self, limit: float) -> None:
+        """Return when the end is asked for a second time, or after *limit* seconds."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(limit):
+                await self._hurry.wait()
 
     def reload(self) -> None:
         """Have the Corefile read again."""
@@ -74,9 +84,10 @@ class Site:
     """A server block on one port.
 
     *zones* are those of the block; *server* is how CoreDNS names the listener, ``dns://:53``.
-    *listens* are the addresses it is bound to (empty: all), *own_addresses* those of them that
-    others can reach. *siblings* fills with the plugins of this block, *everyone* with those of
-    all blocks: both are whole when `Plugin.run` is entered.
+    *listens* are the addresses it is bound to (empty: all), *own_addresses* those under which
+    others find the block. *folder* is where files with a relative path are. *siblings* fills with
+    the plugins of this block, *everyone* with those of all blocks: both are whole when `Plugin.run`
+    is entered.
     """
 
     process: Process
@@ -86,9 +97,13 @@ class Site:
     listens: tuple[str, ...]
     own_addresses: tuple[Address, ...]
     lookup: Lookup
+    folder: Path
     siblings: list[Plugin] = field(default_factory=list[Plugin])
     everyone: list[Plugin] = field(default_factory=list[Plugin])
 
 
 Setup = Callable[[Stanza, Site], Plugin]
 """Returns the plugin that a stanza configures. Raises CorefileError."""
+
+SetupOfAll = Callable[[Sequence[Stanza], Site], Plugin]
+"""Returns the one plugin that all stanzas of its name in a block configure together."""

@@ -6,6 +6,7 @@ A table outlives a reload of the Corefile that still wants it, so nothing is unk
 from __future__ import annotations
 
 import asyncio
+import gc
 import ssl
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -13,11 +14,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from podwire.dns.api_metrics import ApiMetrics
+from podwire.dns.metrics import Metrics
+from podwire.dns.published import SERVICE_NAME_LABEL
 from podwire.dns.records import Table
+from podwire.dns.watched import (
+    IMPORTED_SERVICE_LABEL,
+    ServiceImport,
+    WatchedPod,
+    WatchedService,
+    WatchedSlice,
+)
 from podwire.kube.client import Client
 from podwire.kube.clock import Clock
+from podwire.kube.config import Access
 from podwire.kube.informer import Informer
-from podwire.kube.objects import EndpointSlice, Namespace, Pod, Service
+from podwire.kube.names import Key
+from podwire.kube.objects import Namespace
 
 SERVICE_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 LIVING_PODS: Final = "status.phase!=Succeeded,status.phase!=Failed,status.phase!=Unknown"
@@ -27,10 +40,11 @@ LIVING_PODS: Final = "status.phase!=Succeeded,status.phase!=Failed,status.phase!
 class Wanted:
     """Which objects a table is made of; selectors in the API server's syntax, empty for all.
 
-    *api* is a path of a Unix socket or a URL.
+    *api* is a path of a Unix socket or a URL; *access* says more of how to reach it.
     """
 
     api: str
+    access: Access | None = None
     labels: str = ""
     namespace_labels: str = ""
     with_pods: bool = False
@@ -56,11 +70,15 @@ class _Shared:
 class Sources:
     """All tables of the process; *api* is the server that a stanza means when it names none."""
 
-    def __init__(self, *, api: str, user: str, clock: Clock) -> None:
+    def __init__(
+        self, *, api: str, user: str, clock: Clock, metrics: Metrics | None = None
+    ) -> None:
         self.api = api
         self._user = user
         self._clock = clock
+        self._metrics = ApiMetrics(metrics or Metrics(), clock)
         self._shared: dict[Wanted, _Shared] = {}
+        self._tables: list[Table] = []
         self._gone = 0
 
     def table(self, wanted: Wanted) -> Table:
@@ -68,8 +86,16 @@ class Sources:
         return self._of(wanted).followed.table
 
     def revision(self) -> int:
-        """Return a number that grows with each visible change to any of the tables."""
-        return self._gone + sum(shared.followed.table.revision for shared in self._shared.values())
+        """Return a number that grows with each visible change to what answers are made of."""
+        # Asked for with each request.
+        revision = self._gone
+        for table in self._tables:
+            revision += table.revision
+        return revision
+
+    def forget_answers(self) -> None:
+        """Raise the revision: something else that answers are made of has changed."""
+        self._gone += 1
 
     @asynccontextmanager
     async def following(self, wanted: Wanted) -> AsyncGenerator[Followed]:
@@ -84,6 +110,7 @@ class Sources:
             shared.users -= 1
             if not shared.users:
                 self._shared.pop(wanted, None)
+                self._tables = [one.followed.table for one in self._shared.values()]
                 # Revisions must not come again.
                 self._gone += shared.followed.table.revision + 1
                 await shared.stack.aclose()
@@ -91,13 +118,16 @@ class Sources:
     def _of(self, wanted: Wanted) -> _Shared:
         if wanted not in self._shared:
             self._shared[wanted] = _Shared(Followed(Table(), asyncio.Event()))
+            self._tables.append(self._shared[wanted].followed.table)
         return self._shared[wanted]
 
     @asynccontextmanager
     async def _follow(self, wanted: Wanted, followed: Followed) -> AsyncGenerator[None]:
         table, clock = followed.table, self._clock
-        async with _client(wanted.api, self._user) as client, asyncio.TaskGroup() as tasks:
-            services = Informer(client, Service, labels=wanted.labels)
+        reaching = _client(wanted, self._user)
+        reaching.answered = self._metrics.called
+        async with reaching as client, asyncio.TaskGroup() as tasks:
+            services = Informer(client, WatchedService, labels=wanted.labels)
             namespaces = Informer(client, Namespace, labels=wanted.namespace_labels)
             services.subscribe(lambda old, new: table.change_service(old, new, now=clock.now()))
             namespaces.subscribe(table.change_namespace)
@@ -106,13 +136,30 @@ class Sources:
                 tasks.create_task(services.run(), name="informer Service"),
                 tasks.create_task(namespaces.run(), name="informer Namespace"),
             ]
-            if wanted.with_endpoints:
-                slices = Informer(client, EndpointSlice, labels=wanted.labels)
-                slices.subscribe(lambda old, new: table.change_slice(old, new, now=clock.now()))
+            if wanted.with_endpoints or wanted.with_imports:
+                slices = Informer(client, WatchedSlice, labels=_labels_of_slices(wanted))
+                if wanted.with_endpoints:
+
+                    def change_slice(old: WatchedSlice | None, new: WatchedSlice | None) -> None:
+                        table.change_slice(old, new, now=clock.now())
+                        if new is not None:
+                            self._metrics.programmed(new, _owner(services, new))
+
+                    slices.subscribe(change_slice)
+                if wanted.with_imports:
+                    slices.subscribe(
+                        lambda old, new: table.change_imported_slice(old, new, now=clock.now())
+                    )
                 events.append(slices.synced)
                 running.append(tasks.create_task(slices.run(), name="informer EndpointSlice"))
+            if wanted.with_imports:
+                # CoreDNS too lets the selector of namespaces choose among imports.
+                imports = Informer(client, ServiceImport, labels=wanted.namespace_labels)
+                imports.subscribe(lambda old, new: table.change_import(old, new, now=clock.now()))
+                events.append(imports.synced)
+                running.append(tasks.create_task(imports.run(), name="informer ServiceImport"))
             if wanted.with_pods:
-                pods = Informer(client, Pod, labels=wanted.labels, fields=LIVING_PODS)
+                pods = Informer(client, WatchedPod, labels=wanted.labels, fields=LIVING_PODS)
                 pods.subscribe(lambda old, new: table.change_pod(old, new, now=clock.now()))
                 events.append(pods.synced)
                 running.append(tasks.create_task(pods.run(), name="informer Pod"))
@@ -120,6 +167,9 @@ class Sources:
             async def note_sync() -> None:
                 for event in events:
                     await event.wait()
+                # What has come now stays. To look through 100,000 endpoints for garbage takes a
+                # quarter of a second, in which nobody would be answered.
+                gc.freeze()
                 table.synced()
                 followed.synced.set()
 
@@ -131,7 +181,24 @@ class Sources:
                     task.cancel()
 
 
-def _client(api: str, user: str) -> Client:
+def _owner(services: Informer[WatchedService], slice_: WatchedSlice) -> WatchedService | None:
+    name = slice_.metadata.labels.get(SERVICE_NAME_LABEL, "")
+    return services.get(Key(slice_.metadata.namespace, name))
+
+
+def _labels_of_slices(wanted: Wanted) -> str:
+    """Return the selector of the slices to follow: without endpoints only a cluster set's."""
+    labels = [wanted.labels] if wanted.labels else []
+    if not wanted.with_endpoints:
+        labels.append(IMPORTED_SERVICE_LABEL)
+    return ",".join(labels)
+
+
+def _client(wanted: Wanted, user: str) -> Client:
+    access, api = wanted.access, wanted.api
+    if access is not None:
+        bearer = {"Authorization": f"Bearer {access.token}"} if access.token else {}
+        return Client.tcp(access.server, tls=access.tls(), headers=bearer)
     if "://" not in api:
         return Client.unix(api.removeprefix("unix:"), user=user)
     token = SERVICE_ACCOUNT / "token"

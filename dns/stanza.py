@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from podwire.dns.corefile import CorefileError, Directive, Line, wrong_count
-from podwire.dns.names import zones_of
+from podwire.dns.names import is_zone, zones_of
 from podwire.kube.durations import seconds
+
+# Python's int() takes more for numbers than Go does: 1_000, and digits of every script.
+_WHOLE: Final = re.compile(r"[+-]?[0-9]{1,18}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +40,8 @@ class Stanza:
     def error(self, message: str, line: Line | None = None) -> CorefileError:
         """Return an error at *line*, or at the directive itself."""
         number = line.number if line is not None else self.directive.number
-        return CorefileError.at(self.directive.file, number, message)
+        file = line.file if line is not None and line.file else self.directive.file
+        return CorefileError.at(file, number, message)
 
     def wrong_count(self, line: Line | None = None) -> CorefileError:
         """Return the error for too many or too few words on *line*, or behind the name."""
@@ -67,7 +73,13 @@ class Stanza:
                 raise self.error(
                     f"unknown property '{line.words[0]}'; known are: {', '.join(known)}", line
                 )
+            if line.lines:
+                raise self.error(f"'{line.words[0]}' has no braces", line)
             take(line)
+
+    def fallthrough(self, line: Line) -> tuple[str, ...]:
+        """Return the zones of a ``fallthrough`` line; it means every name when it has none."""
+        return self.zones(line.words[1:], line) or (".",)
 
     def duration(self, text: str, line: Line | None = None) -> float:
         """Return a span of time in seconds. Raises CorefileError."""
@@ -80,10 +92,9 @@ class Stanza:
         self, text: str, line: Line | None = None, *, lowest: int = 0, highest: int = 2**31 - 1
     ) -> int:
         """Return a whole number within its limits. Raises CorefileError."""
-        try:
-            value = int(text)
-        except ValueError:
-            raise self.error(f"'{text}' is no whole number", line) from None
+        if not _WHOLE.fullmatch(text):
+            raise self.error(f"'{text}' is no whole number", line)
+        value = int(text)
         if not lowest <= value <= highest:
             raise self.error(f"{value} is not in range [{lowest}, {highest}]", line)
         return value
@@ -94,7 +105,7 @@ class Stanza:
         Raises CorefileError.
         """
         host, colon, port = text.rpartition(":")
-        if not colon or not port.isdigit() or int(port) > 65535:
+        if not colon or not _WHOLE.fullmatch(port) or not 0 <= int(port) <= 65535:
             raise self.error(f"'{text}' is no address with a port; write it like :8080")
         host = host.removeprefix("[").removesuffix("]")
         return {"": "0.0.0.0", "localhost": "127.0.0.1"}.get(host, host), int(port)
@@ -107,9 +118,7 @@ class Stanza:
         found: list[str] = []
         for word in words:
             for zone in zones_of(word):
-                if zone != "." and any(
-                    not 0 < len(label) < 64 for label in zone.removesuffix(".").split(".")
-                ):
+                if not is_zone(zone):
                     raise self.error(f"'{word}' is no zone", line)
                 found.append(zone)
         return tuple(dict.fromkeys(found))

@@ -18,6 +18,7 @@ import dnslib
 from dnslib.buffer import BufferError as DnslibBufferError
 from dnslib.label import DNSBuffer, DNSLabelError
 
+from podwire.dns.compression import wire_name
 from podwire.dns.message import (
     CLASS_IN,
     Data,
@@ -32,8 +33,9 @@ from podwire.dns.message import (
     Srv,
     Text,
 )
-from podwire.dns.query import HEADER, RD, Query, name_of, skip_name
-from podwire.dns.writer import UnwritableReplyError, wire_name
+from podwire.dns.query import HEADER, RD, Edns, Query, name_of, screen, skip_name
+from podwire.dns.reader import read_plain
+from podwire.dns.writer import UnwritableReplyError
 
 
 class UnreadableReplyError(ValueError):
@@ -50,11 +52,35 @@ def question_packet(ident: int, question: Question) -> bytes:
     return header + name + struct.pack("!2H", question.kind, CLASS_IN)
 
 
+def asked_again(query: Query, question: Question, edns: Edns | None) -> Query:
+    """Return *query* with another question, and other EDNS; whatever else it carried is left out.
+
+    Raises UnwritableReplyError when there can be no such name.
+    """
+    plain = bytearray(question_packet(query.id, question))
+    struct.pack_into("!H", plain, 2, query.flags)
+    if edns is not None:
+        options = b"".join(struct.pack("!2H", code, len(v)) + v for code, v in edns.options)
+        flags = (edns.version << 16) | (0x8000 if edns.dnssec_ok else 0)
+        plain += struct.pack("!BHHIH", 0, Kind.OPT, edns.size, flags, len(options)) + options
+        struct.pack_into("!H", plain, 10, 1)
+    asked = screen(bytes(plain))
+    if not isinstance(asked, Query):
+        raise UnwritableReplyError(f"{question.name}: cannot be asked for")
+    return asked
+
+
 def read_reply(packet: bytes, query: Query) -> Reply:
     """Return what an upstream replied to *query*, its OPT left out.
 
     A reply to another question is FORMERR, as CoreDNS has it. Raises UnreadableReplyError.
     """
+    plain = read_plain(packet, query)
+    return plain if plain is not None else read_any(packet, query)
+
+
+def read_any(packet: bytes, query: Query) -> Reply:
+    """Return the same as `read_reply`, in the general way."""
     try:
         # dnslib follows pointers recursively at quadratic cost: look where they lead first.
         _check_owners(packet)
@@ -80,6 +106,7 @@ def _read(record: Any) -> Reply:
         rcode=extended << 4 | header.rcode,
         authoritative=bool(header.aa),
         recursion_available=bool(header.ra),
+        authenticated=bool(header.ad),
         truncated=bool(header.tc),
         answer=_records(record.rr),
         authority=_records(record.auth),

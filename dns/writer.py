@@ -1,23 +1,22 @@
-"""Pure: Reply -> bytes of a message. By hand, because most of the time of an answer went here.
-
-Names are compressed (RFC 1035, 4.1.4) with regard to case, so that each keeps its spelling.
-"""
+"""Pure: Reply -> bytes of a message. By hand, because most of the time of an answer went here."""
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 from itertools import pairwise
 from typing import Any, Final
 
+from podwire.dns.compression import Names, pointer, wire_name
 from podwire.dns.message import CLASS_IN, Data, Kind, Mx, Opaque, Record, Reply, Soa, Srv, Text
 from podwire.dns.query import (
     AA,
+    AD,
     CD,
     HEADER,
-    LONGEST_NAME,
     QR,
     RA,
     RD,
@@ -26,7 +25,6 @@ from podwire.dns.query import (
     Edns,
     Query,
     Rejection,
-    labels_of,
 )
 
 SMALLEST_UDP: Final = 512
@@ -35,9 +33,7 @@ LARGEST_TCP: Final = 65535
 TRANSFER_MESSAGE: Final = 16384
 """How large the messages of a zone transfer get: pointers reach this far (RFC 5936, 2.2)."""
 
-_LAST_POINTER: Final = 0x3FFF
-_LONGEST_LABEL: Final = 63
-_POINTER_TO_QUESTION: Final = struct.pack("!H", 0xC000 | HEADER)
+_POINTER_TO_QUESTION: Final = pointer(HEADER)
 # Other types came after the RFC that allows compression in their data (RFC 3597, 4).
 _COMPRESSED: Final = frozenset({Kind.CNAME, Kind.NS, Kind.PTR})
 _ADDRESSES: Final = frozenset({Kind.A, Kind.AAAA})
@@ -46,7 +42,6 @@ _DEALT: Final = frozenset({Kind.A, Kind.AAAA, Kind.MX})
 _COUNTS: Final = struct.Struct("!6H")
 _FIXED: Final = struct.Struct("!HHIH")
 _FIXED_A: Final = struct.Struct("!HHIHI")
-_POINTER: Final = struct.Struct("!H")
 _LENGTH: Final = struct.Struct("!H")
 _SRV: Final = struct.Struct("!3H")
 _SOA_TIMES: Final = struct.Struct("!5I")
@@ -135,23 +130,16 @@ def transfer(query: Query, reply: Reply, size: int = TRANSFER_MESSAGE) -> Iterat
         raise UnwritableReplyError(f"{query.question.name}: {error}") from error
 
 
-def deal(written: Written, ident: bytes, shuffle: Shuffle) -> bytes:
-    """Return *written* for another request with the two bytes *ident*, its addresses dealt anew."""
+def deal(written: Written, shuffle: Shuffle) -> bytes:
+    """Return *written* after its ID for another request, its addresses dealt anew."""
     if not written.hands:
-        return ident + written.parts[0]
+        return written.parts[0]
     parts = list(written.parts)
     for first, last in written.hands:
         cards = parts[first:last]
         shuffle(cards)
         parts[first:last] = cards
-    return ident + b"".join(parts)
-
-
-def wire_name(name: str) -> bytes:
-    """Return an absolute *name* as on the wire, uncompressed. Raises ValueError."""
-    data = bytearray()
-    _Names("").put(data, name, is_compressed=False)
-    return bytes(data)
+    return b"".join(parts)
 
 
 def _write(query: Query, reply: Reply, limit: int, shuffle: Shuffle) -> Written:
@@ -208,6 +196,7 @@ def _finished(
         | (query.flags & (RD | CD))
         | (AA if reply.authoritative else 0)
         | (RA if reply.recursion_available else 0)
+        | (AD if reply.authenticated else 0)
         | (TC if reply.truncated or not is_whole else 0)
         | (reply.rcode & 0xF)
     )
@@ -265,53 +254,19 @@ def _as_they_are(cards: list[Any]) -> None:
     """Leave the order alone."""
 
 
-class _Names:
-    """Where names stand in one message; *question* stands right after the header."""
-
-    __slots__ = ("_at", "_question")
-
-    def __init__(self, question: str) -> None:
-        self._at: dict[str, int] = {}
-        self._question = question
-        if "\\" in question:
-            # An escape is longer than its byte, so places in the text say nothing about the wire.
-            self._question = ""
-            at, rest = HEADER, question
-            for label in labels_of(question):
-                self._at.setdefault(rest, at)
-                at += len(label) + 1
-                rest = rest.partition(".")[2]
-
-    def put(self, data: bytearray, name: str, *, is_compressed: bool = True) -> None:
-        """Append *name*; later names may point to it. Raises ValueError for what is no name."""
-        rest = name if name[-1:] == "." else name + "."
-        if len(rest) >= LONGEST_NAME:
-            _check_length(rest)
-        known, question = self._at, self._question
-        while rest and rest != ".":
-            if is_compressed:
-                at = known.get(rest)
-                if at is None and question.endswith(rest):
-                    before = len(question) - len(rest)
-                    if not before or question[before - 1] == ".":
-                        at = HEADER + before
-                if at is not None:
-                    data += _POINTER.pack(0xC000 | at)
-                    return
-            if len(data) <= _LAST_POINTER and rest not in known:
-                known[rest] = len(data)
-            label, _, rest = rest.partition(".")
-            raw = label.encode("latin-1") if "\\" not in label else labels_of(label)[0]
-            if not 0 < len(raw) <= _LONGEST_LABEL:
-                raise ValueError(f"no name: {name}")
-            data.append(len(raw))
-            data += raw
-        data.append(0)
+@lru_cache(maxsize=256)
+def _soa_pieces(soa: Soa, zone: str) -> tuple[bytes, bytes, bytes]:
+    """Return the labels that its two names have before *zone*, if any, and its numbers."""
+    tail = len(wire_name(zone))
+    mname, rname = (
+        wire_name(name)[:-tail] if name.endswith("." + zone) else b""
+        for name in (soa.mname, soa.rname)
+    )
+    return mname, rname, _soa_times(soa)
 
 
-def _check_length(name: str) -> None:
-    if sum(len(label) + 1 for label in labels_of(name)) + 1 > LONGEST_NAME:
-        raise ValueError(f"name too long: {name}")
+def _soa_times(soa: Soa) -> bytes:
+    return _SOA_TIMES.pack(soa.serial, soa.refresh, soa.retry, soa.expire, soa.minimum)
 
 
 class _Message:
@@ -322,16 +277,17 @@ class _Message:
     def __init__(self, query: Query) -> None:
         self.data = bytearray(query.packet[: query.question_end])
         self._question = query.question.name
-        self._names = _Names(self._question)
+        self._names = Names(self._question)
 
     def put(self, record: Record) -> None:
         """Append *record*. Raises ValueError or struct.error for what no message can hold."""
-        data = self.data
+        data, held = self.data, record.data
+        if isinstance(held, Soa) and self._put_soa(record, held):
+            return
         if record.name == self._question and record.name != ".":
             data += _POINTER_TO_QUESTION
         else:
             self._names.put(data, record.name)
-        held = record.data
         if isinstance(held, IPv4Address):
             data += _FIXED_A.pack(record.kind, CLASS_IN, record.ttl, 4, int(held))
             return
@@ -340,23 +296,41 @@ class _Message:
         self._put_data(held, record.kind)
         _LENGTH.pack_into(data, start - 2, len(data) - start)
 
+    def _put_soa(self, record: Record, held: Soa) -> bool:
+        """Append the SOA of a zone that the question is in; return whether it is that.
+
+        Each negative answer has one, always the same but for where the zone's name stands.
+        """
+        at = self._names.in_question(record.name)
+        if not at or record.name == ".":
+            return False
+        mname, rname, times = _soa_pieces(held, record.name)
+        if not mname or not rname:
+            return False
+        zone = pointer(at)
+        size = len(mname) + len(rname) + len(times) + 4
+        fixed = _FIXED.pack(record.kind, CLASS_IN, record.ttl, size)
+        self.data += b"".join((zone, fixed, mname, zone, rname, zone, times))
+        return True
+
     def _put_data(self, held: Data, kind: int) -> None:
         data, names = self.data, self._names
         match held:
             case IPv4Address() | IPv6Address():
                 data += held.packed
             case str():
-                names.put(data, held, is_compressed=kind in _COMPRESSED)
+                if kind in _COMPRESSED:
+                    names.put(data, held)
+                else:
+                    names.put_whole(data, held)
             case Srv():
                 data += _SRV.pack(held.priority, held.weight, held.port)
                 # In full (RFC 2782).
-                names.put(data, held.target, is_compressed=False)
+                names.put_whole(data, held.target)
             case Soa():
                 names.put(data, held.mname)
                 names.put(data, held.rname)
-                data += _SOA_TIMES.pack(
-                    held.serial, held.refresh, held.retry, held.expire, held.minimum
-                )
+                data += _soa_times(held)
             case Mx():
                 data += _LENGTH.pack(held.preference)
                 names.put(data, held.target)

@@ -1,123 +1,56 @@
-"""Replies kept for as long as their records live, and one TTL for all records of a reply.
+"""cache: replies kept for as long as their records live, and one TTL for all records of a reply.
 
 The second happens to every reply that passes, kept or not: under kubeadm's configuration that is
-why ``dns-version`` has a TTL of 30. The rules are CoreDNS's cache plugin's.
+why ``dns-version`` has a TTL of 30.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Sequence
+import asyncio
+import math
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import Final, Literal
+from typing import Final
 
-from podwire.dns.chain import Link, Plugin, Request
-from podwire.dns.corefile import Line
-from podwire.dns.message import Kind, Question, Rcode, Record, Reply
+from podwire.dns.background import Background
+from podwire.dns.cache_options import CacheOptions, Stale, lifetime, parse
+from podwire.dns.cacheable import answers, classify, levelled, may_keep
+from podwire.dns.chain import Link, Plugin, Request, waiting
+from podwire.dns.kept import ENTRIES, CacheType, Entry, Kept, Key
+from podwire.dns.message import Reply
+from podwire.dns.metrics import Counters, Metrics
 from podwire.dns.names import longest_match
-from podwire.dns.query import CD
+from podwire.dns.query import AD, CD
 from podwire.dns.site import Site
 from podwire.dns.stanza import Stanza
 from podwire.kube.clock import Clock
 
-LONGEST_TTL: Final = 3600
-FAILURE_TTL: Final = 5
-EMPTY_TTL: Final = 5
-
-Class = Literal["success", "denial", "failure", "referral", "other"]
+_LABELS: Final = ("server", "zones", "view")
+PREFETCHES: Final = Counters(
+    "coredns_cache_prefetch_total",
+    "The number of times the cache has prefetched a cached item.",
+    _LABELS,
+)
+SERVED_STALE: Final = Counters(
+    "coredns_cache_served_stale_total",
+    "The number of requests served from stale cache entries.",
+    _LABELS,
+)
 
 
 def setup(stanza: Stanza, site: Site) -> Plugin:
-    """Return the cache of a server block: ``cache [TTL] [ZONES...] {...}``."""
-    words = list(stanza.arguments)
-    longest = stanza.number(words.pop(0), lowest=1) if words and words[0].isdigit() else 0
-    disabled: dict[str, tuple[str, ...]] = {}
-
-    def disable(line: Line) -> None:
-        kind, *zones = stanza.arguments_of(line, least=1)
-        if kind not in ("success", "denial"):
-            raise stanza.error("cache type for disable must be 'success' or 'denial'", line)
-        disabled[kind] = stanza.zones_or_block(zones, line)
-
-    stanza.options({"disable": disable})
-    options = CacheOptions(
-        longest_success=longest or CacheOptions().longest_success,
-        longest_denial=longest or CacheOptions().longest_denial,
-        success_disabled=disabled.get("success", ()),
-        denial_disabled=disabled.get("denial", ()),
-    )
-    return Cache(options, site.process.clock)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CacheOptions:
-    """The cache stanza of a Corefile: times in seconds, zones absolute and lower-cased."""
-
-    longest_success: int = 3600
-    longest_denial: int = 1800
-    shortest: int = 5
-    failure: int = FAILURE_TTL
-    capacity: int = 9984
-    success_disabled: tuple[str, ...] = ()
-    denial_disabled: tuple[str, ...] = ()
-
-
-def classify(reply: Reply, question: Question) -> Class:
-    """Return what kind of reply this is; only "other" is never kept."""
-    if question.kind in (Kind.AXFR, Kind.IXFR):
-        return "other"
-    has_soa = any(record.kind == Kind.SOA for record in reply.authority)
-    match reply.rcode:
-        case Rcode.NOERROR if reply.answer:
-            return "success" if has_soa or _arrives(reply, question) else "other"
-        case Rcode.NOERROR | Rcode.NXDOMAIN if has_soa:
-            return "denial"
-        case Rcode.SERVFAIL | Rcode.NOTIMP:
-            return "failure"
-        case Rcode.NOERROR if any(record.kind == Kind.NS for record in reply.authority):
-            return "referral"
-        case Rcode.NOERROR:
-            return "success"
-        case _:
-            return "other"
-
-
-def lifetime(reply: Reply, class_: Class, options: CacheOptions) -> int:
-    """Return the one TTL, in seconds, that all records of *reply* get."""
-    if class_ == "failure":
-        return options.failure
-    ttls = [r.ttl for s in (reply.answer, reply.authority, reply.additional) for r in s]
-    lowest = min([*ttls, LONGEST_TTL]) if ttls and class_ != "other" else EMPTY_TTL
-    longest = options.longest_denial if class_ == "denial" else options.longest_success
-    return clamped(lowest, options.shortest, longest)
-
-
-def clamped(ttl: int, shortest: int, longest: int) -> int:
-    """Return *ttl* within its limits; the upper one wins if they cross."""
-    return min(max(ttl, shortest), longest)
-
-
-def levelled(reply: Reply, ttl: int) -> Reply:
-    """Return *reply* with *ttl* on every record."""
-    return replace(
-        reply,
-        answer=_with_ttl(reply.answer, ttl),
-        authority=_with_ttl(reply.authority, ttl),
-        additional=_with_ttl(reply.additional, ttl),
-    )
+    """Return the cache of a server block."""
+    return Cache(parse(stanza), site.process.clock, site.process.metrics, site.server)
 
 
 @dataclass(frozen=True, slots=True)
-class _Entry:
-    reply: Reply
-    stored: float
-    ttl: int
+class _Asked:
+    """A request as the cache sees it, and where it goes on."""
 
-    def left(self, now: float) -> int:
-        return self.ttl - int(now - self.stored)
-
-
-_Key = tuple[str, int, bool, bool]
+    key: Key
+    request: Request
+    rest: Link
 
 
 class Cache(Plugin):
@@ -125,90 +58,150 @@ class Cache(Plugin):
 
     name = "cache"
 
-    def __init__(self, options: CacheOptions, clock: Clock) -> None:
+    def __init__(
+        self,
+        options: CacheOptions,
+        clock: Clock,
+        metrics: Metrics | None = None,
+        server: str = "",
+    ) -> None:
         self._options = options
         self._clock = clock
-        self._success: OrderedDict[_Key, _Entry] = OrderedDict()
-        self._denial: OrderedDict[_Key, _Entry] = OrderedDict()
-        self.hits = {"success": 0, "denial": 0}
-        self.misses = 0
+        self._metrics = metrics or Metrics()
+        self._background = Background(self.name)
+        self._kept = Kept(options, self._metrics, server)
+        self._prefetches, self._served_stale = (
+            self._metrics.counter(family, server, ",".join(options.zones), "")
+            for family in (PREFETCHES, SERVED_STALE)
+        )
 
-    @property
-    def entries(self) -> dict[str, int]:
-        """Return how many replies of each class are kept."""
-        return {"success": len(self._success), "denial": len(self._denial)}
+    @asynccontextmanager
+    async def run(self) -> AsyncGenerator[None]:
+        """Show how much is kept, and let prefetches run."""
+        with self._metrics.showing(ENTRIES, self._kept.entries):
+            async with self._background.open():
+                yield
 
     async def serve(self, request: Request, rest: Link) -> Reply:
         """Answer from what is kept, or keep what the rest of the chain says."""
         query = request.query
         name = query.question.name.lower()
-        is_dnssec = query.edns is not None and query.edns.dnssec_ok
-        key = (name, query.question.kind, is_dnssec, bool(query.flags & CD))
-        kept = self._kept(key)
-        if kept is not None:
-            return kept
-        self.misses += 1
-        reply = await rest(request)
-        class_ = classify(reply, query.question)
-        ttl = lifetime(reply, class_, self._options)
-        is_kept = self._keep(key, reply, class_, ttl)
-        # What counts down must not outlive the second in which it was written.
-        return replace(levelled(reply, ttl), lasting=reply.lasting and not is_kept)
-
-    def _kept(self, key: _Key) -> Reply | None:
+        if longest_match(name, self._options.zones) is None:
+            return await rest(request)
+        dnssec_ok = query.edns is not None and query.edns.dnssec_ok
+        key = (name, query.question.kind, dnssec_ok, bool(query.flags & CD))
+        asked = _Asked(key, request, rest)
         now = self._clock.monotonic()
-        denial = self._denial.get(key)
-        success = self._success.get(key)
-        for entry, class_ in ((denial, "denial"), (success, "success")):
-            left = entry.left(now) if entry else 0
-            if entry is None or left <= 0:
-                continue
-            if entry.reply.rcode == Rcode.SERVFAIL and success and success.left(now) > 0:
-                # A failure of this moment does not hide what is known.
-                continue
-            self.hits[class_] += 1
-            return replace(levelled(entry.reply, left), authoritative=True)
-        return None
+        entry = self._kept.find(key, now)
+        if entry is None:
+            reply, _ = await self._ask(asked)
+        else:
+            reply = await self._from(entry, asked, now)
+        if reply.authenticated and not dnssec_ok and not query.flags & AD:
+            # Who did not ask whether it was checked is not told (RFC 6840, 5.7).
+            reply = replace(reply, authenticated=False)
+        return reply
 
-    def _keep(self, key: _Key, reply: Reply, class_: Class, ttl: int) -> bool:
+    async def _from(self, entry: Entry, asked: _Asked, now: float) -> Reply:
+        """Return the reply that is kept, or a fresh one that came in time."""
         options = self._options
-        is_success = class_ in ("success", "referral")
-        disabled = options.success_disabled if is_success else options.denial_disabled
-        if class_ == "other" or reply.truncated or ttl <= 0 or _within(key[0], disabled):
+        left = entry.left(now)
+        if left > 0:
+            if self._is_wanted_again(entry, now) and entry.begin_refresh(now):
+                self._ask_later(entry, asked, None)
+            # A prefetch needs to see each hit.
+            is_lasting = not options.prefetch.amount
+            return entry.shown(now, keeps_ttl=options.keeps_ttl, is_lasting=is_lasting)
+        stale = options.stale or Stale()
+        if stale.verifies:
+            if not stale.recheck or entry.begin_refresh(now):
+                reply = await self._verified(entry, asked, stale)
+                if reply is not None:
+                    return reply
+        elif entry.begin_refresh(now):
+            self._ask_later(entry, asked, stale)
+        self._served_stale.value += 1
+        return entry.stale(stale.ttl or (entry.ttl if options.keeps_ttl else 0))
+
+    def _is_wanted_again(self, entry: Entry, now: float) -> bool:
+        prefetch = self._options.prefetch
+        if not prefetch.amount:
             return False
-        store = self._success if is_success else self._denial
-        store.pop(key, None)
-        store[key] = _Entry(replace(reply, lasting=False, error=""), self._clock.monotonic(), ttl)
-        if is_success:
-            self._denial.pop(key, None)
-        while len(store) > options.capacity:
-            store.popitem(last=False)
-        return True
+        entry.count_hit(now, prefetch.within)
+        threshold = math.ceil(prefetch.percentage / 100 * entry.ttl)
+        return entry.hits >= prefetch.amount and entry.left(now) <= threshold
 
+    async def _verified(self, entry: Entry, asked: _Asked, stale: Stale) -> Reply | None:
+        """Return the source's reply, or None if it failed, or takes longer than one waits."""
+        if not stale.patience:
+            return await self._refreshed(entry, asked, stale)
+        await waiting()
+        found: list[Reply | None] = []
+        is_done = asyncio.Event()
 
-def _arrives(reply: Reply, question: Question) -> bool:
-    """Return whether the answer's aliases, if any, lead to what was asked for, and only there."""
-    if question.kind in (Kind.CNAME, Kind.ANY):
-        return True
-    targets: dict[str, set[str]] = {}
-    for record in reply.answer:
-        if record.kind == Kind.CNAME and isinstance(record.data, str):
-            targets.setdefault(record.name.lower(), set()).add(record.data.lower())
-    name = question.name.lower()
-    seen: set[str] = set()
-    while name in targets:
-        if name in seen or len(targets[name]) > 1:
-            return False
-        seen.add(name)
-        (name,) = targets[name]
-    return not seen or any(
-        record.kind == question.kind and record.name.lower() == name for record in reply.answer
-    )
+        async def verify() -> None:
+            try:
+                found.append(await self._refreshed(entry, asked, stale))
+            finally:
+                is_done.set()
 
+        if self._background.start(verify()):
+            try:
+                async with asyncio.timeout(stale.patience):
+                    await is_done.wait()
+            except TimeoutError:
+                # It goes on, and who comes next has its reply.
+                pass
+        return found[0] if found else None
 
-def _within(name: str, zones: Sequence[str]) -> bool:
-    return longest_match(name, zones) is not None
+    def _ask_later(self, entry: Entry, asked: _Asked, stale: Stale | None) -> None:
+        """Ask the source while the client has its reply already."""
+        # Nobody's datagram limits the reply.
+        inner = replace(asked, request=replace(asked.request, transport="tcp"))
 
+        async def refresh() -> None:
+            await self._refreshed(entry, inner, stale)
 
-def _with_ttl(records: tuple[Record, ...], ttl: int) -> tuple[Record, ...]:
-    return tuple(record if record.ttl == ttl else replace(record, ttl=ttl) for record in records)
+        if self._background.start(refresh()):
+            self._prefetches.value += 1
+        else:
+            entry.is_refreshing = False
+
+    async def _refreshed(self, entry: Entry, asked: _Asked, stale: Stale | None) -> Reply | None:
+        """Return the reply that takes the place of *entry*, None if none did."""
+        is_refreshed = False
+        try:
+            reply, is_refreshed = await self._ask(asked, is_replacing=stale is not None)
+        finally:
+            recheck = stale.recheck if stale else 0.0
+            entry.end_refresh(self._clock.monotonic(), recheck, is_refreshed=is_refreshed)
+        kept = self._kept.newest(asked.key)
+        if kept is not None and kept is not entry:
+            # What is wanted often is so after its renewal too.
+            kept.hits, kept.last_hit = entry.hits, entry.last_hit
+        return reply if is_refreshed else None
+
+    async def _ask(self, asked: _Asked, *, is_replacing: bool = False) -> tuple[Reply, bool]:
+        """Return what the rest of the chain says, having kept it, and whether it tells something.
+
+        What tells nothing takes no stale entry's place if *is_replacing* (RFC 8767, 4).
+        """
+        reply = await asked.rest(asked.request)
+        options, question = self._options, asked.request.query.question
+        dnssec_ok = asked.key[2]
+        class_ = classify(reply, question, dnssec_ok=dnssec_ok, now=self._clock.now())
+        tells = class_ not in ("other", "failure") and not reply.truncated
+        if options.prefers_positive:
+            tells = tells and class_ == "success" and answers(reply, question)
+        elif is_replacing and not tells:
+            return reply, False
+        ttl = lifetime(reply, class_, options)
+        reply = levelled(reply, ttl)
+        if ttl <= 0 or not may_keep(reply, question, class_):
+            return reply, tells
+        kind: CacheType = "success" if class_ in ("success", "referral") else "denial"
+        now = self._clock.monotonic()
+        if self._kept.keep(kind, asked.key, question, reply, ttl, now) and reply.lasting:
+            # What counts down must not outlive the second in which it was written.
+            reply = replace(reply, lasting=False)
+        return reply, tells

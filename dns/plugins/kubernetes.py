@@ -4,130 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
-from dataclasses import dataclass, replace
-from typing import Final, cast, get_args
+from dataclasses import replace
 
-from podwire.dns.answer import Options, PodMode, answer, joined
+from podwire.dns.answer import answer, joined
 from podwire.dns.chain import Link, Plugin, Request
-from podwire.dns.corefile import Line
-from podwire.dns.message import Question, Reply
+from podwire.dns.cluster_stanza import Settings, parse
+from podwire.dns.corefile import CorefileError
+from podwire.dns.message import Question, Record, Reply
+from podwire.dns.options import Options
 from podwire.dns.records import Table
+from podwire.dns.search_path import autopath_search
 from podwire.dns.site import Lookup, Site
 from podwire.dns.sources import Wanted
 from podwire.dns.stanza import Stanza
-from podwire.kube.selectors import SelectorError, parse_labels
-
-STARTUP_TIMEOUT: Final = 5.0
-LONGEST_TTL: Final = 3600
-REVERSE: Final = ("in-addr.arpa.", "ip6.arpa.")
+from podwire.dns.zone_contents import zone_records
+from podwire.errors import PodwireError
+from podwire.kube.config import Access, load
 
 log = logging.getLogger("podwire.dns")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """What a stanza says: how to answer, which objects to follow, and how long to wait for them.
-
-    *startup_timeout* in seconds. *api* is empty for the API server that the command line names.
-    """
-
-    options: Options
-    labels: str = ""
-    namespace_labels: str = ""
-    startup_timeout: float = STARTUP_TIMEOUT
-    api: str = ""
-    kubeconfig: tuple[str, ...] = ()
-
-
-def parse(stanza: Stanza) -> Settings:
-    """Return what ``kubernetes [ZONES...] {...}`` says. Raises CorefileError."""
-    zones = stanza.zones_or_block(stanza.arguments)
-    if not any(not zone.endswith(REVERSE) for zone in zones):
-        raise stanza.error("non-reverse zone name must be used")
-    options = Options(zones=zones)
-    settings = Settings(options=options)
-
-    def set_options(**changes: object) -> None:
-        nonlocal options
-        options = replace(options, **changes)  # type: ignore[arg-type]
-
-    def set_settings(**changes: object) -> None:
-        nonlocal settings
-        settings = replace(settings, **changes)  # type: ignore[arg-type]
-
-    def pods(line: Line) -> None:
-        (mode,) = stanza.arguments_of(line, least=1, most=1)
-        if mode not in get_args(PodMode):
-            raise stanza.error(
-                f"wrong value for pods: {mode}, must be one of: {', '.join(get_args(PodMode))}",
-                line,
-            )
-        set_options(pods=cast(PodMode, mode))
-
-    def ttl(line: Line) -> None:
-        (text,) = stanza.arguments_of(line, least=1, most=1)
-        set_options(ttl=stanza.number(text, line, highest=LONGEST_TTL))
-
-    def namespaces(line: Line) -> None:
-        set_options(namespaces=frozenset(stanza.arguments_of(line, least=1)))
-
-    def selector(line: Line) -> str:
-        text = " ".join(stanza.arguments_of(line, least=1))
-        try:
-            parse_labels(text)
-        except SelectorError as error:
-            raise stanza.error(f"unable to parse label selector: '{text}': {error}", line) from None
-        return text
-
-    def fallthrough(line: Line) -> None:
-        set_options(fallthrough=stanza.zones(stanza.arguments_of(line), line))
-
-    def ignore(line: Line) -> None:
-        what, *_ = stanza.arguments_of(line, least=1)
-        if what != "empty_service":
-            raise stanza.error("unable to parse ignore value: only 'empty_service'", line)
-        set_options(ignore_empty_service=True)
-
-    def noendpoints(line: Line) -> None:
-        stanza.arguments_of(line, most=0)
-        set_options(no_endpoints=True)
-
-    def endpoint_pod_names(line: Line) -> None:
-        stanza.arguments_of(line, most=0)
-        set_options(endpoint_pod_names=True)
-
-    def startup_timeout(line: Line) -> None:
-        (text,) = stanza.arguments_of(line, least=1, most=1)
-        set_settings(startup_timeout=stanza.duration(text, line))
-
-    def endpoint(line: Line) -> None:
-        # More than one is accepted and, as in CoreDNS, only the first is used.
-        set_settings(api=stanza.arguments_of(line, least=1)[0])
-
-    def kubeconfig(line: Line) -> None:
-        set_settings(kubeconfig=stanza.arguments_of(line, least=1, most=2))
-
-    stanza.options(
-        {
-            "endpoint_pod_names": endpoint_pod_names,
-            "pods": pods,
-            "namespaces": namespaces,
-            "endpoint": endpoint,
-            "labels": lambda line: set_settings(labels=selector(line)),
-            "namespace_labels": lambda line: set_settings(namespace_labels=selector(line)),
-            "fallthrough": fallthrough,
-            "ttl": ttl,
-            "noendpoints": noendpoints,
-            "ignore": ignore,
-            "kubeconfig": kubeconfig,
-            "startup_timeout": startup_timeout,
-        }
-    )
-    if options.namespaces and settings.namespace_labels:
-        raise stanza.error("namespaces and namespace_labels cannot both be set")
-    return replace(settings, options=options)
 
 
 def setup(stanza: Stanza, site: Site) -> Plugin:
@@ -135,10 +31,12 @@ def setup(stanza: Stanza, site: Site) -> Plugin:
     settings = parse(stanza)
     wanted = Wanted(
         api=settings.api or site.process.sources.api,
+        access=_access(stanza, settings, site),
         labels=settings.labels,
         namespace_labels=settings.namespace_labels,
         with_pods=settings.options.pods == "verified",
         with_endpoints=not settings.options.no_endpoints,
+        with_imports=bool(settings.options.multicluster),
     )
     return Kubernetes(
         site.process.sources.table(wanted),
@@ -178,6 +76,14 @@ class Kubernetes(Plugin):
         """Return whether the first whole copy has arrived."""
         return self.table.is_synced
 
+    def search_list(self, name: str, client: str, own: Sequence[str]) -> tuple[str, ...]:
+        """Return the search list of the pod at *client*, for autopath; *own* is the server's."""
+        return autopath_search(name, client, self.table, self.options, own)
+
+    def zone_records(self, name: str, have_serial: int) -> Iterable[Record] | None:
+        """Return all records of the zone *name*, for transfer; None: it is not ours."""
+        return zone_records(name, have_serial, self.table, self.options)
+
     async def serve(self, request: Request, rest: Link) -> Reply:
         """Answer from the table, following an alias that leads out of it."""
         question = request.query.question
@@ -187,7 +93,7 @@ class Kubernetes(Plugin):
         if reply.follow:
             target = await self._lookup(Question(reply.follow, question.kind), request)
             reply = joined(reply, target)
-        return replace(reply, by=self.name)
+        return reply
 
 
 @asynccontextmanager
@@ -207,3 +113,29 @@ async def _following(site: Site, wanted: Wanted, patience: float) -> AsyncGenera
         if not followed.synced.is_set() and not ending.is_set():
             log.warning("plugin/kubernetes: starting server with unsynced Kubernetes API")
         yield
+
+
+def _access(stanza: Stanza, settings: Settings, site: Site) -> Access | None:
+    """Return how to reach the API server, if the stanza says more of that than an address.
+
+    Raises CorefileError for a file that cannot be used.
+    """
+    try:
+        if settings.kubeconfig:
+            file, *context = settings.kubeconfig
+            path = site.folder / file
+            if not path.exists():
+                raise stanza.error(f"kubeconfig {file}: there is no such file")
+            return load([path], *context)
+        if settings.tls:
+            certificate, key, authority = ((site.folder / f).read_bytes() for f in settings.tls)
+            access = Access(
+                server=settings.api, certificate=certificate, key=key, authority=authority
+            )
+            access.tls()
+            return access
+    except CorefileError:
+        raise
+    except (PodwireError, OSError) as error:
+        raise stanza.error(f"the API server cannot be reached so: {error}") from error
+    return None

@@ -13,6 +13,8 @@ from podwire.dns.stanza import Stanza
 def setup(stanza: Stanza, site: Site) -> Plugin:
     """Return the plugin: ``loadbalance [round_robin]``."""
     del site
+    if stanza.arguments[:1] == ("weighted",):
+        raise stanza.error("policy weighted is not there; known is: round_robin")
     (policy,) = stanza.arguments_of(most=1) or ("round_robin",)
     if policy != "round_robin":
         raise stanza.error(f"unknown policy: {policy}; known is: round_robin")
@@ -30,5 +32,7 @@ class LoadBalance(Plugin):
         reply = await rest(request)
         kind = request.query.question.kind
         if reply.rcode != Rcode.NOERROR or kind in (Kind.AXFR, Kind.IXFR):
+            return reply
+        if max(len(reply.answer), len(reply.authority), len(reply.additional)) < 2:
             return reply
         return replace(reply, dealt=True)

@@ -1,20 +1,40 @@
-"""prometheus: the page of counters."""
+"""prometheus: the page of counters, and the counting of what this server block answers."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
+from typing import Final
 
+from podwire.dns import own_process
 from podwire.dns.chain import Plugin
+from podwire.dns.corefile import Line
+from podwire.dns.metrics import Gauges, Readings
 from podwire.dns.site import Site
 from podwire.dns.stanza import Stanza
 from podwire.kube.httpd import Page
 
+PLUGIN_ENABLED: Final = Gauges(
+    "coredns_plugin_enabled",
+    "A metric that indicates whether a plugin is enabled on per server and zone basis.",
+    ("server", "zone", "view", "name"),
+)
+# They are no part of the chain in CoreDNS, so it does not show them.
+_NOT_SHOWN: Final = frozenset({"root", "reload", "bind", "debug", "ready", "health"})
+
 
 def setup(stanza: Stanza, site: Site) -> Plugin:
-    """Return the plugin: ``prometheus [ADDRESS]``."""
+    """Return the plugin: ``prometheus [ADDRESS] { runtime_metrics }``."""
     (where,) = stanza.arguments_of(most=1) or ("localhost:9153",)
-    stanza.no_lines()
+
+    def runtime_metrics(line: Line) -> None:
+        # Those of the Go runtime: there is none here, and a Corefile with it is served.
+        stanza.arguments_of(line, most=0)
+
+    def tls(line: Line) -> None:
+        raise stanza.error("tls is not supported here: the page is served over HTTP", line)
+
+    stanza.options({"runtime_metrics": runtime_metrics, "tls": tls})
     return Prometheus(site, *stanza.endpoint(where))
 
 
@@ -32,17 +52,23 @@ class Prometheus(Plugin):
     async def run(self) -> AsyncGenerator[None]:
         """Serve the page."""
         process = self._site.process
-        for plugin in self._site.siblings:
-            labels = {
-                "server": self._site.server,
-                "zone": self._site.zones[0],
-                "view": "",
-                "name": plugin.name,
-            }
-            process.metrics.counter("coredns_plugin_enabled", labels).value = 1
+        metrics = process.metrics
 
         def page() -> Page:
-            return Page(process.metrics.text())
+            return Page(metrics.text())
 
-        async with process.pages.serving(self._address, self._port, "/metrics", page):
-            yield
+        with ExitStack() as stack:
+            stack.enter_context(metrics.showing(PLUGIN_ENABLED, self._enabled))
+            for family, read in own_process.READERS.items():
+                stack.enter_context(metrics.showing(family, read))
+            async with process.pages.serving(self._address, self._port, "/metrics", page):
+                yield
+
+    def _enabled(self) -> Readings:
+        site = self._site
+        return {
+            (site.server, zone, "", plugin.name): 1.0
+            for zone in site.zones
+            for plugin in site.siblings
+            if plugin.name not in _NOT_SHOWN
+        }

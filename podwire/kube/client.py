@@ -1,7 +1,8 @@
 """List, get, watch and write over HTTP: the only caller of the API server."""
 
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +20,9 @@ from podwire.kube.names import Key
 from podwire.kube.objects import Pod, Resource, ServiceAccount, T
 
 _JSON = {"Content-Type": "application/json"}
+
+Answered = Callable[[str, str, str, float], None]
+"""Takes method, host and status of a request (``<error>``: no reply) and its seconds till then."""
 
 
 class Client:
@@ -41,6 +45,8 @@ class Client:
         self.tls = tls
         self._headers = dict(headers or {})
         self._session: aiohttp.ClientSession | None = None
+        self.answered: Answered | None = None
+        """Called for each request from the beginning of `async with`, if it is set before."""
 
     @classmethod
     def unix(cls, path: Path | str, *, user: str) -> Self:
@@ -70,6 +76,7 @@ class Client:
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=10),
             read_bufsize=1 << 18,
             skip_auto_headers=("Accept-Encoding",),
+            trace_configs=[_tracing(self.answered)] if self.answered else None,
         )
         return self
 
@@ -271,6 +278,31 @@ async def _reached() -> AsyncGenerator[None]:
         yield
     except (aiohttp.ClientError, OSError) as error:
         raise UnreachableError(f"the API server cannot be reached: {error}") from error
+
+
+def _tracing(answered: Answered) -> aiohttp.TraceConfig:
+    """Return what has aiohttp call *answered* for each request."""
+
+    async def begin(_: aiohttp.ClientSession, context: Any, __: Any) -> None:
+        context.began = time.monotonic()
+
+    async def end(
+        _: aiohttp.ClientSession, context: Any, seen: aiohttp.TraceRequestEndParams
+    ) -> None:
+        took = time.monotonic() - context.began
+        answered(seen.method, seen.url.host or "", str(seen.response.status), took)
+
+    async def fail(
+        _: aiohttp.ClientSession, context: Any, seen: aiohttp.TraceRequestExceptionParams
+    ) -> None:
+        took = time.monotonic() - context.began
+        answered(seen.method, seen.url.host or "", "<error>", took)
+
+    tracing = aiohttp.TraceConfig()
+    tracing.on_request_start.append(begin)
+    tracing.on_request_end.append(end)
+    tracing.on_request_exception.append(fail)
+    return tracing
 
 
 def _query(**terms: str) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Pure: spans of time as Go writes them: 30s, 1h30m, 250ms (time.ParseDuration)."""
+"""Pure: spans of time as Go reads and writes them: 30s, 1h30m, 250ms (time.ParseDuration)."""
 
 import re
 
@@ -18,3 +18,23 @@ def seconds(text: str) -> float:
     if not parts or "".join(number + unit for number, unit in parts) != written:
         raise ValueError(f'invalid duration "{text}" (write it like 30s or 1h30m)')
     return sum(float(number) * _SECONDS[unit] for number, unit in parts)
+
+
+def written(span: float) -> str:
+    """Return *span*, in seconds, as Go writes it: 30s, 5m0s, 1h0m0s, 250ms (Duration.String)."""
+    nanoseconds = round(span * 1e9)
+    if nanoseconds == 0:
+        return "0s"
+    if nanoseconds < 1_000_000_000:
+        unit, size = next(
+            (u, n)
+            for u, n in (("ns", 1), ("µs", 1000), ("ms", 1_000_000))
+            if nanoseconds < n * 1000
+        )
+        return f"{nanoseconds / size:.9f}".rstrip("0").rstrip(".") + unit
+    minutes, left = divmod(nanoseconds, 60_000_000_000)
+    hours, minutes = divmod(minutes, 60)
+    text = f"{left / 1e9:.9f}".rstrip("0").rstrip(".") + "s"
+    if hours:
+        return f"{hours}h{minutes}m{text}"
+    return f"{minutes}m{text}" if minutes else text

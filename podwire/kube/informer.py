@@ -10,6 +10,7 @@ from podwire.kube.client import Client
 from podwire.kube.codec import key_of
 from podwire.kube.names import Key
 from podwire.kube.objects import T
+from podwire.kube.outage import Outage
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +43,8 @@ class Informer(Generic[T]):
         self._fields = fields
         self._objects: dict[Key, T] = {}
         self._subscribers: list[Callable[[T | None, T | None], None]] = []
+        # As the API calls them: a kind may have several classes.
+        self._what = kind.RESOURCE.plural
         self.synced = asyncio.Event()
         self.resource_version = ""
 
@@ -63,10 +66,13 @@ class Informer(Generic[T]):
         """Keep the copy true until cancelled."""
         clock = asyncio.get_running_loop().time
         delay = FIRST_RETRY
+        outage = Outage()
         while True:
             began = clock()
             try:
                 await self._list()
+                if said := outage.worked(clock()):
+                    log.info("watch of %s %s", self._what, said)
                 while True:
                     await self._watch()
             except Expired:
@@ -76,7 +82,10 @@ class Informer(Generic[T]):
                 level = logging.WARNING if isinstance(error, ApiError) else logging.INFO
                 if clock() - began > LAST_RETRY:
                     delay = FIRST_RETRY
-                log.log(level, "watch of %s: %s; again in %.2f s", self.kind.__name__, error, delay)
+                # One cause, however each try meets it: a watch breaks, then nobody answers.
+                reason = str(error) if isinstance(error, ApiError) else "away"
+                if said := outage.failed(reason, str(error), clock()):
+                    log.log(level, "watch of %s: %s; it is tried again", self._what, said)
                 await asyncio.sleep(delay)
                 # A server that starts is worth asking often: a connect that fails costs next to
                 # nothing, and everything else waits for this.
@@ -123,4 +132,4 @@ class Informer(Generic[T]):
                 changed(old, new)
             except Exception:
                 # A fault of one subscriber must not take the copy, and with it all others.
-                log.exception("a subscriber to %s failed on %s", self.kind.__name__, key)
+                log.exception("a subscriber to %s failed on %s", self._what, key)

@@ -8,11 +8,19 @@ from typing import Any
 import pytest
 import uvloop
 
-from podwire.dns.answer import Options
 from podwire.dns.message import Record, Reply, Soa, data_text, kind_name, rcode_name
+from podwire.dns.options import Options
 from podwire.dns.records import Table
+from podwire.dns.watched import (
+    IMPORTED_SERVICE_LABEL,
+    SOURCE_CLUSTER_LABEL,
+    ServiceImport,
+    WatchedPod,
+    WatchedService,
+    WatchedSlice,
+)
 from podwire.kube.codec import convert
-from podwire.kube.objects import EndpointSlice, Namespace, Pod, Service
+from podwire.kube.objects import Namespace
 from podwire.kube.selectors import parse_labels
 
 Json = dict[str, Any]
@@ -44,6 +52,18 @@ def options_of() -> Callable[[Json], Options]:
 
 
 @pytest.fixture(scope="session")
+def shown_of() -> Callable[[tuple[Record, ...]], list[str]]:
+    """Return what shows records as sorted lines."""
+    return shown
+
+
+@pytest.fixture(scope="session")
+def wanted_of() -> Callable[[list[Json]], list[str]]:
+    """Return what shows a vector's records as `shown_of` does."""
+    return wanted
+
+
+@pytest.fixture(scope="session")
 def summary_of() -> Callable[[Reply | None], Json]:
     """Return what tells of a reply what a vector tells."""
     return summary
@@ -55,35 +75,47 @@ def expected_of() -> Callable[[Json], Json]:
     return expected
 
 
-def service(entry: Json) -> Service:
-    spec = {k: v for k, v in entry.items() if k in ("type", "clusterIPs", "externalName", "ports")}
-    return convert(Service, {"metadata": _metadata(entry), "spec": spec})
+def service(entry: Json) -> WatchedService:
+    fields = ("type", "clusterIPs", "externalName", "externalIPs", "ports")
+    spec = {k: v for k, v in entry.items() if k in fields}
+    ingress = [{"ip": address} for address in entry.get("loadBalancerIngress", ())]
+    status = {"loadBalancer": {"ingress": ingress}}
+    return convert(WatchedService, {"metadata": _metadata(entry), "spec": spec, "status": status})
 
 
-def slice_(entry: Json) -> EndpointSlice:
+def service_import(entry: Json) -> ServiceImport:
+    spec = {k: v for k, v in entry.items() if k in ("type", "ips", "ports")}
+    return convert(ServiceImport, {"metadata": _metadata(entry), "spec": spec})
+
+
+def slice_(entry: Json) -> WatchedSlice:
     metadata = _metadata(entry)
     if entry.get("service"):
         metadata["labels"]["kubernetes.io/service-name"] = entry["service"]
+    if entry.get("multiclusterService"):
+        metadata["labels"][IMPORTED_SERVICE_LABEL] = entry["multiclusterService"]
+        metadata["labels"][SOURCE_CLUSTER_LABEL] = entry["sourceCluster"]
     endpoints = [
         {
             "addresses": e["addresses"],
             "conditions": {"ready": e["ready"]} if "ready" in e else {},
             "hostname": e.get("hostname"),
             "targetRef": {"kind": "Pod", "name": e["targetPod"]} if e.get("targetPod") else None,
+            "zone": e.get("zone"),
         }
         for e in entry["endpoints"]
     ]
     return convert(
-        EndpointSlice, {"metadata": metadata, "endpoints": endpoints, "ports": entry["ports"]}
+        WatchedSlice, {"metadata": metadata, "endpoints": endpoints, "ports": entry["ports"]}
     )
 
 
-def pod(entry: Json) -> Pod:
+def pod(entry: Json) -> WatchedPod:
     metadata = _metadata(entry)
     if entry.get("terminating"):
         metadata["deletionTimestamp"] = "2026-01-02T03:04:05Z"
     status = {"podIP": entry.get("ip", ""), "phase": entry.get("phase", "")}
-    return convert(Pod, {"metadata": metadata, "status": status})
+    return convert(WatchedPod, {"metadata": metadata, "status": status})
 
 
 def table(fixture: Json, config: Json) -> Table:
@@ -98,9 +130,12 @@ def table(fixture: Json, config: Json) -> Table:
         if wanted.matches(entry.get("labels", {})):
             made.change_service(None, service(entry), now=1)
     for entry in fixture["endpointSlices"]:
-        # Slices of a cluster set (multi-cluster services) carry another label, which is not read.
         if wanted.matches(entry.get("labels", {})):
             made.change_slice(None, slice_(entry), now=2)
+            made.change_imported_slice(None, slice_(entry), now=2)
+    for entry in fixture["serviceImports"]:
+        if namespaces.matches(entry.get("labels", {})):
+            made.change_import(None, service_import(entry), now=2)
     for entry in fixture["pods"]:
         if wanted.matches(entry.get("labels", {})):
             made.change_pod(None, pod(entry), now=3)
@@ -121,6 +156,8 @@ def options(config: Json) -> Options:
         endpoint_pod_names=config.get("endpoint_pod_names", False),
         no_endpoints=config.get("noendpoints", False),
         ignore_empty_service=config.get("ignore_empty_service", False),
+        zonal=config.get("zonal", False),
+        multicluster=tuple(config.get("multicluster", ())),
     )
 
 

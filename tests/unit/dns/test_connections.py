@@ -5,24 +5,27 @@ import json
 import random
 import socket
 import struct
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from podwire.dns import connections
-from podwire.dns.answer import Options
 from podwire.dns.chain import Block, Link, Plugin, Request
 from podwire.dns.connections import Timeouts
 from podwire.dns.frontdoor import FrontDoor
-from podwire.dns.message import Kind, Question, Rcode, Reply
+from podwire.dns.message import Kind, Question, Rcode, Record, Reply
 from podwire.dns.metrics import Metrics
+from podwire.dns.options import Options
 from podwire.dns.plugins.kubernetes import Kubernetes
+from podwire.dns.query import Query, screen
 from podwire.dns.records import Table
 from podwire.dns.server import listen, serving
-from podwire.dns.wire import question_packet
+from podwire.dns.traffic import Traffic
+from podwire.dns.wire import question_packet, read_reply
 from podwire.testing.clock import FakeClock
 
 Json = dict[str, Any]
@@ -46,16 +49,18 @@ class Slow(Plugin):
 
 
 @asynccontextmanager
-async def running(table_of: TableOf, timeouts: Timeouts | None = None) -> AsyncGenerator[int, None]:
+async def running(
+    table_of: TableOf, timeouts: Timeouts | None = None, plugins: Sequence[Plugin] = ()
+) -> AsyncGenerator[int, None]:
     """Run a server; gives its port."""
     table = table_of(FIXTURES["shop"], {})
     door = FrontDoor(
         revision=lambda: table.revision,
         clock=FakeClock(),
         dice=random.Random(1),
-        metrics=Metrics("dns://:53"),
+        traffic=Traffic(Metrics(), "dns://:53"),
     )
-    door.open([Block((".",), (Kubernetes(table, Options(), door.lookup), Slow()))])
+    door.open([Block((".",), (*plugins, Kubernetes(table, Options(), door.lookup), Slow()))])
     listener = listen("127.0.0.1", 0)
     async with serving([listener], door, timeouts=timeouts):
         yield listener.port
@@ -189,3 +194,34 @@ async def test_a_client_that_never_reads_is_closed(table_of: TableOf) -> None:
             await loop.sock_connect(sock, ("127.0.0.1", port))
             with pytest.raises((ConnectionResetError, BrokenPipeError)):
                 await loop.sock_sendall(sock, framed(big) * 100_000)
+
+
+class Zone(Plugin):
+    """Has a zone to transfer that is worth many messages."""
+
+    name = "transfer"
+    records = tuple(
+        Record(f"svc-{n}.cluster.local.", Kind.A, 5, ip_address("10.0.0.0") + n)
+        for n in range(20_000)
+    )
+
+    async def serve(self, request: Request, rest: Link) -> Reply:
+        if request.query.question.kind == Kind.AXFR:
+            return Reply(answer=self.records, is_transfer=True)
+        return await rest(request)
+
+
+async def test_others_are_answered_while_a_zone_is_transferred(table_of: TableOf) -> None:
+    asked = screen(question(1, "cluster.local.", Kind.AXFR))
+    assert isinstance(asked, Query)
+    async with running(table_of, plugins=(Zone(),)) as port, asyncio.timeout(PATIENCE):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        # A question behind the transfer has its turn after it.
+        writer.write(framed(asked.packet) + framed(question(2)))
+        found = [*read_reply(await frame(reader), asked).answer]
+        assert len(await replies_to(port, framed(BASELINE), 1)) == 1
+        while len(found) < len(Zone.records):
+            found += read_reply(await frame(reader), asked).answer
+        assert tuple(found) == Zone.records
+        assert (await frame(reader))[:2] == b"\x00\x02"
+        writer.close()

@@ -4,24 +4,29 @@ import copy
 from ipaddress import ip_address
 from typing import Any
 
+import msgspec
 import pytest
 
-from podwire.dns.records import Table
+from podwire.dns.message import Kind
+from podwire.dns.published import PublishedService
+from podwire.dns.records import Shelf, Table
+from podwire.dns.watched import ServiceImport, WatchedPod, WatchedService, WatchedSlice
 from podwire.kube.codec import convert
-from podwire.kube.names import Key
-from podwire.kube.objects import EndpointSlice, Namespace, Pod, Service
+from podwire.kube.objects import Namespace
 
 NOW = 1_700_000_000.9
 
 
-def service(**spec: Any) -> Service:
+def service(**spec: Any) -> WatchedService:
     given = {"clusterIPs": ["10.96.0.7"], "ports": [{"port": 80}], **spec}
-    return convert(Service, {"metadata": {"name": "web", "namespace": "shop"}, "spec": given})
-
-
-def slice_(*addresses: str, service: str = "web", **conditions: bool) -> EndpointSlice:
     return convert(
-        EndpointSlice,
+        WatchedService, {"metadata": {"name": "web", "namespace": "shop"}, "spec": given}
+    )
+
+
+def slice_(*addresses: str, service: str = "web", **conditions: bool) -> WatchedSlice:
+    return convert(
+        WatchedSlice,
         {
             "metadata": {
                 "name": "web-1",
@@ -34,17 +39,28 @@ def slice_(*addresses: str, service: str = "web", **conditions: bool) -> Endpoin
     )
 
 
-def pod(ip: str = "10.244.1.5", phase: str = "Running", *, ends: bool = False) -> Pod:
+def pod(ip: str = "10.244.1.5", phase: str = "Running", *, ends: bool = False) -> WatchedPod:
     metadata = {"name": "web-0", "namespace": "shop"}
     if ends:
         metadata["deletionTimestamp"] = "2026-01-02T03:04:05Z"
-    return convert(Pod, {"metadata": metadata, "status": {"podIP": ip, "phase": phase}})
+    return convert(WatchedPod, {"metadata": metadata, "status": {"podIP": ip, "phase": phase}})
+
+
+def named(name: str, given: WatchedSlice) -> WatchedSlice:
+    metadata = msgspec.structs.replace(given.metadata, name=name)
+    return msgspec.structs.replace(given, metadata=metadata)
+
+
+def known(table: Table) -> PublishedService | None:
+    entry = table.entry("web.shop")
+    return entry.service if entry else None
 
 
 def contents(table: Table) -> dict[str, Any]:
     """Return a copy of all that the table holds, its counters apart."""
-    found: dict[str, Any] = copy.deepcopy(vars(table))
-    return {k: v for k, v in found.items() if k not in ("revision", "serial")}
+    found = {k: vars(v) if isinstance(v, Shelf) else v for k, v in vars(table).items()}
+    counters = ("revision", "serial", "import_serial")
+    return copy.deepcopy({k: v for k, v in found.items() if k not in counters})
 
 
 def test_the_serial_is_the_time_of_the_last_change() -> None:
@@ -69,8 +85,8 @@ def test_the_serial_is_the_time_of_the_last_change() -> None:
     ],
 )
 def test_only_what_can_be_seen_is_a_change(
-    old: EndpointSlice,
-    new: EndpointSlice,
+    old: WatchedSlice,
+    new: WatchedSlice,
     is_seen: bool,  # noqa: FBT001 - a table's column
 ) -> None:
     table = Table()
@@ -97,13 +113,56 @@ def test_what_goes_leaves_nothing_behind() -> None:
         assert contents(table) == empty
 
 
+def test_equal_slices_are_two() -> None:
+    one, other = slice_("10.0.0.1"), named("web-2", slice_("10.0.0.1"))
+    table = Table()
+    table.change_slice(None, one, now=NOW)
+    table.change_slice(None, other, now=NOW)
+    assert len(table.slices_at(ip_address("10.0.0.1"))) == 2
+    table.change_slice(one, None, now=NOW)
+    assert len(table.slices_at(ip_address("10.0.0.1"))) == 1
+    entry = table.entry("web.shop")
+    assert entry is not None
+    assert len(entry.slices) == 1
+
+
+def test_a_slice_may_change_its_service() -> None:
+    table = Table()
+    table.change_slice(None, slice_("10.0.0.1"), now=NOW)
+    table.change_slice(slice_("10.0.0.1"), slice_("10.0.0.1", service="other"), now=NOW)
+    assert table.entry("web.shop") is None
+    entry = table.entry("other.shop")
+    assert entry is not None
+    assert [one.service for one in entry.slices] == ["other.shop"]
+
+
+def test_a_changed_slice_keeps_its_place() -> None:
+    table = Table()
+    table.change_slice(None, slice_("10.0.0.1"), now=NOW)
+    table.change_slice(None, named("web-2", slice_("10.0.0.2")), now=NOW)
+    table.change_slice(slice_("10.0.0.1"), slice_("10.0.0.3"), now=NOW)
+    entry = table.entry("web.shop")
+    assert entry is not None
+    assert entry.endpoint_addresses(Kind.A) == (ip_address("10.0.0.3"), ip_address("10.0.0.2"))
+
+
+def test_a_change_of_the_cluster_set_is_not_one_of_the_cluster() -> None:
+    table = Table()
+    made = convert(ServiceImport, {"metadata": {"name": "web", "namespace": "shop"}, "spec": {}})
+    table.change_import(None, made, now=NOW)
+    assert (table.serial, table.import_serial, table.revision) == (0, 1_700_000_000, 1)
+    table.change_imported_slice(None, slice_("10.0.0.1"), now=NOW)
+    assert table.revision == 1
+    assert known(table) is None
+
+
 def test_a_change_may_be_reported_twice_or_too_late() -> None:
     table = Table()
     table.change_service(None, service(), now=NOW)
     table.change_service(None, service(), now=NOW)
     table.change_service(service(), None, now=NOW)
     table.change_service(service(), None, now=NOW)
-    assert table.service(Key("shop", "web")) is None
+    assert known(table) is None
     assert table.revision == 2
 
 
@@ -128,9 +187,9 @@ def test_a_change_may_be_reported_twice_or_too_late() -> None:
         "gone",
     ],
 )
-def test_pods(seen: list[Pod | None], is_known: bool) -> None:  # noqa: FBT001 - a table's column
+def test_pods(seen: list[WatchedPod | None], is_known: bool) -> None:  # noqa: FBT001 - a table's column
     table = Table()
-    old: Pod | None = None
+    old: WatchedPod | None = None
     for new in seen:
         table.change_pod(old, new, now=NOW)
         old = new
@@ -150,6 +209,6 @@ def test_pods(seen: list[Pod | None], is_known: bool) -> None:  # noqa: FBT001 -
 def test_external_names(spec: dict[str, Any], target: str) -> None:
     table = Table()
     table.change_service(None, service(**spec), now=NOW)
-    published = table.service(Key("shop", "web"))
+    published = known(table)
     assert published is not None
     assert (published.is_external, published.target, published.addresses) == (True, target, ())

@@ -85,6 +85,7 @@ def test_noise_never_raises(seed: int, rounds: int) -> None:
         ("two of them", "000029 04d0 00000000 0000" * 2),
         ("owner that is not the root", "0161 00 0029 04d0 00000000 0000"),
         ("option longer than the record", "000029 04d0 00000000 0006 000a 0010 3132"),
+        ("more options than anybody has", "000029 04d0 00000000 0104" + "0003 0000" * 65),
         ("COOKIE of 7 bytes", "000029 04d0 00000000 000b 000a 0007 31323334353637"),
         (
             "client subnet with a prefix of 33",
@@ -206,7 +207,7 @@ def test_addresses_are_dealt_anew_from_a_kept_reply() -> None:
     assert kept.can_be_dealt
     orders: set[tuple[Record, ...]] = set()
     for n in range(20):
-        message = deal(kept, bytes((0, n)), dice.shuffle)
+        message = bytes((0, n)) + deal(kept, dice.shuffle)
         assert message[:2] == bytes((0, n))
         answer = read(message, asked).answer
         assert answer[0] == alias

@@ -39,6 +39,14 @@ def test_tcp() -> None:
     assert parse(TCP, ALL) == Flow("TCP", HERE, 4001, SERVICE, 53, HERE, 5353)
 
 
+def test_the_order_of_attributes_means_nothing() -> None:
+    head, original, reply, rest = UDP[:4], UDP[4:56], UDP[56:108], UDP[108:]
+    found = parse(head + rest + reply + original, ALL)
+    assert found == parse(UDP, ALL)
+    assert found is not None
+    assert (found.original, found.number) == (UDP[8:56], bytes.fromhex("b336922c"))
+
+
 def test_a_tcp_connection_that_is_over_or_not_there_yet_is_not_open() -> None:
     for state in (TIME_WAIT, SYN_SENT):
         found = parse(TCP.replace(ESTABLISHED, state), ALL)
