@@ -2,8 +2,9 @@
 .DEFAULT_GOAL := help
 PYTEST := .venv/bin/pytest
 WORKERS ?= 2
+FUZZ_SECONDS ?= 60
 
-.PHONY: help demo test lint unit system namespaces containers labs bench clean
+.PHONY: help demo test lint unit system namespaces containers labs vectors fuzz bench clean
 
 help: ## show this
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -40,10 +41,20 @@ containers: ## ... on a Docker Engine; one worker, for one engine is enough
 	@scripts/system-packages
 	scripts/tests tests/system/docker -q
 
+fuzz: ## a minute of random and mutated packets at the DNS server; FUZZ_SECONDS=600 for ten
+	@scripts/virtual-environment --dev
+	@scripts/system-packages
+	PODWIRE_FUZZ_SECONDS=$(FUZZ_SECONDS) $(PYTEST) tests/system/dns/test_fuzz.py -q -o log_cli=true --log-cli-level=INFO
+
 labs: ## replay examples/labs and compare with what they show (the tests of namespaces do, too)
 	@scripts/virtual-environment --dev
 	@scripts/system-packages
 	$(PYTEST) tests/system/test_labs.py -q -n $(WORKERS)
+
+vectors: ## what CoreDNS answered, and what is thrown at it, at our DNS server
+	@scripts/virtual-environment --dev
+	@scripts/system-packages
+	$(PYTEST) tests/system/dns/test_vectors.py tests/system/dns/test_hostile.py tests/unit/dns/test_vectors_units.py -q -n $(WORKERS)
 
 bench: ## start-up, memory, pods, endpoint changes, relay, Services, DNS, API and containers, against their peers
 	@scripts/virtual-environment --dev

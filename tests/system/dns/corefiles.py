@@ -29,7 +29,7 @@ def own_addresses(config: Json) -> list[str]:
 def _bind(config: Json) -> list[str]:
     # A server learns its own addresses from its interfaces, and loopback is not one of them:
     # it counts only where somebody says that it shall.
-    wanted = config.get("local_ips") or config.get("server_addresses") or []
+    wanted: list[str] = config.get("local_ips") or config.get("server_addresses") or []
     loopback = [a for a in wanted if _is_loopback(a)]
     return [f"bind {' '.join(loopback)}"] if loopback else []
 

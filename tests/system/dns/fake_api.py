@@ -14,7 +14,7 @@ from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from aiohttp import web
@@ -171,9 +171,7 @@ class FakeApi:
         listing = {"metadata": {"resourceVersion": str(self.revision)}, "items": items}
         return web.Response(body=msgspec.json.encode(listing), content_type="application/json")
 
-    async def _watch(
-        self, request: web.Request, plural: str, wanted: Filter
-    ) -> web.StreamResponse:
+    async def _watch(self, request: web.Request, plural: str, wanted: Filter) -> web.StreamResponse:
         kind = self._kinds[plural]
         since = int(request.query.get("resourceVersion") or 0)
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
@@ -221,5 +219,5 @@ def _versioned(obj: Json, revision: int) -> Json:
 def _at(obj: Json, path: str) -> str:
     value: Any = obj
     for word in path.split("."):
-        value = value.get(word) if isinstance(value, dict) else None
+        value = cast(Json, value).get(word) if isinstance(value, dict) else None
     return "" if value is None else str(value)

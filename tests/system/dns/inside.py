@@ -16,18 +16,33 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Awaitable, Callable
+from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn
 
 from podwire import linux
 from podwire.emulator.trial import enter_namespaces
-from podwire.testing.inside import lacking
-from tests.needs import lack
+from tests.needs import lack, need
 
 ROOT = Path(__file__).resolve().parents[3]
 
 # What a pod's resolv.conf of the recordings says; the real one names servers of the machine.
 RESOLV_CONF = "nameserver 192.0.2.254\nsearch node.example\n"
+
+
+@cache
+def lacking() -> str:
+    """Return why this machine gives us no namespaces, as a sentence; empty if it does."""
+    # In a process of its own, for this one may have threads.
+    code = "import json; from podwire.emulator.trial import run_trial as run; "
+    code += "print(json.dumps(run(thorough=False)))"
+    tried = subprocess.run(
+        [sys.executable, "-P", "-c", code], capture_output=True, text=True, check=False
+    )
+    if tried.returncode != 0:
+        return tried.stderr.strip().rpartition("\n")[2]
+    steps: dict[str, str] = json.loads(tried.stdout)
+    return "; ".join(f"{s}: {steps[s]}" for s in ("namespaces", "proc") if steps.get(s))
 
 
 def play(scenario: Callable[[Any], Awaitable[Any]], question: Any, *, within: float = 120.0) -> Any:
@@ -36,6 +51,7 @@ def play(scenario: Callable[[Any], Awaitable[Any]], question: Any, *, within: fl
     Skips the test where there are no namespaces. Raises AssertionError with all that was printed
     when the scenario fails, or takes more than *within* seconds.
     """
+    need("ip")
     if missing := lacking():
         lack(f"the DNS server's tests need namespaces: {missing}")
     module = inspect.getmodule(scenario)
@@ -51,7 +67,8 @@ def play(scenario: Callable[[Any], Awaitable[Any]], question: Any, *, within: fl
                 text=True,
                 check=False,
                 timeout=within,
-                env={**os.environ, "PYTHONPATH": str(ROOT)},
+                # Its own temporary folders are in ours: they go, however it ends.
+                env={**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": folder},
             )
         except subprocess.TimeoutExpired as error:
             said = (error.stdout or b"").decode() + (error.stderr or b"").decode()

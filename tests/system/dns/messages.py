@@ -3,10 +3,14 @@
 Read by dnslib, not by the code that is judged.
 """
 
+# dnslib has no types.
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
+
 import re
 import struct
 from ipaddress import ip_address
-from typing import Any
+from typing import Any, NamedTuple
 
 from dnslib import CLASS, QTYPE, RCODE, DNSRecord
 
@@ -17,10 +21,16 @@ _CLASSES = {"IN": 1, "CS": 2, "CH": 3, "HS": 4, "NONE": 254, "ANY": 255}
 _RCODES = {**RCODE.forward, 16: "BADVERS"}
 
 
-def number_of(word: str | int, names: dict[str, int], prefix: str) -> int:
-    """Return the number of a type or class given as name, ``TYPE123`` or number."""
+def type_number(word: str | int) -> int:
+    """Return the number of a type given as name, ``TYPE123`` or number."""
     text = str(word)
-    return names[text] if text in names else int(text.removeprefix(prefix))
+    return _TYPES[text] if text in _TYPES else int(text.removeprefix("TYPE"))
+
+
+def class_number(word: str | int) -> int:
+    """Return the number of a class given as name, ``CLASS123`` or number."""
+    text = str(word)
+    return _CLASSES[text] if text in _CLASSES else int(text.removeprefix("CLASS"))
 
 
 def wire_name(name: str) -> bytes:
@@ -48,9 +58,8 @@ def question(step: Json, number: int, *, soa_serial: int | None = None) -> bytes
         | (0x0010 if step.get("cd") else 0)
     )
     name = wire_name(step["qname"])
-    kind = number_of(step["qtype"], _TYPES, "TYPE")
-    class_ = number_of(step.get("qclass", "IN"), _CLASSES, "CLASS")
-    sections = [name + struct.pack("!HH", kind, class_)]
+    class_ = class_number(step.get("qclass", "IN"))
+    sections = [name + struct.pack("!HH", type_number(step["qtype"]), class_)]
     counts = [1, 0, 0, 0]
     if soa_serial is not None:
         counts[2] = 1
@@ -72,22 +81,16 @@ def question(step: Json, number: int, *, soa_serial: int | None = None) -> bytes
 def read(packet: bytes) -> Json:
     """Return what the vectors say of a reply; records as they list them, OPT as ``edns``."""
     parsed = DNSRecord.parse(packet)
-    header, edns, additional = parsed.header, None, list[Json]()
-    rcode = header.rcode
-    for record in parsed.ar:
-        if record.rtype == QTYPE.OPT:
-            rcode |= (record.ttl >> 24) << 4
-            edns = {
-                "version": (record.ttl >> 16) & 0xFF,
-                "udp_size": record.rclass,
-                "do": bool(record.ttl & 0x8000),
-                "options": [option.code for option in record.rdata],
-            }
-        else:
-            additional.append(_record(record))
+    header, found = parsed.header, opt(packet)
+    edns = found and {
+        "version": (found.flags >> 16) & 0xFF,
+        "udp_size": found.size,
+        "do": bool(found.flags & 0x8000),
+        "options": list(found.options),
+    }
     return {
         "id": header.id,
-        "rcode": _RCODES.get(rcode, str(rcode)),
+        "rcode": rcode(packet),
         "aa": bool(header.aa),
         "tc": bool(header.tc),
         "rd": bool(header.rd),
@@ -95,10 +98,47 @@ def read(packet: bytes) -> Json:
         "question": str(parsed.questions[0].qname) if parsed.questions else "",
         "answer": [_record(record) for record in parsed.rr],
         "authority": [_record(record) for record in parsed.auth],
-        "additional": additional,
+        "additional": [_record(record) for record in parsed.ar if record.rtype != QTYPE.OPT],
         "edns": edns,
         "size": len(packet),
     }
+
+
+class Opt(NamedTuple):
+    """The OPT record of a message: size, extended code, version and flags, options by code."""
+
+    size: int
+    flags: int
+    options: tuple[int, ...]
+
+
+def opt(packet: bytes) -> Opt | None:
+    """Return the OPT record, or None; for messages without errors. dnslib loses empty options."""
+    counts, at = struct.unpack_from("!4H", packet, 4), 12
+    for number in range(sum(counts)):
+        while packet[at] and packet[at] < 0xC0:
+            at += 1 + packet[at]
+        at += 2 if packet[at] else 1
+        if number < counts[0]:
+            at += 4
+            continue
+        kind, size, flags, length = struct.unpack_from("!HHIH", packet, at)
+        at += 10 + length
+        if kind == QTYPE.OPT:
+            codes, place = list[int](), at - length
+            while place < at <= len(packet):
+                code, held = struct.unpack_from("!HH", packet, place)
+                codes.append(code)
+                place += 4 + held
+            return Opt(size, flags, tuple(codes))
+    return None
+
+
+def rcode(packet: bytes) -> str:
+    """Return the code of a reply, the extended one if it has an OPT record."""
+    found = opt(packet)
+    number = (packet[3] & 0xF) | ((found.flags >> 24 << 4) if found else 0)
+    return str(_RCODES.get(number, number))
 
 
 def _record(record: Any) -> Json:

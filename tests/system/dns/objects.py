@@ -40,7 +40,9 @@ def _service(entry: Json) -> Json:
         "publishNotReadyAddresses": entry.get("publishNotReadyAddresses", False),
         "ports": entry.get("ports", []),
     }
-    status = {"loadBalancer": {"ingress": [{"ip" if _is_ip(i) else "hostname": i} for i in ingress]}}
+    status = {
+        "loadBalancer": {"ingress": [{"ip" if _is_ip(i) else "hostname": i} for i in ingress]}
+    }
     return {
         "apiVersion": "v1",
         "kind": "Service",

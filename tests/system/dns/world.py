@@ -22,6 +22,8 @@ from podwire import linux
 
 HERE = "127.0.0.1"
 PATIENCE = 20.0
+REPLY = 8.0
+"""Seconds in which a reply has come, if one comes: forward gives up after five."""
 
 # An opcode that no server knows: answered before anything is parsed, so it disturbs no plugin.
 _PROBE = struct.pack("!6H", 0x7157, 2 << 11, 1, 0, 0, 0) + b"\0\0\1\0\1"
@@ -88,7 +90,13 @@ class Server:
     """The program with a Corefile, in a place."""
 
     def __init__(
-        self, place: Place, corefile: str, folder: Path, *, api: str = "", options: tuple[str, ...] = ()
+        self,
+        place: Place,
+        corefile: str,
+        folder: Path,
+        *,
+        api: str = "",
+        options: tuple[str, ...] = (),
     ) -> None:
         """Start it; *api* is a socket's path or a URL, *folder* gets its Corefile and its log."""
         folder.mkdir(parents=True, exist_ok=True)
@@ -109,7 +117,9 @@ class Server:
         """Return its log so far."""
         return self.log.read_text(errors="replace")
 
-    async def serves(self, address: str = HERE, port: int = 53, *, within: float = PATIENCE) -> None:
+    async def serves(
+        self, address: str = HERE, port: int = 53, *, within: float = PATIENCE
+    ) -> None:
         """Return when it answers; raises AssertionError with its log if it ends before."""
         end = time.monotonic() + within
         while True:
@@ -162,7 +172,7 @@ async def ask_udp(
     address: str = HERE,
     port: int = 53,
     client: str = "",
-    within: float = PATIENCE,
+    within: float = REPLY,
 ) -> bytes | None:
     """Return the datagram that answers *packet*, or None for silence or a closed port."""
     loop = asyncio.get_running_loop()
@@ -232,7 +242,7 @@ async def ask_tcp(
     address: str = HERE,
     port: int = 53,
     client: str = "",
-    within: float = PATIENCE,
+    within: float = REPLY,
 ) -> bytes | None:
     """Return the message that answers *packet*, or None for silence or a closed connection."""
     async with connected(place, address=address, port=port, client=client) as stream:

@@ -1,0 +1,22 @@
+"""A thousand slow and half-open TCP clients: who asks by UDP is not kept waiting."""
+
+from typing import Any
+
+from tests.system.dns import crowding, inside
+from tests.system.dns.files import DATA, read
+
+Json = dict[str, Any]
+
+DELAY = 0.010
+"""Seconds that an answer may be later than without the crowd."""
+
+
+def test_udp_answers_come_all_the_same() -> None:
+    wanted = {"fixture": read(DATA / "cases.json")["fixtures"]["shop"]}
+    seen: Json = inside.play(crowding.crowd, wanted)
+    assert seen["ended"] is None, seen["log"]
+    assert "Traceback" not in seen["log"]
+    # The ninetieth of a hundred: other processes of the machine, the crowd's own too, take turns.
+    ninetieth = crowding.QUERIES * 9 // 10
+    assert seen["beside"][ninetieth] - seen["alone"][ninetieth] < DELAY
+    assert seen["tcp"], "an honest TCP client gets no answer"
