@@ -8,10 +8,13 @@ An order is a JSON object, as argv[0] or as the first line of standard input:
   servers   addresses in the order in which they are tried; empty: those of resolv.conf
   port, timeout (seconds for each try), attempts (times through the servers)
   tcp       true: no UDP
-  all       true: all rounds are asked; else the first one with an answer is the last
-The report is one line of JSON: the text of resolv.conf, the milliseconds of all rounds, and for
-each query its reply (hex), the server that gave it, how, its milliseconds, how often it was sent,
-the error if there was no reply, and the bytes of the cut-off datagram after which TCP was used.
+  persist   true: a failure (SERVFAIL...) is asked about again in each attempt, as glibc does
+  alone     after a round that got no sense the one of this number comes next, if it is a later one
+            (-1: none does), and after one that reached nobody none: as glibc has it
+The first round with an answer is the last. The report is one line of JSON: the text of resolv.conf,
+the milliseconds of all rounds, the numbers of those that were asked, and for each query its reply
+(hex), the server that gave it, how, its milliseconds, how often it was sent, the error if there was
+no reply, and the bytes of the cut-off datagram after which TCP was used.
 """
 
 from __future__ import annotations
@@ -30,6 +33,8 @@ from typing import Any
 RESOLV_CONF = Path("/etc/resolv.conf")
 
 _FAILURES = {2, 4, 5}  # SERVFAIL, NOTIMP, REFUSED: after those glibc turns to the next server
+_GOES_ON = {0, 2, 3}  # no data, SERVFAIL, NXDOMAIN: after those glibc tries the next name
+_SILENCE = "no reply"
 
 Json = dict[str, Any]
 
@@ -43,14 +48,15 @@ def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
         resolv = RESOLV_CONF.read_text(errors="replace")
     order["servers"] = order.get("servers") or _named(resolv)
     began = time.monotonic()
-    rounds: list[list[Json]] = []
     wanted: list[list[str]] = order.get("rounds") or []
-    for queries in wanted:
-        results = _asked(order, [bytes.fromhex(query) for query in queries])
-        rounds.append(results)
-        if not order.get("all") and any(_has_answers(item["reply"]) for item in results):
-            break
-    report = {"resolv": resolv, "ms": _ms(began), "rounds": rounds}
+    rounds: list[list[Json]] = []
+    numbers: list[int] = []
+    number = 0
+    while 0 <= number < len(wanted):
+        rounds.append(_asked(order, [bytes.fromhex(query) for query in wanted[number]]))
+        numbers.append(number)
+        number = _next(number, rounds[-1], int(order.get("alone", -1)))
+    report = {"resolv": resolv, "ms": _ms(began), "numbers": numbers, "rounds": rounds}
     sys.stdout.write(json.dumps(report, default=bytes.hex) + "\n")
     sys.stdout.flush()
     return 0
@@ -86,16 +92,29 @@ def _asked(order: Json, queries: list[bytes]) -> list[Json]:
             waiting = [item for item in results if item["reply"] is None or _failed(item)]
             if waiting:
                 _try(by, order, server, waiting)
-        if all(item["reply"] is not None for item in results):
+        silent = any(item["reply"] is None for item in results)
+        if not silent and not (order.get("persist") and any(_failed(item) for item in results)):
             break
     return results
+
+
+def _next(number: int, results: list[Json], alone: int) -> int:
+    """Return the number of the round after this one, -1 for none (glibc's res_query.c)."""
+    if any(_has_answers(item["reply"]) for item in results):
+        return -1
+    if all(item["reply"] is None and item["error"] != _SILENCE for item in results):
+        return -1  # nobody there: no name will do better
+    first = results[0]["reply"]
+    if first is not None and first[3] & 15 in _GOES_ON:
+        return number + 1
+    return alone if alone > number else -1
 
 
 _Exchange = Callable[[Json, str, list[Json]], None]
 
 
 def _try(by: _Exchange, order: Json, server: str, waiting: list[Json]) -> None:
-    why = "no reply"
+    why = _SILENCE
     for item in waiting:
         item["tries"] += 1
     try:

@@ -45,10 +45,12 @@ def points(case: Case) -> tuple[str, ...]:
     request = case.request
     names = [n.metadata.name for n in snapshot.nodes]
     found = dict.fromkeys([source.where, *names])
-    if isinstance(request, Command):
+    addresses = [] if isinstance(request, Command) else expected_addresses(case, request.host)
+    if isinstance(request, Command) or (wiring.dns_rules and not addresses):
+        # Where it will go is not known before: what a Corefile does with names is in no object.
         found.update(dict.fromkeys(key(p) for p in snapshot.pods if not p.spec.host_network))
     else:
-        for address in expected_addresses(case, request.host):
+        for address in addresses:
             # Of what begins outside the objects do not say at which node it comes in.
             for entry in [""] if source.node else names:
                 path = route(
@@ -85,7 +87,7 @@ def said(case: Case) -> str:
 def candidates_of(case: Case, host: str) -> tuple[str, ...]:
     """Return the names that the client asks in turn."""
     pod = case.snapshot.pod(case.source.pod)
-    if pod is None or not resolve.uses_cluster_dns(pod):
+    if pod is None:
         return (host.lower().rstrip(".") + ".",)
     return resolve.candidates(host, pod, case.wiring)
 

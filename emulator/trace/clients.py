@@ -67,6 +67,17 @@ def clients(request: Fetch | Connect, limit: float, *, builtins: bool) -> tuple[
     return (*by_python, Client(nc, of_any))
 
 
+def not_running(source: str, said: str) -> UsageError | None:
+    """Return the error of a pod that does not run, by what exec *said* of it; None if it runs."""
+    # The kubelet's words.
+    if "container not found" not in said and "completed pod" not in said:
+        return None
+    namespace, _, name = source.rpartition("/")
+    return UsageError(
+        f"{source} does not run\n  see why: kubectl -n {namespace} describe pod {name}"
+    )
+
+
 def nothing_to_ask_with(source: str, tried: Sequence[Client]) -> UsageError:
     """Return the error of a pod that has none of the programs that were *tried*."""
     names = [client.argv[0] for client in tried]

@@ -5,7 +5,7 @@ Source: RFC 1035, 4.1; RFC 6891 for OPT; record texts as dig writes them.
 """
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
@@ -18,6 +18,7 @@ RCODES: Mapping[int, str] = {
     0: "NOERROR", 1: "FORMERR", 2: "SERVFAIL", 3: "NXDOMAIN", 4: "NOTIMP", 5: "REFUSED",
     16: "BADVERS",
 }  # fmt: skip
+_MOST_SHOWN = 6
 # As dig lists them.
 _FLAGS = ((0x8000, "qr"), (0x400, "aa"), (0x200, "tc"), (0x100, "rd"), (0x80, "ra"),
           (0x20, "ad"), (0x10, "cd"))  # fmt: skip
@@ -91,7 +92,14 @@ class DnsMessage:
             return (
                 f"NODATA ({self.kind}) {self.name}" if not cut else f"{self.kind} {self.name}{cut}"
             )
-        return ", ".join(f"{r.kind} {r.value}" for r in self.answers) + cut
+        return listed([f"{r.kind} {r.value}" for r in self.answers]) + cut
+
+
+def listed(words: Sequence[str]) -> str:
+    """Return the words with commas; of many, the first ones and how many more there are."""
+    shown = words if len(words) <= _MOST_SHOWN + 1 else words[:_MOST_SHOWN]
+    more = len(words) - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more else "")
 
 
 def decode(payload: bytes) -> DnsMessage | None:

@@ -3,6 +3,7 @@
 Source: RFC 1035, 4.1 and 5.1 (escapes); RFC 6891 for the OPT record; RFC 3596 for ip6.arpa.
 """
 
+import contextlib
 import re
 import struct
 from dataclasses import dataclass
@@ -15,10 +16,7 @@ LONGEST_LABEL, LONGEST_NAME = 63, 255
 DATAGRAM = 1232
 """The size of a datagram that dig offers to take (RFC 9715)."""
 
-_NUMBERS = {word: number for number, word in KINDS.items() if word != "OPT"} | {
-    "AXFR": 252,
-    "IXFR": 251,
-}
+_NUMBERS = {word: number for number, word in KINDS.items() if word != "OPT"}
 _ESCAPE = re.compile(rb"\\(?:(\d{3})|(.))", re.DOTALL)
 
 
@@ -44,6 +42,21 @@ def kind_of(word: str) -> str | None:
 def kinds() -> str:
     """Return the names of the types, for messages."""
     return ", ".join(_NUMBERS) + ", TYPE1234"
+
+
+def parse(name: str, kind: str) -> Question:
+    """Return the question for *kind* at *name*, which may be an address if that is PTR.
+
+    Raises UsageError.
+    """
+    known = kind_of(kind)
+    if known is None:
+        raise UsageError(f"{kind!r} is no type of record\n  types: {kinds()}")
+    if known == "PTR":
+        with contextlib.suppress(ValueError):
+            return Question(ip_address(name).reverse_pointer + ".", known)
+    wire_name(name)
+    return Question(name, known)
 
 
 def reverse_name(address: str) -> str:

@@ -5,6 +5,7 @@ from typing import Literal
 
 from podwire.emulator.trace.choice import Outcome
 from podwire.emulator.trace.frames import Packet
+from podwire.emulator.trace.naming import Naming
 from podwire.emulator.trace.pcapng import Direction
 
 Word = Literal["confirmed", "refuted", "inconclusive"]
@@ -65,7 +66,8 @@ class Hop:
 class Finding:
     """How one flow, or the whole request, went: *wrong* is the hop where it died.
 
-    *not_captured* are pods on its way that were watched from their nodes only.
+    *not_captured* are pods on its way that were watched from their nodes only. *naming* is the
+    search for the name that was asked for, if one was.
     """
 
     word: Word
@@ -75,6 +77,7 @@ class Finding:
     wrong: Hop | None = None
     status: int | None = None
     not_captured: tuple[str, ...] = ()
+    naming: Naming | None = None
 
 
 def packet_hop(

@@ -90,30 +90,6 @@ def no_arp_answer(sightings: Sightings, since_ns: int, *, at: str, address: str)
     return f": nobody answers ARP for {arp.dst} on {arp.where} {arp.interface}"
 
 
-def unknown_name(snapshot: Snapshot, host: str, namespace: str, asked: Iterable[str]) -> str:
-    """Return why no asked name exists."""
-    names = list(asked)
-    text = f"no such name: {host}"
-    if len(names) > 1:
-        text += f" (all {len(names)} names of the search path have no address)"
-    labels = host.rstrip(".").split(".")
-    wanted = labels[1] if len(labels) > 1 else namespace
-    elsewhere = [
-        key(s)
-        for s in snapshot.services
-        if s.metadata.name == labels[0] and s.metadata.namespace != wanted
-    ]
-    if elsewhere:
-        other = elsewhere[0].split("/")[0]
-        return f"{text}; Service {elsewhere[0]} would be {labels[0]}.{other}"
-    service = snapshot.service(f"{wanted}/{labels[0]}")
-    if service is not None and service.spec.cluster_ip == "None":
-        return f"{text}; it is headless: {no_endpoints(snapshot, service)}"
-    if service is None:
-        return f"{text}; there is no Service {labels[0]} in namespace {wanted}"
-    return text
-
-
 def address_text(snapshot: Snapshot, address: IPv4Address) -> str:
     """Return an address with what it belongs to."""
     name = snapshot.name_of(address)

@@ -45,6 +45,9 @@ def table(shown: Shown, width: int = WIDTH) -> str:
         lines.append(f"{hop.index:>3}  {ms:>{ms_width}}  {place}  {packet}{mark}")
     if finding.reason:
         lines.append(f"  {'note' if finding.word == 'confirmed' else 'reason'}: {finding.reason}")
+    search = finding.naming.line() if finding.naming is not None else ""
+    if search:
+        lines.append(f"  dns: {search}")
     if finding.not_captured:
         hint = f" ({shown.hint})" if shown.hint else ""
         lines.append(f"  not captured: {', '.join(finding.not_captured)}{hint}")
@@ -68,6 +71,7 @@ def document(shown: Shown) -> dict[str, Any]:
         "outcome": finding.outcome,
         "status": finding.status,
         "duration_us": round(shown.duration_ns / 1000, 3),
+        "dns": finding.naming.document() if finding.naming is not None else None,
         "hops": [_hop(hop, start) for hop in finding.hops],
         "first_wrong_hop": _hop(wrong, start) if wrong is not None else None,
         "packets": shown.packets,

@@ -11,6 +11,7 @@ from typing import Literal
 from podwire.emulator.trace.snapshot import Snapshot, key
 from podwire.emulator.trace.wiring import Wiring
 from podwire.kube.objects import Pod, Service
+from podwire.kube.resolving import search_walk
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,22 +40,34 @@ def uses_cluster_dns(pod: Pod) -> bool:
     return policy == "ClusterFirstWithHostNet"
 
 
-def candidates(name: str, pod: Pod, wiring: Wiring) -> tuple[str, ...]:
-    """Return the names to be asked in turn, each ending with a dot, until one has data."""
-    if name.endswith("."):
-        return (name.lower(),)
-    domain = wiring.domain
-    search = [f"{pod.metadata.namespace}.svc.{domain}", f"svc.{domain}", domain]
-    ndots = wiring.ndots
+@dataclass(frozen=True, slots=True)
+class Search:
+    """What a pod's resolv.conf says of names."""
+
+    domains: tuple[str, ...] = ()
+    ndots: int = 1
+
+
+def search_of(pod: Pod, wiring: Wiring) -> Search:
+    """Return the search list of a pod, as far as objects say: a node's own list is not in them."""
+    namespace, domain = pod.metadata.namespace, wiring.domain
+    domains: list[str] = []
+    ndots = Search().ndots
+    if uses_cluster_dns(pod):
+        domains = [f"{namespace}.svc.{domain}", f"svc.{domain}", domain]
+        ndots = wiring.ndots
     if pod.spec.dns_config is not None:
-        search += [extra for extra in pod.spec.dns_config.searches if extra not in search]
+        domains += [extra for extra in pod.spec.dns_config.searches if extra not in domains]
         for option in pod.spec.dns_config.options:
             if option.name == "ndots" and (option.value or "").isdigit():
                 ndots = int(option.value or 0)
-    lowered = name.lower()
-    walked = [f"{lowered}.{suffix.rstrip('.')}." for suffix in search]
-    alone = f"{lowered}."
-    return (alone, *walked) if name.count(".") >= ndots else (*walked, alone)
+    return Search(tuple(domains), ndots)
+
+
+def candidates(name: str, pod: Pod, wiring: Wiring) -> tuple[str, ...]:
+    """Return the names to be asked in turn, each ending with a dot, until one has data."""
+    search = search_of(pod, wiring)
+    return search_walk(name.lower(), search.domains, search.ndots)
 
 
 def answer(snapshot: Snapshot, name: str, wiring: Wiring, *, hops: int = 10) -> Answer:
@@ -70,14 +83,14 @@ def answer(snapshot: Snapshot, name: str, wiring: Wiring, *, hops: int = 10) -> 
     if labels[-1] == "svc":
         return _of_service_name(snapshot, labels[:-1], wiring, hops)
     if labels[-1] == "pod":
-        return _of_pod_name(labels[:-1])
+        return _of_pod_name(snapshot, labels[:-1])
     return Answer("NXDOMAIN")
 
 
 def _of_service_name(snapshot: Snapshot, labels: list[str], wiring: Wiring, hops: int) -> Answer:
     namespace = labels[-1]
     if len(labels) == 1:
-        return Answer("NODATA" if _namespace_known(snapshot, namespace) else "NXDOMAIN")
+        return Answer("NODATA" if namespace in snapshot.namespaces else "NXDOMAIN")
     service = snapshot.service(f"{namespace}/{labels[-2]}")
     if service is None or len(labels) > 3:
         return Answer("NXDOMAIN")
@@ -112,9 +125,11 @@ def _of_alias(snapshot: Snapshot, service: Service, wiring: Wiring, hops: int) -
     return Answer("NOERROR", behind.addresses, behind.service or key(service), target)
 
 
-def _of_pod_name(labels: list[str]) -> Answer:
-    if len(labels) != 2:
-        return Answer("NODATA" if len(labels) == 1 else "NXDOMAIN")
+def _of_pod_name(snapshot: Snapshot, labels: list[str]) -> Answer:
+    if len(labels) > 2 or labels[-1] not in snapshot.namespaces:
+        return Answer("NXDOMAIN")
+    if len(labels) == 1:
+        return Answer("NODATA")
     try:
         return Answer("NOERROR", frozenset({IPv4Address(labels[0].replace("-", "."))}))
     except AddressValueError:
@@ -133,8 +148,3 @@ def _endpoints(snapshot: Snapshot, service: Service, label: str | None) -> set[I
                 if label is None or label == name.lower():
                     found.add(IPv4Address(address))
     return found
-
-
-def _namespace_known(snapshot: Snapshot, namespace: str) -> bool:
-    objects = (*snapshot.services, *snapshot.pods)
-    return any(obj.metadata.namespace == namespace for obj in objects)

@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeVar
 from podwire.emulator.trace.modes import NodeProxy
 from podwire.emulator.trace.wiring import Wiring
 from podwire.kube import codec
+from podwire.kube.cluster_objects import Namespace
 from podwire.kube.objects import EndpointSlice, Node, Object, Pod, Service
 
 O = TypeVar("O", bound=Object)  # noqa: E741 - any kind of object
@@ -34,20 +35,22 @@ class Location:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Pods, Services, EndpointSlices and Nodes, all of one moment."""
+    """Pods, Services, EndpointSlices, Nodes and Namespaces, all of one moment."""
 
     pods: tuple[Pod, ...] = ()
     services: tuple[Service, ...] = ()
     slices: tuple[EndpointSlice, ...] = ()
     nodes: tuple[Node, ...] = ()
+    spaces: tuple[Namespace, ...] = ()
 
     @staticmethod
     def of(objects: Iterable[Object | Mapping[str, Any]]) -> "Snapshot":
         """Return the snapshot of typed objects or of JSON objects; other kinds are left out."""
-        kinds: dict[str, list[Object]] = {"Pod": [], "Service": [], "EndpointSlice": [], "Node": []}
         types: dict[str, type[Object]] = {
             "Pod": Pod, "Service": Service, "EndpointSlice": EndpointSlice, "Node": Node,
+            "Namespace": Namespace,
         }  # fmt: skip
+        kinds: dict[str, list[Object]] = {kind: [] for kind in types}
         for obj in objects:
             if isinstance(obj, Object):
                 kinds.get(obj.RESOURCE.kind, []).append(obj)
@@ -59,7 +62,14 @@ class Snapshot:
             services=_only(Service, kinds["Service"]),
             slices=_only(EndpointSlice, kinds["EndpointSlice"]),
             nodes=_only(Node, kinds["Node"]),
+            spaces=_only(Namespace, kinds["Namespace"]),
         )
+
+    @cached_property
+    def namespaces(self) -> frozenset[str]:
+        """Return the names of the namespaces; those of objects count, listed or not."""
+        inside = (obj.metadata.namespace for obj in (*self.services, *self.pods))
+        return frozenset({*inside, *(space.metadata.name for space in self.spaces)})
 
     def service(self, name: str) -> Service | None:
         """Return the Service "namespace/name"."""

@@ -20,6 +20,7 @@ from podwire.emulator.trace.clients import (
     NOT_THERE,
     Execution,
     clients,
+    not_running,
     nothing_to_ask_with,
     of_any,
 )
@@ -28,6 +29,7 @@ from podwire.emulator.trace.fetch import TIMED_OUT
 from podwire.emulator.trace.frames import Packet, packets
 from podwire.emulator.trace.hops import Finding, Hop
 from podwire.emulator.trace.join import Sightings
+from podwire.emulator.trace.naming import Naming
 from podwire.emulator.trace.render import Shown, rendered
 from podwire.emulator.trace.request import Command, Request
 from podwire.emulator.trace.snapshot import EXTERNAL, Snapshot
@@ -118,6 +120,11 @@ class Trace:
     def reason(self) -> str:
         """Return why the verdict is not confirmed, or what is to be noted besides."""
         return self.finding.reason
+
+    @property
+    def naming(self) -> Naming | None:
+        """Return the search for the request's name: its steps and their cost; None without one."""
+        return self.finding.naming
 
     @property
     def dropped(self) -> int:
@@ -261,6 +268,9 @@ async def _run(
         done = await target.exec(source, client.argv)
         if done.exit_code not in NOT_THERE:
             return done, client.report(done)
+        down = not_running(source, done.stderr)
+        if down is not None:
+            raise down
     raise nothing_to_ask_with(source, usable)
 
 

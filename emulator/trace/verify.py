@@ -39,10 +39,15 @@ def _judge(case: Case, sightings: Sightings) -> Finding:
     blind = _blind(case, sightings)
     if blind is not None:
         return blind
-    request = case.request
     lookup = look_up(case, sightings)
     if lookup.finding.word != "confirmed":
         return lookup.finding
+    return replace(_after(case, sightings, lookup), naming=lookup.finding.naming)
+
+
+def _after(case: Case, sightings: Sightings, lookup: Lookup) -> Finding:
+    """Judge what followed the look-up of the name."""
+    request = case.request
     openings = [
         (opening, _route(case, sightings, opening))
         for opening in _openings(case, sightings, lookup)

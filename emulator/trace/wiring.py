@@ -47,7 +47,8 @@ class Wiring:
 
     *bridge* is a node's device on the side of its pods. *external* is None where there is no such
     host. *hint* says to a user how pods that are not captured can be. *proxy* is what is configured
-    for all proxies.
+    for all proxies. *dns_rules* are the words of the Corefile by which DNS may answer otherwise
+    than the objects say: the judge does not know what they do.
     """
 
     domain: str = "cluster.local"
@@ -64,6 +65,7 @@ class Wiring:
     captures: Captures = "pods"
     hint: str = ""
     proxy: ProxySettings = ProxySettings()
+    dns_rules: tuple[str, ...] = ()
 
     def source(self, reach: Reach, address: IPv4Address, pods: IPv4Network | None) -> IPv4Address:
         """Return the address with which the node of *address* asks a backend, relay or SNAT.

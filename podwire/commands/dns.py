@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from podwire.commands import session
 from podwire.commands.output import number, say, say_json
+from podwire.commands.trace import status_without_verdict
 from podwire.emulator.trace import dnsquestion
 from podwire.emulator.trace.dnsquestion import Question
-from podwire.errors import UsageError
+from podwire.errors import PodwireError, UsageError
 from podwire.kube import places
 
 if TYPE_CHECKING:
     from podwire.kube.config import Access
+    from podwire.testing.asking import Way
     from podwire.testing.lookups import Reply, Walk
 
 EPILOG = """\
@@ -29,8 +31,9 @@ examples:
 A name is asked as it stands, as dig does; --walk does what the place's own /etc/resolv.conf says.
 Without --from, a node asks. Without --server, it is the cluster's DNS, Service kube-dns.
 
-exit status: 0 data came; 1 there is none (NXDOMAIN, NODATA), or it could not be asked; 2 the server
-fails or refuses (SERVFAIL, REFUSED...); 124 no reply came in time.
+exit status: 0 data came; 1 there is none (NXDOMAIN, NODATA); 2 the server fails (SERVFAIL,
+REFUSED...) or cannot be reached; 124 no reply came in time; without an outcome 64 (what was asked
+makes no sense), 69 (no cluster answers) or 70 (a fault of podwire).
 """
 
 Json = dict[str, Any]
@@ -61,6 +64,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("-x", dest="reverse", metavar="ADDRESS", help="ask for an address's name")
     parser.add_argument("--server", metavar="ADDRESS", default="", help="ask this one")
+    parser.add_argument("-p", "--port", metavar="PORT", default="53", help="the server's port (53)")
     parser.add_argument("--tcp", action="store_true", help="ask over TCP")
     parser.add_argument("--short", action="store_true", help="print the answer's values only")
     parser.add_argument(
@@ -71,18 +75,30 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Ask, show what came, and return the status that it deserves."""
+    try:
+        return _asked_and_shown(args)
+    except PodwireError as error:
+        # 1 says that the name does not exist, and only that.
+        error.exit_status = status_without_verdict(error)
+        raise
+
+
+def _asked_and_shown(args: argparse.Namespace) -> int:
     words = wanted(args.words, args.reverse or "", args.server)
     if args.walk and args.reverse:
         raise UsageError("a reverse name is whole, and nothing walks\n  leave out --walk")
     limit = number(args.timeout, "--timeout", least=0.001) if args.timeout else 0.0
+    port = int(number(args.port, "--port", least=1))
     access = session.access(args)
     import asyncio  # noqa: PLC0415 - after all that can be wrong is checked
 
+    from podwire.testing.asking import Way  # noqa: PLC0415
     from podwire.testing.lookup_text import as_json  # noqa: PLC0415
     from podwire.testing.lookups import exit_status  # noqa: PLC0415
 
     place = _place(args, access)
-    found = asyncio.run(_asked(access, place, words, args, limit))
+    way = Way(server=words.server, port=port, tcp=args.tcp, limit=limit)
+    found = asyncio.run(_asked(access, place, words, way, walks=args.walk))
     if args.output == "json":
         say_json(as_json(found))
     elif args.short:
@@ -163,28 +179,12 @@ def _is_ready(node: Json) -> bool:
 
 
 async def _asked(
-    access: Access, place: places.Place, words: Words, args: argparse.Namespace, limit: float
+    access: Access, place: places.Place, words: Words, way: Way, *, walks: bool
 ) -> Reply | Walk:
     from podwire.testing import asking  # noqa: PLC0415
 
     at = await asking.asker(access, place)
-    if args.walk:
+    if walks:
         kinds = (words.kind,) if words.kind else ("A", "AAAA")
-        return await asking.walk(
-            at, words.name, kinds, server=words.server, tcp=args.tcp, limit=limit
-        )
-    name = words.name if words.name.endswith(".") else f"{words.name}."
-    question = Question(name, words.kind or "A")
-    reply = await asking.ask(at, question, server=words.server, tcp=args.tcp, limit=limit or 5.0)
-    return replace(reply, hint=_hint(reply, words.name, place))
-
-
-def _hint(reply: Reply, name: str, place: places.Place) -> str:
-    """Return what a newcomer to dig should know: it does not search."""
-    if reply.status != "NXDOMAIN" or name.endswith(".") or name.count(".") >= 5:
-        return ""
-    where = place.where if place.kind == "pod" else "POD"
-    return (
-        f"{name} was asked as it stands; a pod's resolver tries its search list:\n"
-        f"  podwire dns query {name} --from {where} --walk"
-    )
+        return await asking.walk(at, words.name, kinds, way)
+    return await asking.ask(at, Question(words.name, words.kind or "A"), way)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from podwire.emulator.trace import bpf, pcapng, request
+from podwire.emulator.trace import bpf, dnsquestion, pcapng, request
 from podwire.emulator.trace import packets as scapy_door  # loads scapy only when it is used
 from podwire.emulator.trace.compare import Comparison
 from podwire.emulator.trace.trace import Trace
@@ -23,6 +23,8 @@ from podwire.kube import manifests, places, proxies, stream, waiting
 from podwire.kube.config import Access
 from podwire.kube.plain import Connection
 from podwire.kube.proxy_modes import MODES
+from podwire.testing import asking
+from podwire.testing.lookups import Reply, Walk
 from podwire.testing.modes import compared
 from podwire.testing.target import judged as judge
 from podwire.testing.target import recording, run
@@ -34,6 +36,7 @@ T = TypeVar("T")
 _WAITED_FOR = (
     ("Deployment", "/apis/apps/v1", "deployments"),
     ("DaemonSet", "/apis/apps/v1", "daemonsets"),
+    ("StatefulSet", "/apis/apps/v1", "statefulsets"),
     ("ReplicaSet", "/apis/apps/v1", "replicasets"),
     ("Pod", "/api/v1", "pods"),
 )
@@ -45,6 +48,7 @@ _PATHS = {
     "secret": ("/api/v1", "secrets"),
     "deployment": ("/apis/apps/v1", "deployments"),
     "daemonset": ("/apis/apps/v1", "daemonsets"),
+    "statefulset": ("/apis/apps/v1", "statefulsets"),
     "replicaset": ("/apis/apps/v1", "replicasets"),
 }
 _STATUS_MARK = "\npodwire-status:"
@@ -83,8 +87,9 @@ class Packets(UserList[Any]):
 class Pod:
     """A pod of the cluster, or one of its hosts; commands run in it."""
 
-    def __init__(self, cluster: "Cluster", path: str, log_path: str) -> None:
+    def __init__(self, cluster: "Cluster", place: places.Place, path: str, log_path: str) -> None:
         self._cluster = cluster
+        self._place = place
         self._path = path
         self._log_path = log_path
 
@@ -103,6 +108,38 @@ class Pod:
         result = await self.exec(*argv, url)
         body, _, status = result.stdout.rpartition(_STATUS_MARK.encode())
         return Answer(int(status), body)
+
+    async def dns(
+        self,
+        name: str,
+        kind: str = "A",
+        *,
+        server: str = "",
+        tcp: bool = False,
+        timeout: float = 5.0,  # noqa: ASYNC109 - of each try, which the DNS client in the pod keeps
+    ) -> Reply:
+        """Return what the cluster's DNS, or *server*, answers here to one question, as dig would.
+
+        *name* is asked as it stands: a resolver's search is `dns_walk`. *kind* is a type of record;
+        "PTR" takes an address as well. Raises UsageError for what is no name or type.
+        """
+        at = await asking.asker(self._cluster.access, self._place)
+        question = dnsquestion.parse(name, kind)
+        return await asking.ask(at, question, asking.Way(server=server, tcp=tcp, limit=timeout))
+
+    async def dns_walk(
+        self,
+        name: str,
+        *kinds: str,
+        timeout: float = 0.0,  # noqa: ASYNC109 - of each try, which the DNS client in the pod keeps
+    ) -> Walk:
+        """Return how the resolver here looks *name* up: every candidate, its answers, their cost.
+
+        It goes by the pod's own /etc/resolv.conf; *kinds* are A and AAAA if none is given.
+        """
+        at = await asking.asker(self._cluster.access, self._place)
+        wanted = [dnsquestion.parse(name, kind).kind for kind in kinds or ("A", "AAAA")]
+        return await asking.walk(at, name, wanted, asking.Way(limit=timeout))
 
     async def logs(self, *, container: str = "") -> str:
         """Return what the pod has written."""
@@ -180,8 +217,8 @@ class Cluster:
         await self.call(wait)
 
     async def scale(self, name: str, replicas: int) -> None:
-        """Set the number of replicas of a Deployment."""
-        path = self._path_of("deployment", name)
+        """Set the number of replicas of a Deployment, or of a "statefulset/NAME"."""
+        path = self._named(name) or self._path_of("deployment", name)
         await self.call(lambda c: c.patch(path, {"spec": {"replicas": replicas}}))
 
     async def get(self, path: str) -> Json:
@@ -199,11 +236,12 @@ class Cluster:
         namespace, _, short = name.rpartition("/")
         inside = namespace or self.namespace
         log_path = f"/api/v1/namespaces/{inside}/pods/{short}/log"
-        return Pod(self, stream.pod_path(inside, short), log_path)
+        place = places.Place("pod", short, inside)
+        return Pod(self, place, stream.pod_path(inside, short), log_path)
 
     def node(self, name: str) -> Pod:
         """Return a node, to run commands on."""
-        return Pod(self, stream.host_path(name), "")
+        return Pod(self, places.Place("host", name), stream.host_path(name), "")
 
     @property
     def external(self) -> Pod:

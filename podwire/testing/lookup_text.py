@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from podwire.emulator.trace.dnsmessage import DnsMessage, Record
-from podwire.testing.lookups import Reply, Walk
+from podwire.emulator.trace.dnsmessage import DnsMessage, Record, listed
+from podwire.testing.lookups import NO_REPLY, Reply, Walk
 
 Json = dict[str, Any]
 
@@ -16,16 +16,18 @@ def as_dig(reply: Reply) -> str:
     if reply.cut:
         lines.append(f";; truncated to {reply.cut} bytes over UDP, asked again over TCP")
     if reply.error:
-        lines.append(f";; communications error to {reply.server}#53: {reply.error}")
+        lines.append(f";; communications error to {reply.server}#{reply.port}: {reply.error}")
     if reply.message is not None:
         lines += _message(reply.message)
-    elif reply.error == "no reply":
-        times = "once" if reply.sent == 1 else f"{reply.sent} times"
-        lines.append(f";; no server could be reached (asked {times})")
+    elif reply.status == NO_REPLY:
+        lines.append(f";; no server could be reached (asked {_times(reply.sent)})")
     about = f"   {reply.about}" if reply.about else ""
     if reply.message is not None:
         lines.append(f";; Query time: {reply.ms:.1f} msec")
-    lines += [f";; SERVER: {reply.server}#53 ({reply.transport}){about}", f";; FROM: {reply.where}"]
+    lines += [
+        f";; SERVER: {reply.server}#{reply.port} ({reply.transport}){about}",
+        f";; FROM: {reply.where}",
+    ]
     if reply.message is not None:
         lines.append(f";; MSG SIZE  rcvd: {reply.size}")
     lines += [f";; hint: {line}" for line in reply.hint.splitlines()]
@@ -75,7 +77,8 @@ def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
 def as_steps(walk: Walk) -> str:
     """Return the walk as a table: each query with its answer and what it cost."""
     rows: list[tuple[str, ...]] = [("#", "name", "type", "ms", "answer")]
-    for number, step in enumerate(walk.steps, 1):
+    for step in walk.steps:
+        number = walk.candidates.index(step.name) + 1
         for nth, reply in enumerate(step.replies):
             first = nth == 0
             rows.append(
@@ -83,7 +86,7 @@ def as_steps(walk: Walk) -> str:
                     str(number) if first else "",
                     step.name if first else "",
                     reply.question.kind,
-                    f"{reply.ms:.1f}" if reply.message is not None else "-",
+                    f"{reply.ms:.2f}" if reply.message is not None else "-",
                     said(reply) + ("   <-- won" if first and step.name == walk.won else ""),
                 )
             )
@@ -110,20 +113,24 @@ def outcome(walk: Walk) -> str:
     took = f"{queries}, {walk.ms:.1f} ms"
     if not walk.has_data:
         return f"{walk.status} after {took}"
-    return f"{', '.join(walk.values)} after {took}"
+    return f"{listed(walk.values)} after {took}"
 
 
 def said(reply: Reply) -> str:
     """Return what came for one query in a few words."""
     if reply.message is None:
-        times = f" (asked {reply.sent} times)" if reply.sent > 1 else ""
+        times = f" (asked {_times(reply.sent)})" if reply.sent > 1 else ""
         return f"{reply.error or 'no reply'}{times}"
     chain = [f"CNAME {r.value}" for r in reply.records if r.kind == "CNAME"]
     values = [r.value for r in reply.records if r.kind != "CNAME"]
-    text = ", ".join([*chain, *values]) if reply.has_data else ", ".join([*chain, reply.status])
+    text = listed([*chain, *values] if reply.has_data else [*chain, reply.status])
     notes = [f"truncated to {reply.cut} bytes, then TCP"] if reply.cut else []
-    notes += [f"asked {reply.sent} times"] if reply.sent > 1 else []
+    notes += [f"asked {_times(reply.sent)}"] if reply.sent > 1 else []
     return f"{text} ({'; '.join(notes)})" if notes else text
+
+
+def _times(count: int) -> str:
+    return {1: "once", 2: "twice"}.get(count, f"{count} times")
 
 
 def as_json(found: Reply | Walk) -> Json:

@@ -1,14 +1,18 @@
 """Pure: what was asked of DNS and what came: one query, or a resolver's walk of several."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from podwire.emulator.trace.dnsmessage import DnsMessage, Record
 from podwire.emulator.trace.dnsquestion import Question
+from podwire.emulator.trace.naming import why_in_this_order
 
 _ADDRESSES = ("A", "AAAA")
 _MOST_NDOTS = 15  # glibc takes no more (resolv.h, RES_MAXNDOTS)
 _MOST_SERVERS = 3
+
+
+NO_REPLY = "no reply"
+"""The status of a question to which no answer came in time."""
 
 
 class NoData(AssertionError):
@@ -42,6 +46,7 @@ class Reply:
     question: Question
     where: str
     server: str = ""
+    port: int = 53
     transport: str = "UDP"
     message: DnsMessage | None = None
     ms: float = 0.0
@@ -54,8 +59,8 @@ class Reply:
 
     @property
     def status(self) -> str:
-        """Return NOERROR, NODATA, NXDOMAIN, SERVFAIL, ..., or "no reply"."""
-        return self.message.status if self.message is not None else "no reply"
+        """Return NOERROR, NODATA, NXDOMAIN, SERVFAIL, ...; without a message, the error."""
+        return self.message.status if self.message is not None else self.error or NO_REPLY
 
     @property
     def records(self) -> tuple[Record, ...]:
@@ -163,12 +168,12 @@ class Walk:
         if self.has_data:
             return "NOERROR"
         worst = [reply.status for reply in self.replies if reply.status not in _DENIALS]
-        return worst[0] if worst else self.replies[-1].status if self.replies else "no reply"
+        return worst[0] if worst else self.replies[-1].status if self.replies else NO_REPLY
 
     @property
     def why(self) -> str:
         """Return why the walk began where it did."""
-        return reason_of_order(self.name, self.resolv)
+        return why_in_this_order(self.name, self.resolv.search, self.resolv.ndots)
 
     def check(self) -> "Walk":
         """Return this walk if it found something; raises NoData, which shows it."""
@@ -188,11 +193,11 @@ _DENIALS = ("NXDOMAIN", "NODATA")
 def exit_status(found: Reply | Walk) -> int:
     """Return 0 for data, 1 for a name or type that does not exist, 2 for a server that fails.
 
-    Without any reply it is 124, as for every other limit.
+    If no reply comes in time it is 124, as for every other limit.
     """
     if found.has_data:
         return 0
-    if found.status == "no reply":
+    if found.status == NO_REPLY:
         return 124
     return 1 if found.status in _DENIALS else 2
 
@@ -225,41 +230,6 @@ def read_resolv_conf(text: str) -> ResolvConf:
     )
 
 
-def reason_of_order(name: str, resolv: ResolvConf) -> str:
-    """Return why *name* is looked for in this order, in a sentence without its point."""
-    if name.endswith("."):
-        return "the dot at its end says that the name is whole: nothing is searched"
-    if not resolv.search:
-        return "there is no search list"
-    dots = name.count(".")
-    count = f"{dots} dot" if dots == 1 else f"{dots or 'no'} dots"
-    if dots < resolv.ndots:
-        return f"the name has {count}, fewer than ndots:{resolv.ndots}, so the search list is first"
-    return f"the name has {count}, not fewer than ndots:{resolv.ndots}, so it is asked alone first"
-
-
-def advice(walk: Walk) -> str:
-    """Return how the walk could be shorter; empty if it cannot, or if nothing was found."""
-    if not walk.has_data or not walk.wasted:
-        return ""
-    of = f"{walk.wasted} of {walk.queries} queries asked for names that do not have it"
-    text = f'{of}; "{walk.won}" with its dot takes {walk.queries - walk.wasted}'
-    alone = walk.name + "."
-    dots = walk.name.count(".")
-    if walk.won == alone and 0 < dots < walk.resolv.ndots:
-        return f"{text}, and so does this name with ndots:{dots} in the pod's dnsConfig"
-    first = walk.resolv.search[0] if walk.resolv.search else ""
-    short = walk.won.removesuffix(f".{first}.")
-    if first and short != walk.won and short != walk.name and "." not in short:
-        return f'{text}, and so does "{short}" in this namespace'
-    return text
-
-
 def _number(options: dict[str, str], name: str, usual: float) -> int:
     word = options.get(name, "")
     return int(word) if word.isdigit() else int(usual)
-
-
-def names_of(steps: Sequence[Step]) -> tuple[str, ...]:
-    """Return the candidates that were asked."""
-    return tuple(step.name for step in steps)

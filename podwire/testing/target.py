@@ -28,9 +28,20 @@ _LISTS = (
     ("Service", "/api/v1/services"),
     ("EndpointSlice", "/apis/discovery.k8s.io/v1/endpointslices"),
     ("Node", "/api/v1/nodes"),
+    ("Namespace", "/api/v1/namespaces"),
 )
 _NETWORK = f"/api/v1/namespaces/{addons.NAMESPACE}/configmaps/{addons.NETWORK}"
 _PROXY = f"/api/v1/namespaces/{proxies.NAMESPACE}/configmaps/{proxies.CONFIG_MAP}"
+
+_COREDNS = f"/api/v1/namespaces/{addons.NAMESPACE}/configmaps/coredns"
+# Plugins, and options of the plugin kubernetes, that change which names exist and what they are.
+_DNS_RULES = frozenset(
+    {
+        "acl", "auto", "autopath", "endpoint_pod_names", "file", "hosts", "ignore", "labels",
+        "multicluster", "namespace_labels", "namespaces", "noendpoints", "rewrite", "template",
+        "zonal",
+    }
+)  # fmt: skip
 
 
 class ApiTarget:
@@ -89,8 +100,19 @@ class ApiTarget:
 
         data = await asyncio.to_thread(read, _NETWORK)
         proxy = await asyncio.to_thread(read, _PROXY)
+        dns = await asyncio.to_thread(read, _COREDNS)
         self._builtins = data.get("client") != "image"
-        return replace(wired(data), proxy=configured(proxy.get(proxies.CONFIG_KEY, "")))
+        return replace(
+            wired(data),
+            proxy=configured(proxy.get(proxies.CONFIG_KEY, "")),
+            dns_rules=rules_of(dns.get("Corefile", "")),
+        )
+
+
+def rules_of(corefile: str) -> tuple[str, ...]:
+    """Return the words of a Corefile by which DNS may answer otherwise than the objects say."""
+    lines = [line.split() for line in corefile.splitlines()]
+    return tuple(dict.fromkeys(words[0] for words in lines if words and words[0] in _DNS_RULES))
 
 
 def configured(text: str) -> ProxySettings:

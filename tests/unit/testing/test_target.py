@@ -5,7 +5,7 @@ from ipaddress import IPv4Address, IPv4Network
 import pytest
 
 from podwire.emulator.trace.wiring import ProxySettings, Wiring
-from podwire.testing.target import configured, wired
+from podwire.testing.target import configured, rules_of, wired
 
 NETWORK = {
     "domain": "cluster.local",
@@ -59,3 +59,17 @@ def test_containers_as_pods() -> None:
 )
 def test_what_is_configured_for_the_proxies(text: str, settings: ProxySettings) -> None:
     assert configured(text) == settings
+
+
+@pytest.mark.parametrize(
+    ("corefile", "rules"),
+    [
+        ("", ()),
+        (".:53 {\n    errors\n    kubernetes cluster.local {\n        pods insecure\n    }\n}\n", ()),
+        (".:53 {\n    rewrite name a b\n    hosts {\n    }\n    rewrite name c d\n}\n",
+         ("rewrite", "hosts")),
+        (".:53 {\n    # rewrite name a b\n}\n", ()),
+    ],
+)  # fmt: skip
+def test_what_a_corefile_changes(corefile: str, rules: tuple[str, ...]) -> None:
+    assert rules_of(corefile) == rules

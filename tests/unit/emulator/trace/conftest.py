@@ -188,6 +188,8 @@ def _ip(src: str, dst: str, what: str) -> Any:
     udp = UDP(sport=here, dport=there)
     if what.startswith("A? "):
         return ip / udp / DNS(id=7, qd=DNSQR(qname=what[3:]))
+    if what.startswith("AAAA? "):
+        return ip / udp / DNS(id=8, qd=DNSQR(qname=what[6:], qtype="AAAA"))
     if what.startswith("= "):
         return ip / udp / _answer(what[2:])
     if what.startswith("datagram "):
@@ -205,19 +207,31 @@ def _ip(src: str, dst: str, what: str) -> Any:
         return ip / TCP(**tcp, flags="RA", seq=0, ack=other + 1)
     if what == "FIN":
         return ip / TCP(**tcp, flags="FA", seq=mine + 1, ack=other + 1)
-    assert what.startswith("data "), what
-    payload = what[5:].encode().decode("unicode_escape").encode()
+    if what.startswith("tcp= "):
+        message = bytes(_answer(what[5:]))
+        payload = len(message).to_bytes(2, "big") + message
+    else:
+        assert what.startswith("data "), what
+        payload = what[5:].encode().decode("unicode_escape").encode()
     return ip / TCP(**tcp, flags="PA", seq=mine + 1, ack=other + 1) / Raw(payload)
 
 
 def _answer(what: str) -> Any:
-    name, code = what.split()
-    if code == "NXDOMAIN":
-        return DNS(id=7, qr=1, rcode=3, qd=DNSQR(qname=name))
-    if code == "SERVFAIL":
-        return DNS(id=7, qr=1, rcode=2, qd=DNSQR(qname=name))
-    records = [] if code == "NODATA" else [DNSRR(rrname=name, rdata=code, ttl=5)]
-    return DNS(id=7, qr=1, qd=DNSQR(qname=name), an=records)
+    """Return the answer "NAME CODE", "NAME ADDRESS...", "NAME truncated ADDRESS..." or an alias.
+
+    An alias is "NAME TARGET. [ADDRESS]".
+    """
+    name, *words = what.split()
+    code = {"NXDOMAIN": 3, "SERVFAIL": 2, "REFUSED": 5}.get(words[0], 0)
+    owner, records = name, list[Any]()
+    for word in words:
+        if word.endswith("."):
+            records.append(DNSRR(rrname=owner, type="CNAME", rdata=word, ttl=5))
+            owner = word
+        elif word[0].isdigit():
+            records.append(DNSRR(rrname=owner, rdata=word, ttl=5))
+    cut = int(words[0] == "truncated")
+    return DNS(id=7, qr=1, tc=cut, rcode=code, qd=DNSQR(qname=name), an=records)
 
 
 WEB = "web-svc.default.svc.cluster.local."

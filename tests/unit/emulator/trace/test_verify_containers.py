@@ -317,6 +317,7 @@ def test_a_relay_that_nobody_watched_did_not_answer(bench: "Bench") -> None:
     assert finding.reason == (
         "cluster DNS: no answer came from node-1, where nobody lends"
         " (nothing was captured at node-1)"
+        "; next: kubectl -n kube-system get pods -l k8s-app=kube-dns"
     )
     assert finding.wrong is not None
     assert finding.wrong.where == "node-1"
