@@ -29,6 +29,8 @@ from podwire.dns.query import (
 
 SMALLEST_UDP: Final = 512
 LARGEST_UDP: Final = 65507
+LARGEST_CLAIM: Final = 4096
+UNFRAGMENTED: Final = 1232
 LARGEST_TCP: Final = 65535
 TRANSFER_MESSAGE: Final = 16384
 """How large the messages of a zone transfer get: pointers reach this far (RFC 5936, 2.2)."""
@@ -84,10 +86,16 @@ def reject(rejection: Rejection) -> bytes:
 
 
 def udp_limit(query: Query) -> int:
-    """Return how many bytes the client takes in a datagram; never under 512 (RFC 6891, 6.2.3)."""
+    """Return how many bytes the client takes in a datagram; never under 512 (RFC 6891, 6.2.3).
+
+    Who claims more than anybody sensible does is after large replies, perhaps for somebody else: it
+    gets what passes every path without fragments (RFC 9715, 3.1), and the rest over TCP.
+    """
     if query.edns is None:
         return SMALLEST_UDP
-    return min(max(query.edns.size, SMALLEST_UDP), LARGEST_UDP)
+    if query.edns.size > LARGEST_CLAIM:
+        return UNFRAGMENTED
+    return max(query.edns.size, SMALLEST_UDP)
 
 
 def write(query: Query, reply: Reply, limit: int, shuffle: Shuffle) -> Written:

@@ -176,6 +176,14 @@ def test_what_does_not_fit_is_cut_and_said(opt: str, fit: int) -> None:
     assert message.endswith(bytes.fromhex(opt))
 
 
+@pytest.mark.parametrize(
+    ("claim", "limit"),
+    [(0, 512), (511, 512), (512, 512), (1232, 1232), (4096, 4096), (4097, 1232), (65535, 1232)],
+)
+def test_no_client_gets_fragments_for_a_claim_that_nobody_makes(claim: int, limit: int) -> None:
+    assert udp_limit(query(opt=f"000029 {claim:04x} 00000000 0000")) == limit
+
+
 def test_the_additional_section_is_cut_first() -> None:
     asked = query()
     full = Reply(answer=many(10), additional=many(40, "b." + WEB))
