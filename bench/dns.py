@@ -413,17 +413,21 @@ def dnsperf(port: int, file: Path, seconds: float, *, most: float = 0.0) -> Run:
     """Ask a server the questions of *file*; with *most* per second each answer is timed."""
     limits = ["-Q", str(int(most)), "-v"] if most else []
     command = ["dnsperf", "-s", "127.0.0.1", "-p", str(port), "-d", str(file), "-c", "4"]
-    done = subprocess.run(
-        ["taskset", "-c", str(CORES[-1]), *command, "-l", f"{seconds:g}", *limits],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    rate = re.search(r"Queries per second:\s+([\d.]+)", done.stdout)
-    lost = re.search(r"Queries lost:\s+(\d+)", done.stdout)
+    # Not a pipe: it would hold up dnsperf, which prints a line for each answer then.
+    with tempfile.TemporaryFile("w+") as output:
+        subprocess.run(
+            ["taskset", "-c", str(CORES[-1]), *command, "-l", f"{seconds:g}", *limits],
+            stdout=output,
+            stderr=subprocess.DEVNULL,
+            check=True,
+        )
+        output.seek(0)
+        said = output.read()
+    rate = re.search(r"Queries per second:\s+([\d.]+)", said)
+    lost = re.search(r"Queries lost:\s+(\d+)", said)
     if rate is None or lost is None:
-        raise SystemExit(f"dnsperf: {done.stdout}{done.stderr}")
-    latencies = re.findall(r"^> \w+ \S+ \S+ ([\d.]+)$", done.stdout, re.MULTILINE)
+        raise SystemExit(f"dnsperf: {said}")
+    latencies = re.findall(r"^> \w+ \S+ \S+ ([\d.]+)$", said, re.MULTILINE)
     return Run(float(rate[1]), int(lost[1]), tuple(map(float, latencies)))
 
 

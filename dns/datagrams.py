@@ -12,32 +12,31 @@ from __future__ import annotations
 import ctypes
 import errno
 import logging
-import mmap
 import os
 import socket
-import struct
 import sys
 from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-BATCH: Final = 64
-LARGEST_DATAGRAM: Final = 65535
+from podwire.dns.datagram_slots import (
+    ADDRESS,
+    BATCH,
+    FILLED_IN,
+    HEAD,
+    HEAD_STRIDE,
+    HEADER_SIZE,
+    NAME,
+    TAIL_STRIDE,
+    Message,
+    Slots,
+)
+
 MOST_UNSENT: Final = 4096
 EVERYWHERE: Final = ("0.0.0.0", "::")
 
-_HEAD: Final = 2048
-"""How much of a datagram lies close to the others: all of it, nearly always."""
-_HEAD_STRIDE: Final = _HEAD + 64
-"""Not a power of two: else the beginnings of all would share one line of the CPU's caches."""
-_TAIL_STRIDE: Final = LARGEST_DATAGRAM + 1 - _HEAD
-_NAME: Final = 32
-"""Room for the longest address, a sockaddr_in6, of 28 bytes."""
-_ORIGIN: Final = 40
-"""Room for the control message with our own address; it stands right behind the other one."""
-_ADDRESS: Final = _NAME + _ORIGIN
 _IP_PKTINFO: Final = 8
-_ADDRESS_WORDS: Final = _ADDRESS // 4
+_ADDRESS_WORDS: Final = ADDRESS // 4
 _NO_INTERFACES: Final = memoryview(bytes(4 * BATCH)).cast("I")
 _CONTROL_HEADER: Final = 16
 _CONTROL_V4: Final = 32
@@ -45,11 +44,19 @@ _CONTROL_V6: Final = 40
 """How long the control message is, header and filling included."""
 _NOTHING_NOW: Final = frozenset({errno.EAGAIN, errno.EWOULDBLOCK, errno.EINTR, errno.ENOBUFS})
 
+_libc: Final = ctypes.CDLL(None, use_errno=True)
+_recvmmsg: Final = _libc.recvmmsg
+_recvmmsg.argtypes = (
+    ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_int, ctypes.c_void_p,
+)  # fmt: skip
+_sendmmsg: Final = _libc.sendmmsg
+_sendmmsg.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_int)
+
 log = logging.getLogger("podwire.dns")
 
-
 Reply = Callable[[bytes], bytes | None]
-Slot = Callable[[int], tuple[bytes, bytes]]
+"""Datagram -> the reply to it, if there is one at hand; both without their first two bytes."""
+_Slot = Callable[[int], tuple[bytes, bytes]]
 
 
 def bind(sock: socket.socket, address: str, port: int) -> None:
@@ -63,97 +70,13 @@ def bind(sock: socket.socket, address: str, port: int) -> None:
     sock.bind((address, port))
 
 
-class _Piece(ctypes.Structure):
-    """A struct iovec."""
-
-    _fields_ = (("base", ctypes.c_void_p), ("size", ctypes.c_size_t))
-
-
-class _Message(ctypes.Structure):
-    """A struct msghdr."""
-
-    _fields_ = (
-        ("name", ctypes.c_void_p),
-        ("name_size", ctypes.c_uint32),
-        ("pieces", ctypes.c_void_p),
-        ("piece_count", ctypes.c_size_t),
-        ("control", ctypes.c_void_p),
-        ("control_size", ctypes.c_size_t),
-        ("flags", ctypes.c_int),
-    )
-
-
-class _Header(ctypes.Structure):
-    """A struct mmsghdr."""
-
-    _fields_ = (("message", _Message), ("size", ctypes.c_uint32))
-
-
-_HEADER_SIZE: Final = ctypes.sizeof(_Header)
-_PIECE_SIZE: Final = ctypes.sizeof(_Piece)
-
-
-def _filled_in(count: int) -> struct.Struct:
-    """Return what reads of *count* headers what the kernel fills in: sizes of control and data."""
-    control, data = _Message.control_size.offset, _Header.size.offset
-    one = f"{control}xQ{data - control - 8}xI{_HEADER_SIZE - data - 4}x"
-    return struct.Struct("=" + one * count)
-
-
-_FILLED_IN: Final = tuple(_filled_in(count) for count in range(BATCH + 1))
-_libc: Final = ctypes.CDLL(None, use_errno=True)
-_recvmmsg: Final = _libc.recvmmsg
-_recvmmsg.argtypes = (
-    ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_int, ctypes.c_void_p,
-)  # fmt: skip
-_sendmmsg: Final = _libc.sendmmsg
-_sendmmsg.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_int)
-
-
-class _Slots:
-    """Room for a batch, with the headers that tell the kernel where it is.
-
-    The mappings hold the datagrams' heads and tails and the addresses, a slot each. What is read of
-    a mapping is bytes at once, and its pages exist from when they are first touched. *addresses*
-    may be those of other slots.
-    """
-
-    def __init__(
-        self, addresses: mmap.mmap | None = None, name_size: int = _NAME, control: int = _ORIGIN
-    ) -> None:
-        self.heads = mmap.mmap(-1, BATCH * _HEAD_STRIDE)
-        self.tails = mmap.mmap(-1, BATCH * _TAIL_STRIDE)
-        self.addresses = addresses or mmap.mmap(-1, BATCH * _ADDRESS)
-        self.headers = bytearray(BATCH * _HEADER_SIZE)
-        self.pieces = bytearray(2 * BATCH * _PIECE_SIZE)
-        heads, tails, places, pieces, self.at = (
-            ctypes.addressof(ctypes.c_char.from_buffer(buffer))
-            for buffer in (self.heads, self.tails, self.addresses, self.pieces, self.headers)
-        )
-        for nth in range(BATCH):
-            head = _Piece.from_buffer(self.pieces, 2 * nth * _PIECE_SIZE)
-            head.base, head.size = heads + nth * _HEAD_STRIDE, _HEAD
-            tail = _Piece.from_buffer(self.pieces, (2 * nth + 1) * _PIECE_SIZE)
-            tail.base, tail.size = tails + nth * _TAIL_STRIDE, _TAIL_STRIDE
-            message = _Message.from_buffer(self.headers, nth * _HEADER_SIZE)
-            message.name = places + nth * _ADDRESS
-            message.name_size = name_size
-            message.control = message.name + _NAME
-            message.control_size = control
-            message.pieces = pieces + 2 * nth * _PIECE_SIZE
-            # Replies without work are short.
-            message.piece_count = 2 if addresses is None else 1
-        # The kernel writes sizes where it has read how much room there is.
-        self.empty_headers = bytes(self.headers)
-
-
 class Datagrams:
     """The datagrams of *sock*, bound by `bind`. Not for use from several threads."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._fd = sock.fileno()
-        self._in = _Slots()
-        self._out = _Slots()
+        self._in = Slots()
+        self._out = Slots()
         self._out_sizes = memoryview(self._out.pieces).cast("L")[1::2]
         self._out_lengths = [-1] * BATCH
         self._filled = 0
@@ -161,13 +84,13 @@ class Datagrams:
         is_v6 = sock.family == socket.AF_INET6
         self._name_size = 28 if is_v6 else 16
         # in6_pktinfo is address, interface; in_pktinfo is interface, address, address.
-        self._interface_at = _NAME + _CONTROL_HEADER + (16 if is_v6 else 0)
+        self._interface_at = NAME + _CONTROL_HEADER + (16 if is_v6 else 0)
         self._tells_origin = sock.getsockname()[:1] in [(place,) for place in EVERYWHERE]
         self._control_size = (_CONTROL_V6 if is_v6 else _CONTROL_V4) if self._tells_origin else 0
         words = memoryview(self._in.addresses).cast("B").cast("I")
         self._interfaces = words[self._interface_at // 4 :]
         # Replies that need no work go from where their requests came from.
-        self._back = _Slots(self._in.addresses, self._name_size, self._control_size)
+        self._back = Slots(self._in.addresses, self._name_size, self._control_size)
         self._back_sizes = memoryview(self._back.pieces).cast("L")[1::4]
 
     @property
@@ -193,7 +116,7 @@ class Datagrams:
             if number not in _NOTHING_NOW:
                 log.debug("udp read: %s", os.strerror(number))
             return []
-        sizes: tuple[int, ...] = _FILLED_IN[count].unpack_from(slots.headers)
+        sizes: tuple[int, ...] = FILLED_IN[count].unpack_from(slots.headers)
         if self._tells_origin:
             # The way back is the routes' matter.
             self._interfaces[: count * _ADDRESS_WORDS : _ADDRESS_WORDS] = _NO_INTERFACES[:count]
@@ -203,34 +126,34 @@ class Datagrams:
         first = head = 0
         for nth in range(count):
             control, size = sizes[2 * nth], sizes[2 * nth + 1]
-            if size <= _HEAD and control == self._control_size and is_direct:
+            if size <= HEAD and control == self._control_size and is_direct:
                 reply = reply_to(heads[head + 2 : head + size])
-                if reply is not None and len(reply) <= _HEAD - 2:
+                if reply is not None and len(reply) <= HEAD - 2:
                     end = head + 2 + len(reply)
                     back[head:end] = heads[head : head + 2] + reply
                     back_sizes[nth] = end - head
-                    head += _HEAD_STRIDE
+                    head += HEAD_STRIDE
                     continue
             # Replies go out in runs, between those that have to wait.
             self._send(self._back.at, first, nth, self._back_slot)
             first = nth + 1
-            head += _HEAD_STRIDE
+            head += HEAD_STRIDE
             found.append(self._slot_in(nth, size, control))
         self._send(self._back.at, first, count, self._back_slot)
         return found
 
     def _slot_in(self, nth: int, size: int, control: int) -> tuple[bytes, bytes]:
         slots = self._in
-        head, tail, place = nth * _HEAD_STRIDE, nth * _TAIL_STRIDE, nth * _ADDRESS
-        length = _NAME + control if self._tells_origin else self._name_size
-        datagram = slots.heads[head : head + min(size, _HEAD)]
-        if size > _HEAD:
-            datagram += slots.tails[tail : tail + size - _HEAD]
+        head, tail, place = nth * HEAD_STRIDE, nth * TAIL_STRIDE, nth * ADDRESS
+        length = NAME + control if self._tells_origin else self._name_size
+        datagram = slots.heads[head : head + min(size, HEAD)]
+        if size > HEAD:
+            datagram += slots.tails[tail : tail + size - HEAD]
         return datagram, slots.addresses[place : place + length]
 
     def _back_slot(self, nth: int) -> tuple[bytes, bytes]:
-        head, place = nth * _HEAD_STRIDE, nth * _ADDRESS
-        length = _NAME + self._control_size if self._tells_origin else self._name_size
+        head, place = nth * HEAD_STRIDE, nth * ADDRESS
+        length = NAME + self._control_size if self._tells_origin else self._name_size
         datagram = self._back.heads[head : head + self._back_sizes[nth]]
         return datagram, self._in.addresses[place : place + length]
 
@@ -246,23 +169,23 @@ class Datagrams:
                 return
         slots, nth = self._out, self._filled
         size, length = len(datagram), len(address)
-        head, place = nth * _HEAD_STRIDE, nth * _ADDRESS
-        if size <= _HEAD:
+        head, place = nth * HEAD_STRIDE, nth * ADDRESS
+        if size <= HEAD:
             slots.heads[head : head + size] = datagram
             self._out_sizes[2 * nth] = size
             self._out_sizes[2 * nth + 1] = 0
         else:
-            tail = nth * _TAIL_STRIDE
-            slots.heads[head : head + _HEAD] = datagram[:_HEAD]
-            slots.tails[tail : tail + size - _HEAD] = datagram[_HEAD:]
-            self._out_sizes[2 * nth] = _HEAD
-            self._out_sizes[2 * nth + 1] = size - _HEAD
+            tail = nth * TAIL_STRIDE
+            slots.heads[head : head + HEAD] = datagram[:HEAD]
+            slots.tails[tail : tail + size - HEAD] = datagram[HEAD:]
+            self._out_sizes[2 * nth] = HEAD
+            self._out_sizes[2 * nth + 1] = size - HEAD
         slots.addresses[place : place + length] = address
         if length != self._out_lengths[nth]:
             # Nearly all have the same.
-            message = _Message.from_buffer(slots.headers, nth * _HEADER_SIZE)
+            message = Message.from_buffer(slots.headers, nth * HEADER_SIZE)
             message.name_size = min(length, self._name_size)
-            message.control_size = max(length - _NAME, 0)
+            message.control_size = max(length - NAME, 0)
             self._out_lengths[nth] = length
         self._filled = nth + 1
 
@@ -271,10 +194,10 @@ class Datagrams:
         count, self._filled = self._filled, 0
         self._send(self._out.at, 0, count, self._slot)
 
-    def _send(self, headers: int, first: int, end: int, slot: Slot) -> None:
+    def _send(self, headers: int, first: int, end: int, slot: _Slot) -> None:
         while first < end:
             done = _sendmmsg(
-                self._fd, headers + first * _HEADER_SIZE, end - first, socket.MSG_DONTWAIT
+                self._fd, headers + first * HEADER_SIZE, end - first, socket.MSG_DONTWAIT
             )
             if done > 0:
                 first += done
@@ -302,7 +225,7 @@ class Datagrams:
 
     def _slot(self, nth: int) -> tuple[bytes, bytes]:
         slots = self._out
-        head, tail, place = nth * _HEAD_STRIDE, nth * _TAIL_STRIDE, nth * _ADDRESS
+        head, tail, place = nth * HEAD_STRIDE, nth * TAIL_STRIDE, nth * ADDRESS
         size, rest = self._out_sizes[2 * nth], self._out_sizes[2 * nth + 1]
         datagram = slots.heads[head : head + size] + slots.tails[tail : tail + rest]
         return datagram, slots.addresses[place : place + self._out_lengths[nth]]

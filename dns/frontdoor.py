@@ -12,6 +12,7 @@ from random import Random
 from typing import Any, Final
 
 from podwire.dns.chain import Block, Request, choose
+from podwire.dns.dealing import Written
 from podwire.dns.message import Question, Rcode, Reply, Transport
 from podwire.dns.query import Query, Rejection, screen
 from podwire.dns.replies import KeptReply, Store
@@ -20,7 +21,6 @@ from podwire.dns.wire import question_packet
 from podwire.dns.writer import (
     LARGEST_TCP,
     UnwritableReplyError,
-    Written,
     reject,
     transfer,
     udp_limit,

@@ -24,6 +24,7 @@ _POSIX: Final = {
 }
 _REFUSED: Final = re.compile(r"\(\?(?:<?[=!]|P=|>|\()")
 _ESCAPES: Final = re.compile(r"\\[1-9]|\\[pPCQEZ]")
+_PLACE: Final = re.compile(r"\{(0|[1-9][0-9]{0,3})\}")
 
 
 def pattern(text: str) -> re.Pattern[str]:
@@ -48,11 +49,15 @@ def pattern(text: str) -> re.Pattern[str]:
 def filled(replacement: str, found: re.Match[str]) -> str:
     """Return *replacement* with each ``{N}`` filled by that group; a group that took no part is ''.
 
-    As CoreDNS does it: one group after the other, so a group's text may be filled again.
+    What a group holds is not filled again, as CoreDNS would: names that say ``{2}{2}{2}`` and
+    ``{3}{3}{3}`` grow to megabytes so.
     """
-    for number in range(found.re.groups + 1):
-        replacement = replacement.replace(f"{{{number}}}", found[number] or "")
-    return replacement
+
+    def fill(place: re.Match[str]) -> str:
+        number = int(place[1])
+        return (found[number] or "") if number <= found.re.groups else place[0]
+
+    return _PLACE.sub(fill, replacement)
 
 
 def groups_used(replacement: str) -> int:

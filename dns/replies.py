@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from podwire.dns.dealing import Shuffle, Written, deal
 from podwire.dns.message import Reply
 from podwire.dns.query import Query
 from podwire.dns.traffic import Series
-from podwire.dns.writer import Shuffle, Written, deal, write
+from podwire.dns.writer import write
 
 MOST_KEPT: Final = 4096
 MOST_NOTED: Final = 8192

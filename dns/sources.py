@@ -124,7 +124,7 @@ class Sources:
     @asynccontextmanager
     async def _follow(self, wanted: Wanted, followed: Followed) -> AsyncGenerator[None]:
         table, clock = followed.table, self._clock
-        reaching = _client(wanted, self._user)
+        reaching = _client(wanted, self._user, is_own=wanted.api == self.api)
         reaching.answered = self._metrics.called
         async with reaching as client, asyncio.TaskGroup() as tasks:
             services = Informer(client, WatchedService, labels=wanted.labels)
@@ -194,13 +194,17 @@ def _labels_of_slices(wanted: Wanted) -> str:
     return ",".join(labels)
 
 
-def _client(wanted: Wanted, user: str) -> Client:
+def _client(wanted: Wanted, user: str, *, is_own: bool) -> Client:
+    """Return the way to an API server; *is_own* says that it is the one that we belong to."""
     access, api = wanted.access, wanted.api
     if access is not None:
         bearer = {"Authorization": f"Bearer {access.token}"} if access.token else {}
         return Client.tcp(access.server, tls=access.tls(), headers=bearer)
     if "://" not in api:
         return Client.unix(api.removeprefix("unix:"), user=user)
+    if not is_own:
+        # Our token is nobody else's business.
+        return Client.tcp(api)
     token = SERVICE_ACCOUNT / "token"
     authority = SERVICE_ACCOUNT / "ca.crt"
     tls = None

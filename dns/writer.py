@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 from itertools import pairwise
 from typing import Any, Final
 
 from podwire.dns.compression import Names, pointer, wire_name
+from podwire.dns.dealing import (
+    Shuffle,
+    Written,
+    in_dealing_order,
+    leads_before,
+    run_of_addresses,
+)
 from podwire.dns.message import CLASS_IN, Data, Kind, Mx, Opaque, Record, Reply, Soa, Srv, Text
 from podwire.dns.query import (
     AA,
@@ -38,8 +44,6 @@ TRANSFER_MESSAGE: Final = 16384
 _POINTER_TO_QUESTION: Final = pointer(HEADER)
 # Other types came after the RFC that allows compression in their data (RFC 3597, 4).
 _COMPRESSED: Final = frozenset({Kind.CNAME, Kind.NS, Kind.PTR})
-_ADDRESSES: Final = frozenset({Kind.A, Kind.AAAA})
-_DEALT: Final = frozenset({Kind.A, Kind.AAAA, Kind.MX})
 
 _COUNTS: Final = struct.Struct("!6H")
 _FIXED: Final = struct.Struct("!HHIH")
@@ -49,31 +53,9 @@ _SRV: Final = struct.Struct("!3H")
 _SOA_TIMES: Final = struct.Struct("!5I")
 _OPT: Final = struct.Struct("!BHHIH")
 
-Shuffle = Callable[[list[Any]], None]
-"""`random.Random.shuffle`, or what a test puts in its place."""
-
 
 class UnwritableReplyError(ValueError):
     """A reply holds a name or value that no DNS message can hold."""
-
-
-@dataclass(frozen=True, slots=True)
-class Written:
-    """A reply as bytes after its ID, cut where its addresses can be dealt anew.
-
-    *hands* are (first, last) ranges of *parts* that hold one address record each; they may trade
-    places if the reply *can_be_dealt*: nothing was cut, and none of them points to another.
-    """
-
-    ident: bytes
-    parts: tuple[bytes, ...]
-    hands: tuple[tuple[int, int], ...]
-    can_be_dealt: bool
-
-    @property
-    def message(self) -> bytes:
-        """Return the message in the order in which it was written."""
-        return self.ident + b"".join(self.parts)
 
 
 def reject(rejection: Rejection) -> bytes:
@@ -138,18 +120,6 @@ def transfer(query: Query, reply: Reply, size: int = TRANSFER_MESSAGE) -> Iterat
         raise UnwritableReplyError(f"{query.question.name}: {error}") from error
 
 
-def deal(written: Written, shuffle: Shuffle) -> bytes:
-    """Return *written* after its ID for another request, its addresses dealt anew."""
-    if not written.hands:
-        return written.parts[0]
-    parts = list(written.parts)
-    for first, last in written.hands:
-        cards = parts[first:last]
-        shuffle(cards)
-        parts[first:last] = cards
-    return b"".join(parts)
-
-
 def _write(query: Query, reply: Reply, limit: int, shuffle: Shuffle) -> Written:
     opt = _opt(query.edns, reply.rcode) if query.edns is not None else b""
     room = limit - len(opt)
@@ -162,7 +132,7 @@ def _write(query: Query, reply: Reply, limit: int, shuffle: Shuffle) -> Written:
         records: Sequence[Record] = section
         first = len(section)
         if reply.dealt and first > 1:
-            records, first = _dealt(section, shuffle)
+            records, first = in_dealing_order(section, shuffle)
         marks: list[int] = []
         for record in records:
             marks.append(len(data))
@@ -173,7 +143,7 @@ def _write(query: Query, reply: Reply, limit: int, shuffle: Shuffle) -> Written:
                 whole = _finished(data, query, reply, counts, opt, is_whole=False)
                 return Written(whole[:2], (whole[2:],), (), can_be_dealt=False)
         counts[nth] = len(marks)
-        cards = _run_of_addresses(records, first)
+        cards = run_of_addresses(records, first)
         if cards > 1:
             marks.append(len(data))
             # The part before the first card is one part, whatever is in it.
@@ -184,7 +154,7 @@ def _write(query: Query, reply: Reply, limit: int, shuffle: Shuffle) -> Written:
         return Written(whole[:2], (whole[2:],), (), can_be_dealt=True)
     parts = tuple(whole[a:b] for a, b in pairwise((2, *edges, len(whole))))
     can_be_dealt = all(
-        _leads_before(card, edges[first - 1]) for first, last in hands for card in parts[first:last]
+        leads_before(card, edges[first - 1]) for first, last in hands for card in parts[first:last]
     )
     return Written(whole[:2], parts, tuple(hands), can_be_dealt)
 
@@ -212,40 +182,6 @@ def _finished(
     additionals += 1 if opt else 0
     _COUNTS.pack_into(data, 0, query.id, flags, 1, answers, authorities, additionals)
     return bytes(data) + opt
-
-
-def _dealt(section: Sequence[Record], shuffle: Shuffle) -> tuple[Sequence[Record], int]:
-    """Return aliases, other records, addresses, mail exchangers: the last two shuffled.
-
-    The number says how many stand before the addresses.
-    """
-    addresses = [r for r in section if r.kind in _ADDRESSES]
-    if len(addresses) == len(section):
-        shuffle(addresses)
-        return addresses, 0
-    mail = [r for r in section if r.kind == Kind.MX]
-    if not addresses and not mail:
-        # Aliases come first all the same.
-        return sorted(section, key=lambda r: r.kind != Kind.CNAME), len(section)
-    shuffle(addresses)
-    shuffle(mail)
-    aliases = [r for r in section if r.kind == Kind.CNAME]
-    others = [r for r in section if r.kind != Kind.CNAME and r.kind not in _DEALT]
-    return [*aliases, *others, *addresses, *mail], len(aliases) + len(others)
-
-
-def _run_of_addresses(records: Sequence[Record], first: int) -> int:
-    count = 0
-    for record in records[first:]:
-        if record.kind not in _ADDRESSES:
-            break
-        count += 1
-    return count
-
-
-def _leads_before(card: bytes, start: int) -> bool:
-    """Return whether a record's owner is but a pointer to what stands before *start*."""
-    return card[0] >= 0xC0 and ((card[0] & 0x3F) << 8 | card[1]) < start
 
 
 def _opt(edns: Edns, rcode: int) -> bytes:

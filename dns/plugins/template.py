@@ -12,7 +12,7 @@ from podwire.dns.corefile import Line
 from podwire.dns.go_template import Facts, FillingError, GoTemplate
 from podwire.dns.kinds import CLASSES, kind_of, rcode_of
 from podwire.dns.message import CLASS_IN, Kind, Question, Rcode, Record, Reply, kind_name
-from podwire.dns.metrics import Counters, Metrics
+from podwire.dns.metrics import Counter, Counters, Metrics
 from podwire.dns.names import longest_match
 from podwire.dns.patterns import pattern
 from podwire.dns.site import Lookup, Site
@@ -27,6 +27,8 @@ MATCHES: Final = Counters(
     "Counter of template regex matches.",
     ("server", "zone", "view", "class", "type"),
 )
+
+_NAMED: Final = frozenset(Kind)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -161,15 +163,21 @@ class Templates(Plugin):
                 continue
             facts = template.facts(question, request.client[0])
             if facts is not None:
-                self._count(facts)
-                return await self._answer(template, facts, request)
+                matches = self._matches(facts, question.kind)
+                matches.value += 1
+                return await self._answer(template, facts, request, matches)
             if longest_match(question.name, template.fallthrough) is None:
                 return Reply(rcode=Rcode.SERVFAIL, lasting=True)
         return await rest(request)
 
-    async def _answer(self, template: Template, facts: Facts, request: Request) -> Reply:
+    async def _answer(
+        self, template: Template, facts: Facts, request: Request, matches: Counter
+    ) -> Reply:
+        def counted(times: int) -> None:
+            matches.value += times
+
         if template.rcode == Rcode.SERVFAIL:
-            return Reply(rcode=Rcode.SERVFAIL, lasting=True)
+            return Reply(rcode=Rcode.SERVFAIL, lasting=True, counted=counted)
         try:
             answer, additional, authority = (
                 tuple(_records(template.texts.get(section, ()), facts)) for section in SECTIONS
@@ -184,12 +192,16 @@ class Templates(Plugin):
             additional=additional,
             lasting=template.is_for_all_clients,
             by=self.name,
+            counted=counted,
         )
         return await with_targets(reply, request, self._lookup)
 
-    def _count(self, facts: Facts) -> None:
-        zone, klass, kind = str(facts["Zone"]), str(facts["Class"]), str(facts["Type"])
-        self._metrics.counter(MATCHES, self._server, zone, "", klass, kind).value += 1
+    def _matches(self, facts: Facts, kind: int) -> Counter:
+        # As CoreDNS; and a stranger could make 65,000 series of types that have no name.
+        name = kind_name(kind) if kind in _NAMED else ""
+        type_ = str(facts["Type"]) if kind == Kind.ANY else name
+        zone, klass = str(facts["Zone"]), str(facts["Class"])
+        return self._metrics.counter(MATCHES, self._server, zone, "", klass, type_)
 
 
 async def with_targets(reply: Reply, request: Request, lookup: Lookup) -> Reply:

@@ -38,6 +38,9 @@ def test_what_is_refused(text: str) -> None:
         (r"(.*)\.(.*)", "a.b", "{2}.{1}.{0}", "b.a.a.b"),
         ("(a)|(b)", "b", "<{1}{2}>", "<b>"),
         ("a", "a", "{1}", "{1}"),
+        ("(a)", "a", "{01}{x}{2}", "{01}{x}{2}"),
+        # A stranger's name must not be a template: with six groups it would grow to 15 MB.
+        (r"(.*)\.(.*)\.(.*)", "{2}{2}.{3}{3}.{1}", "{1}-{2}-{3}", "{2}{2}-{3}{3}-{1}"),
     ],
 )
 def test_filling(text: str, name: str, replacement: str, made: str) -> None:

@@ -366,6 +366,23 @@ async def test_a_forwarding_loop_ends_the_process(tmp_path: Path) -> None:
         )
 
 
+async def test_the_last_words_are_written_even_if_the_interpreter_says_no_goodbye(
+    tmp_path: Path,
+) -> None:
+    # That is how the processes of containers end that were forked, not executed.
+    code = "import os, podwire.dns.program as p; os._exit(p.main(['-conf', 'Corefile'], {}))"
+    port = free_port()
+    (tmp_path / "Corefile").write_text(
+        f".:{port} {{\n bind 127.0.0.1\n loop\n forward . 127.0.0.1:{port}\n}}\n"
+    )
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-P", "-c", code), stdout=asyncio.subprocess.PIPE, cwd=tmp_path
+    )
+    async with asyncio.timeout(PATIENCE):
+        said, _ = await process.communicate()
+    assert said.splitlines()[-1].startswith(b"[FATAL] plugin/loop: ")
+
+
 async def test_without_a_name_the_corefile_of_the_folder_is_read(tmp_path: Path) -> None:
     port = free_port()
     text = corefile().replace(".:0", ".")

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from podwire.dns.compression import wire_name
+from podwire.dns.dealing import deal
 from podwire.dns.message import (
     Data,
     Kind,
@@ -23,7 +24,7 @@ from podwire.dns.message import (
 )
 from podwire.dns.query import Query, labels_of, name_of, screen
 from podwire.dns.wire import question_packet, read_reply
-from podwire.dns.writer import UnwritableReplyError, deal, transfer, write
+from podwire.dns.writer import UnwritableReplyError, transfer, write
 
 WEB = "web.shop.svc.cluster.local."
 ZONE = "cluster.local."

@@ -2,12 +2,15 @@
 
 import asyncio
 import json
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from aiohttp import web
 
-from podwire.dns import cluster_stanza
+from podwire.dns import cluster_stanza, sources
 from podwire.dns.cluster_stanza import Settings
 from podwire.dns.corefile import CorefileError, parse
 from podwire.dns.imports import read_import
@@ -126,7 +129,9 @@ def test_a_kubeconfig_names_the_server(tmp_path: Path) -> None:
         bench.configure(text.replace("two", "three"))
 
 
-async def test_a_kubeconfig_is_used(tmp_path: Path, unused_tcp_port: int) -> None:
+@asynccontextmanager
+async def api_server(port: int) -> AsyncGenerator[set[tuple[str, str]]]:
+    """Serve an API without objects; yields what was asked for, with which authorization."""
     asked: set[tuple[str, str]] = set()
 
     async def answer(request: web.Request) -> web.StreamResponse:
@@ -135,6 +140,18 @@ async def test_a_kubeconfig_is_used(tmp_path: Path, unused_tcp_port: int) -> Non
             await asyncio.Event().wait()
         return web.json_response({"items": [], "metadata": {"resourceVersion": "1"}})
 
+    app = web.Application()
+    app.router.add_get("/{tail:.*}", answer)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", port).start()
+        yield asked
+    finally:
+        await runner.cleanup()
+
+
+async def test_a_kubeconfig_is_used(tmp_path: Path, unused_tcp_port: int) -> None:
     (tmp_path / "config").write_text(
         json.dumps(
             {
@@ -147,17 +164,36 @@ async def test_a_kubeconfig_is_used(tmp_path: Path, unused_tcp_port: int) -> Non
             }
         )
     )
-    app = web.Application()
-    app.router.add_get("/{tail:.*}", answer)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", unused_tcp_port).start()
-        text = block("kubernetes cluster.local {", "kubeconfig config", "}")
-        plugin = plugin_of(Bench(folder=tmp_path).configure(text), "kubernetes")
-        async with plugin.run():
-            assert plugin.is_ready()
-    finally:
-        await runner.cleanup()
+    text = block("kubernetes cluster.local {", "kubeconfig config", "}")
+    plugin = plugin_of(Bench(folder=tmp_path).configure(text), "kubernetes")
+    async with api_server(unused_tcp_port) as asked, plugin.run():
+        assert plugin.is_ready()
     kinds = ("services", "namespaces", "endpointslices")
     assert asked == {(kind, "Bearer secret") for kind in kinds}
+
+
+@pytest.mark.parametrize(
+    ("line", "header"),
+    [
+        ("ttl 5", "Bearer t"),
+        # Whoever is named in a Corefile need not be the API server: CoreDNS tells it nothing.
+        ("endpoint http://localhost:{port}", ""),
+    ],
+)
+async def test_the_token_is_for_the_clusters_own_server(
+    line: str, header: str, tmp_path: Path, unused_tcp_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "token").write_text("t\n")
+    monkeypatch.setattr(sources, "SERVICE_ACCOUNT", tmp_path)
+    bench = Bench(folder=tmp_path)
+    bench.process = replace(
+        bench.process,
+        sources=sources.Sources(
+            api=f"http://127.0.0.1:{unused_tcp_port}", user="", clock=bench.clock
+        ),
+    )
+    text = block("kubernetes cluster.local {", line.format(port=unused_tcp_port), "}")
+    plugin = plugin_of(bench.configure(text), "kubernetes")
+    async with api_server(unused_tcp_port) as asked, plugin.run():
+        assert plugin.is_ready()
+    assert {authorization for _, authorization in asked} == {header}

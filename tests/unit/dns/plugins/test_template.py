@@ -1,8 +1,12 @@
 """template: records made from names, and which questions are whose."""
 
+import re
+
 import pytest
 
 from podwire.dns.corefile import CorefileError
+from podwire.dns.message import Question
+from podwire.dns.wire import question_packet
 from tests.unit.dns.corefiles import Bench, answers, ask, block
 
 ADDRESSES = (
@@ -148,3 +152,32 @@ def test_what_is_refused(lines: list[str], line: int, says: str) -> None:
     with pytest.raises(CorefileError) as caught:
         Bench().configure(block(*lines))
     assert f"Corefile:{line} - Error during parsing: {says}" in str(caught.value)
+
+
+async def test_types_without_a_name_are_counted_together() -> None:
+    bench = Bench()
+    made = bench.configure(block("template IN ANY . {", 'answer "{{ .Name }} 1 A 10.0.0.1"', "}"))
+    # Else a stranger could make 65,000 series.
+    for kind in ("A", "TYPE65280", "TYPE65281"):
+        await ask(made, "x.test.", kind)
+    assert counts(bench) == {"A": 1.0, "": 2.0}
+
+
+async def test_replies_that_are_kept_are_counted_too() -> None:
+    bench = Bench()
+    made = bench.configure(block("template IN A . {", 'answer "{{ .Name }} 1 A 10.0.0.1"', "}"))
+    (server,) = made.servers.values()
+    packet = question_packet(7, Question("x.test.", 1))
+    for _ in range(2):
+        await server.door.answer(packet, ("10.244.1.5", 40000), "udp")
+    for _ in range(3):
+        assert server.door.kept("udp")(packet[2:]) is not None
+    assert counts(bench) == {"A": 5.0}
+
+
+def counts(bench: Bench) -> dict[str, float]:
+    """Return the number of matches by type."""
+    found = re.findall(
+        r'coredns_template_matches_total\{.*type="(\w*)".*\} (\d+)', bench.process.metrics.text()
+    )
+    return {kind: float(number) for kind, number in found}
