@@ -7,9 +7,11 @@ are containers that somebody else starts, `descriptions` is all there is.
 from collections.abc import Mapping
 from typing import Any
 
+from podwire.emulator import coredns
+from podwire.emulator.coredns import API_SOCKET
+
 Json = dict[str, Any]
 
-API_SOCKET = "/run/podwire/api.sock"
 NAMESPACE = "kube-system"
 
 # The components speak to the API server through its Unix socket, which only they get mounted.
@@ -24,8 +26,6 @@ NETWORK = "podwire-network"
 # kubeadm's names: the ConfigMap, its key, and where the DaemonSet mounts it.
 PROXY, PROXY_FILE = "kube-proxy", "config.conf"
 _PROXY_FOLDER = "/var/lib/kube-proxy"
-DNS, DNS_FILE = "coredns", "Corefile"
-_DNS_FOLDER = "/etc/coredns"
 
 
 def addons(network: Mapping[str, str], proxy_mode: str) -> tuple[Json, ...]:
@@ -37,15 +37,21 @@ def addons(network: Mapping[str, str], proxy_mode: str) -> tuple[Json, ...]:
     return (
         *descriptions(network, proxy_mode),
         _kube_proxy(network["services"]),
-        _coredns(),
+        coredns.account(),
+        coredns.deployment(),
     )
 
 
-def descriptions(network: Mapping[str, str], proxy_mode: str) -> tuple[Json, ...]:
-    """Return what runs nothing: Service and Corefile of the DNS, kube-proxy's file, the network."""
+def descriptions(
+    network: Mapping[str, str], proxy_mode: str, corefile: str = ""
+) -> tuple[Json, ...]:
+    """Return what runs nothing: Service and Corefile of the DNS, kube-proxy's file, the network.
+
+    *corefile* is kubeadm's, unless another is given.
+    """
     return (
-        _dns_service(network["dns"]),
-        _dns_configuration(network["domain"]),
+        coredns.service(network["dns"]),
+        coredns.configuration(corefile or coredns.corefile(network["domain"])),
         _proxy_configuration(network["pods"], proxy_mode),
         {
             "apiVersion": "v1",
@@ -114,117 +120,6 @@ def _kube_proxy(services: str) -> Json:
                     "terminationGracePeriodSeconds": 5,
                     "containers": [container],
                     "volumes": [_API_VOLUME, {"name": PROXY, "configMap": {"name": PROXY}}],
-                },
-            },
-        },
-    }
-
-
-def _dns_service(address: str) -> Json:
-    labels = {
-        "k8s-app": "kube-dns",
-        "kubernetes.io/cluster-service": "true",
-        "kubernetes.io/name": "CoreDNS",
-    }
-    return {
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": {"name": "kube-dns", "namespace": NAMESPACE, "labels": labels},
-        "spec": {
-            "clusterIP": address,
-            "selector": {"k8s-app": "kube-dns"},
-            "ports": [
-                {"name": "dns", "port": 53, "protocol": "UDP"},
-                {"name": "dns-tcp", "port": 53, "protocol": "TCP"},
-                {"name": "metrics", "port": 9153, "protocol": "TCP"},
-            ],
-        },
-    }
-
-
-def _dns_configuration(domain: str) -> Json:
-    # kubeadm's, but for the lame duck: five seconds at each restart are long here.
-    text = f"""\
-.:53 {{
-    errors
-    health {{
-       lameduck 1s
-    }}
-    ready
-    kubernetes {domain} in-addr.arpa ip6.arpa {{
-       pods insecure
-       fallthrough in-addr.arpa ip6.arpa
-       ttl 30
-    }}
-    prometheus :9153
-    forward . /etc/resolv.conf {{
-       max_concurrent 1000
-    }}
-    cache 30 {{
-       disable success {domain}
-       disable denial {domain}
-    }}
-    reload
-    loadbalance
-}}
-"""
-    return {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": {"name": DNS, "namespace": NAMESPACE},
-        "data": {DNS_FILE: text},
-    }
-
-
-def _coredns() -> Json:
-    labels = {"k8s-app": "kube-dns"}
-    container: Json = {
-        "name": "coredns",
-        "image": "registry.k8s.io/coredns/coredns:v1.11.3",
-        "args": ["-conf", f"{_DNS_FOLDER}/{DNS_FILE}", f"--api={API_SOCKET}"],
-        "ports": [
-            {"name": "dns", "containerPort": 53, "protocol": "UDP"},
-            {"name": "dns-tcp", "containerPort": 53, "protocol": "TCP"},
-            {"name": "metrics", "containerPort": 9153, "protocol": "TCP"},
-        ],
-        "readinessProbe": {"httpGet": {"path": "/ready", "port": 8181}},
-        "livenessProbe": {
-            "httpGet": {"path": "/health", "port": 8080},
-            "initialDelaySeconds": 60,
-            "timeoutSeconds": 5,
-            "failureThreshold": 5,
-        },
-        "volumeMounts": [
-            _API_MOUNT,
-            {"name": "config-volume", "mountPath": _DNS_FOLDER, "readOnly": True},
-        ],
-    }
-    return {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": {"name": "coredns", "namespace": NAMESPACE, "labels": labels},
-        "spec": {
-            "replicas": 1,
-            "selector": {"matchLabels": labels},
-            "strategy": {"rollingUpdate": {"maxUnavailable": 1}},
-            "template": {
-                "metadata": {"labels": labels},
-                "spec": {
-                    "dnsPolicy": "Default",
-                    "priorityClassName": "system-cluster-critical",
-                    "tolerations": _EVERYWHERE,
-                    "terminationGracePeriodSeconds": 5,
-                    "containers": [container],
-                    "volumes": [
-                        _API_VOLUME,
-                        {
-                            "name": "config-volume",
-                            "configMap": {
-                                "name": DNS,
-                                "items": [{"key": DNS_FILE, "path": DNS_FILE}],
-                            },
-                        },
-                    ],
                 },
             },
         },

@@ -42,7 +42,7 @@ from podwire.kube import credentials
 from podwire.kube.client import Client
 from podwire.kube.clock import SystemClock
 from podwire.kube.informers import Informers
-from podwire.kube.objects import ConfigMap, DaemonSet, Deployment, Object, Service
+from podwire.kube.objects import ConfigMap, DaemonSet, Deployment, Object, Service, ServiceAccount
 
 if TYPE_CHECKING:
     from podwire.emulator.kubelet.nodes import Nodes
@@ -183,6 +183,7 @@ _KINDS: dict[str, type[Object]] = {
     "DaemonSet": DaemonSet,
     "Deployment": Deployment,
     "Service": Service,
+    "ServiceAccount": ServiceAccount,
 }
 
 

@@ -13,13 +13,14 @@ import time
 from collections.abc import Awaitable
 from typing import Any, NoReturn
 
-from podwire.emulator import kubeconfig
+from podwire.emulator import coredns, kubeconfig
 from podwire.emulator.addons import NAMESPACE, PROXY, descriptions
 from podwire.emulator.apiserver.request import Network
 from podwire.emulator.apiserver.server import ApiServer
 from podwire.emulator.apiserver.store import Store
 from podwire.emulator.compose import identity, leftovers, out
 from podwire.emulator.compose.agent import ComposeAgent
+from podwire.emulator.compose.corefile import CorefileOnDisk
 from podwire.emulator.compose.kubelets import Kubelets
 from podwire.emulator.compose.manifests import ManifestFolder, applied_objects
 from podwire.emulator.compose.settings import Settings
@@ -44,6 +45,7 @@ from podwire.kube.events import EventRecorder
 from podwire.kube.informers import Informers
 from podwire.kube.manifests import Manifest
 from podwire.kube.names import Key
+from podwire.kube.objects import ConfigMap
 
 log = logging.getLogger(__name__)
 
@@ -91,6 +93,7 @@ class Cluster:
             kubelets = Kubelets(
                 self._engine, client, informers, self._clock, settings, self._around
             )
+            informers.of(ConfigMap).subscribe(CorefileOnDisk(settings.corefile).look)
             discovery = self._discovery(client, informers, kubelets)
             agent = self._agent(discovery, kubelets)
             server = self._server(agent)
@@ -109,7 +112,7 @@ class Cluster:
                     ("the agent", agent.run()),
                     ("discovery", discovery.run()),
                     ("events", events.run()),
-                    ("the manifests", folder.run()),
+                    ("the manifests", self._apply(document, folder)),
                 ):
                     tasks.create_task(self._part(name, work), name=name)
                 starting = self._announce(document, discovery, folder)
@@ -190,8 +193,8 @@ class Cluster:
                 status = told.exit_status if isinstance(told, PodwireError) else 70
                 self._failed.set_result(status)
 
-    async def _announce(self, document: Json, discovery: Discovery, folder: ManifestFolder) -> None:
-        """Say that the cluster is there, when it is: to people, and to the health check."""
+    async def _apply(self, document: Json, folder: ManifestFolder) -> None:
+        """Apply what every cluster has, then the manifests, which may say it in other words."""
         outcome = await asyncio.to_thread(
             applied_objects,
             [Manifest(obj, _OWN) for obj in self._descriptions()],
@@ -199,6 +202,10 @@ class Cluster:
         )
         for problem in outcome.problems:
             raise InternalError(problem.message)
+        await folder.run()
+
+    async def _announce(self, document: Json, discovery: Discovery, folder: ManifestFolder) -> None:
+        """Say that the cluster is there, when it is: to people, and to the health check."""
         try:
             path = str(await asyncio.to_thread(out.write, self._settings.out, document))
         except MachineError as error:
@@ -215,12 +222,18 @@ class Cluster:
         )
 
     def _descriptions(self) -> list[Json]:
-        """Return the objects of kube-system; once it is there, kube-proxy's file is the user's."""
-        found = descriptions(network(self._settings), self._settings.proxy_mode)
-        if self._store.get("configmaps", Key(NAMESPACE, PROXY)) is None:
-            return list(found)
-        is_file = ("ConfigMap", PROXY)
-        return [one for one in found if (one["kind"], one["metadata"]["name"]) != is_file]
+        """Return the objects of kube-system; files in ConfigMaps are the user's once they exist."""
+        settings = self._settings
+        # No upstream: pods have no way out of the cluster, and Docker's DNS would answer with names
+        # of Compose. A second of lame duck: `docker compose stop` waits for it.
+        text = coredns.corefile(settings.domain, upstream="", lameduck=1)
+        found = descriptions(network(settings), settings.proxy_mode, text)
+        files = [
+            ("ConfigMap", name)
+            for name in (PROXY, coredns.NAME)
+            if self._store.get("configmaps", Key(NAMESPACE, name)) is not None
+        ]
+        return [one for one in found if (one["kind"], one["metadata"]["name"]) not in files]
 
     async def _nodes_run(self) -> bool:
         """Tell whether a node of ours runs: then only we are stopped, and the pods stay."""

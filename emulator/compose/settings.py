@@ -71,6 +71,11 @@ class Settings:
         return self.readers / "api.sock"
 
     @property
+    def corefile(self) -> Path:
+        """Return where the DNS server finds its Corefile."""
+        return self.readers / "Corefile"
+
+    @property
     def captures_socket(self) -> Path:
         """Return the lender of the pods' interfaces; the profile `capture` serves it."""
         return self.captures / "captures.sock"

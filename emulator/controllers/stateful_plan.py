@@ -140,7 +140,9 @@ def _keep(
         return
     if not _is_well(pod, stateful_set.spec.min_ready_seconds, now):
         step.over = True
-    elif not identity(stateful_set, creation.ordinal).items() <= pod.metadata.labels.items():
+        if stateful_set.spec.pod_management_policy != "Parallel":
+            return
+    if not identity(stateful_set, creation.ordinal).items() <= pod.metadata.labels.items():
         step.relabel.append(pod)
 
 

@@ -2,8 +2,9 @@
 
 Datagrams of one client go to one backend, as one entry of the kernel's connection tracking would
 send them, until the flow has been idle or its endpoint has gone; the next datagram then starts a
-new flow. Answers leave from the socket on which the client asked, so from the frontend's address.
-A backend sees the client's address where `origins` says so, else the node's.
+new flow, and what the endpoint still owes is passed on for a while. Answers leave from the socket
+on which the client asked, so from the frontend's address. A backend sees the client's address where
+`origins` says so, else the node's.
 """
 
 import asyncio
@@ -21,6 +22,10 @@ log = logging.getLogger(__name__)
 IDLE = 30.0
 """Seconds without a datagram either way after which a flow ends (nf_conntrack_udp_timeout)."""
 
+OWED = 5.0
+"""Seconds that an endpoint has, once it is gone from its Service, to answer what it was asked: it
+may be well yet, and only about to end. The kernel's modes lose such answers."""
+
 MOST_FLOWS = 4096
 """Flows per frontend; one more ends the one idle longest. DNS clients use each port once."""
 
@@ -31,7 +36,7 @@ _AT_ONCE = 64  # datagrams that one socket may handle before the others have the
 class Flow:
     """One client's way through a frontend to one backend."""
 
-    __slots__ = ("_server", "backend", "client", "used", "wire")
+    __slots__ = ("_server", "backend", "client", "is_owed", "used", "wire")
 
     def __init__(
         self, client: Address, backend: Backend, wire: socket.socket, server: "UdpServer"
@@ -40,6 +45,8 @@ class Flow:
         self.backend = backend
         self.wire = wire
         self.used = server.loop.time()
+        # Whether the last datagram was the client's.
+        self.is_owed = False
         self._server = server
 
     def answers(self) -> None:
@@ -83,6 +90,7 @@ class UdpServer:
         self._idle = idle
         self._most = most
         self._flows: dict[Address, Flow] = {}  # the longest idle one first
+        self._owing: dict[Flow, asyncio.TimerHandle] = {}
         self._timer: asyncio.TimerHandle | None = None
         loop.add_reader(sock.fileno(), self._asked)
 
@@ -102,13 +110,17 @@ class UdpServer:
         return [flow.backend for flow in self._flows.values()]
 
     def cut(self, backend: Backend) -> None:
-        """End all flows to *backend*."""
+        """End all flows to *backend*; those on which an answer may come only hear that yet."""
         for flow in [flow for flow in self._flows.values() if flow.backend == backend]:
-            self.end(flow)
+            if flow.is_owed and flow.used > self.loop.time() - OWED:
+                self._leave(flow)
+                self._owing[flow] = self.loop.call_later(OWED, self.end, flow)
+            else:
+                self.end(flow)
 
     def close(self) -> None:
         """End all flows and close the socket."""
-        for flow in list(self._flows.values()):
+        for flow in [*self._flows.values(), *self._owing]:
             self.end(flow)
         if self._timer is not None:
             self._timer.cancel()
@@ -122,17 +134,19 @@ class UdpServer:
             self.end(flow)
 
     def end(self, flow: Flow) -> None:
-        """End *flow*."""
-        if self._flows.get(flow.client) is flow:
-            del self._flows[flow.client]
+        """End *flow*; ended already is fine."""
+        timer = self._owing.pop(flow, None)
+        if timer is not None:
+            timer.cancel()
+        if timer is not None or self._leave(flow):
             self.loop.remove_reader(flow.wire.fileno())
             flow.wire.close()
-            if self._counted is not None:
-                self._counted(flow.backend, -1)
 
     def answer(self, flow: Flow, data: bytes) -> None:
         """Send the backend's *data* to the client of *flow*, from the frontend's address."""
-        self._touch(flow)
+        flow.is_owed = False
+        if flow not in self._owing:
+            self._touch(flow)
         _try(lambda: self._socket.sendto(data, flow.client))
 
     def _asked(self) -> None:
@@ -148,6 +162,7 @@ class UdpServer:
             if flow is None:
                 continue
             self._touch(flow)
+            flow.is_owed = True
             try:
                 flow.wire.send(data)
             except BlockingIOError:
@@ -162,6 +177,7 @@ class UdpServer:
         # one was not sent yet and may go to another backend.
         flow = self._new_flow(client, failed) or self._new_flow(client)
         if flow is not None:
+            flow.is_owed = True
             _try(lambda: flow.wire.send(data))
 
     def _new_flow(self, client: Address, *tried: Backend) -> Flow | None:
@@ -201,6 +217,15 @@ class UdpServer:
                 break
             self.end(next(iter(self._flows.values())))
         return None
+
+    def _leave(self, flow: Flow) -> bool:
+        """Have the client's next datagram begin a new flow; tells whether it went on this one."""
+        if self._flows.get(flow.client) is not flow:
+            return False
+        del self._flows[flow.client]
+        if self._counted is not None:
+            self._counted(flow.backend, -1)
+        return True
 
     def _touch(self, flow: Flow) -> None:
         flow.used = self.loop.time()

@@ -13,7 +13,7 @@ from podwire.testing.cluster import Cluster, Pod
 from tests.system import processes
 from tests.system.command_line import User
 from tests.system.conftest import CLIENT, WEB
-from tests.system.until import LIMIT, Json, containers, pod_path, until
+from tests.system.until import LIMIT, Json, containers, items, pod_path, until
 
 # One backend, away from the nodes of the clients.
 WEB_SERVICE = """
@@ -186,16 +186,28 @@ async def test_a_killed_proxy_fails_services_of_its_node_only_until_it_is_back(
     await until_answered(cluster, "client-node-2", url)
 
 
-async def test_with_coredns_killed_names_stop_resolving_until_it_is_back(
+async def replicas_of_dns(cluster: Cluster, number: int) -> list[Json]:
+    """Return the pods of CoreDNS when there are so many."""
+    found = await until(
+        cluster,
+        "/api/v1/namespaces/kube-system/pods?labelSelector=k8s-app%3Dkube-dns",
+        lambda listing: len(items(listing)) == number,
+        f"CoreDNS has {number} replicas",
+    )
+    return items(found)
+
+
+async def test_with_the_only_coredns_killed_names_stop_resolving_until_it_is_back(
     podwire_cluster: Cluster,
 ) -> None:
     cluster = podwire_cluster
     await cluster.apply(WEB_SERVICE + "---" + CLIENT)
     await cluster.ready()
+    await cluster.scale("kube-system/coredns", 1)
     service = await cluster.get("/api/v1/namespaces/default/services/web-svc")
-    dns = (await cluster.pods("k8s-app=kube-dns", namespace="kube-system"))[0]
+    (dns,) = await replicas_of_dns(cluster, 1)
     name = dns["metadata"]["name"]
-    assert await outcome(cluster, "client", "http://web-svc/") == 0
+    await until_answered(cluster, "client", "http://web-svc/")
     network = await network_of(cluster.pod(f"kube-system/{name}"))
 
     pod = await kill_once(cluster, name, network)
@@ -209,6 +221,26 @@ async def test_with_coredns_killed_names_stop_resolving_until_it_is_back(
 
     await cluster.delete(f"pod/kube-system/{name}", grace=0)
     await until_answered(cluster, "client", "http://web-svc/")
+
+
+async def test_with_one_of_two_coredns_killed_names_are_resolved_by_the_other(
+    podwire_cluster: Cluster,
+) -> None:
+    cluster = podwire_cluster
+    await cluster.apply(WEB_SERVICE + "---" + CLIENT)
+    await cluster.ready()
+    dns, _ = await replicas_of_dns(cluster, 2)
+    name = dns["metadata"]["name"]
+    network = await network_of(cluster.pod(f"kube-system/{name}"))
+    await kill_once(cluster, name, network)
+    pod = await kill_once(cluster, name, network)
+    assert is_waiting(pod)
+    # Questions that were under way may be lost; then all go to the other.
+    in_a_row = 0
+    async with asyncio.timeout(LIMIT):
+        while in_a_row < 20:
+            answered = await outcome(cluster, "client", "http://web-svc/") == 0
+            in_a_row = in_a_row + 1 if answered else 0
 
 
 async def test_a_killed_container_is_restarted_with_the_pods_address(cluster: Cluster) -> None:

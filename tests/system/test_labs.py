@@ -36,7 +36,7 @@ def test_the_python_on_the_page_on_kubectl_runs(podwire_session_cluster: Cluster
     (program,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     done = run(podwire_session_cluster, "-c", program)
     assert done.returncode == 0, done.stdout
-    assert re.fullmatch(r"ADDED kube-dns-\w{5} \['[\d.]+'\]\n", done.stdout), done.stdout
+    assert re.fullmatch(r"ADDED kube-dns-\w{5} \['[\d.]+', '[\d.]+'\]\n", done.stdout), done.stdout
 
 
 def replay(cluster: Cluster, lab: str | Path) -> None:

@@ -194,8 +194,9 @@ def test_a_full_disk_leaves_a_message_and_no_half_of_a_file(user: User, tmp_path
     assert f"cannot write {file}: No space left on device" in captured.stderr
     assert file.name not in captured.stdout.split()
 
-    # A trace has its verdict all the same.
-    asked = ("external", "http://192.168.1.10:1", "-w", str(file))
+    # A trace has its verdict all the same. Its own packets are more than a page.
+    often = "for i in 1 2 3 4 5 6 7 8 9; do curl -s http://192.168.1.10:1; done"
+    asked = ("-w", str(file), "external", "--", "sh", "-c", often)
     traced = on_a_full_disk(user, file.parent, "trace", *asked)
     assert "verdict" in traced.stdout
     assert f"cannot write the capture {file}: No space left on device" in traced.stderr

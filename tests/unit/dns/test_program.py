@@ -280,6 +280,22 @@ async def test_who_is_ended_before_the_first_sync_is_no_lame_duck(
         assert await server.ended() == 0
 
 
+async def test_an_end_during_a_reload_leaves_what_is_served(tmp_path: Path) -> None:
+    duck = "health 127.0.0.1:0 {\n lameduck 1h\n }"
+    # The API server here knows no pods, so the wait for them has no end.
+    pods = corefile(duck).replace("startup_timeout", "pods verified\n startup_timeout")
+    nothing = f"nothing.{WEB}"
+    async with api_server(tmp_path, service(5)), running(tmp_path, corefile(duck)) as server:
+        assert await server.rcode(nothing) == Rcode.NXDOMAIN
+        await server.reload(pods, "Reloading")
+        assert await server.rcode(nothing) == Rcode.NXDOMAIN
+        server.process.send_signal(signal.SIGTERM)
+        await server.said("lame duck")
+        assert await server.rcode(nothing) == Rcode.NXDOMAIN
+        server.process.send_signal(signal.SIGTERM)
+        assert await server.ended() == 0
+
+
 async def test_a_terminal_that_goes_away_ends_nothing(tmp_path: Path) -> None:
     async with api_server(tmp_path, service(5)), running(tmp_path, corefile()) as server:
         await server.answers(WEB, Rcode.NOERROR)
@@ -321,6 +337,24 @@ async def test_a_changed_corefile_is_served_and_a_broken_one_is_not(tmp_path: Pa
 
         await server.reload(corefile(), "Reloading complete")
         assert await server.rcode(WEB) == Rcode.NOERROR
+
+
+async def test_an_address_beside_all_addresses(tmp_path: Path) -> None:
+    port = free_port()
+    everywhere = f".:{port} {{\n template IN A . {{\n rcode NXDOMAIN\n }}\n}}\n"
+    here = f".:{port} {{\n bind 127.0.0.1\n template IN A . {{\n rcode REFUSED\n }}\n}}\n"
+    both = everywhere + here.replace(".:", "a.test:", 1)
+    async with running(tmp_path, both) as server:
+        # The kernel hands out what is closest.
+        assert await server.rcode("a.test.") == Rcode.REFUSED
+        for text, rcode in ((here, Rcode.REFUSED), (everywhere, Rcode.NXDOMAIN)) * 2:
+            await server.reload(text, "Reloading complete")
+            assert await server.rcode("b.test.") == rcode
+        # Others cannot have it all the same.
+        with pytest.raises(OSError, match="in use"), socket.create_server(("127.0.0.1", port)):
+            pass
+        async with running(tmp_path, here, file="Corefile2") as other:
+            assert await other.ended() == 69
 
 
 @pytest.mark.parametrize("what", ["dns", "health"])

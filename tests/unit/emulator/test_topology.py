@@ -53,6 +53,8 @@ def test_router() -> None:
     # Without a default route, what nobody has is unreachable; with it, it would vanish.
     assert router.routes == ()
     assert dict(router.sysctls)["net/ipv4/ip_forward"] == "1"
+    # It refuses every question for a name outside, and each at once.
+    assert dict(router.sysctls)["net/ipv4/icmp_ratelimit"] == "0"
     assert router.rules is None
 
 

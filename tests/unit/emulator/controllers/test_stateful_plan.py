@@ -84,6 +84,8 @@ ON_DELETE = {"updateStrategy": {"type": "OnDelete"}}
         # At once.
         (PARALLEL, "", "make 0 new, make 1 new, make 2 new"),
         (PARALLEL, "0:sick 2", "make 1 new"),
+        ({}, "0:bare,sick 1 2", ""),
+        (PARALLEL, "0:bare,sick 1 2", "label 0"),
         (PARALLEL, "0 1 2 3 4 5:leaving", "delete 4, delete 3"),
         # An update goes from the last to the first, one at a time.
         ({}, "0:old 1:old 2:old", "delete 2"),

@@ -43,6 +43,16 @@ async def ask(sock: socket.socket, text: str) -> str:
         return (await loop.sock_recv(sock, 1 << 16)).decode()
 
 
+async def asked(sock: socket.socket) -> tuple[bytes, tuple[str, int]]:
+    """Return the next datagram and who sent it."""
+    loop, came = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(sock, came.set)
+    async with asyncio.timeout(10):
+        await came.wait()
+    loop.remove_reader(sock)
+    return sock.recvfrom(1 << 16)
+
+
 async def test_answers_come_from_the_frontends_address(world: World) -> None:
     frontend = world.frontend(world.route(answering(world, "a")), "UDP")
     assert await ask(client(world, frontend), "who") == "a who"
@@ -71,6 +81,38 @@ async def test_a_flow_moves_when_its_endpoint_goes(world: World) -> None:
     assert await ask(sock, "1") == "a 1"
     world.change(frontend, world.route(b))
     assert await ask(sock, "2") == "b 2"
+
+
+async def test_what_an_endpoint_owes_is_passed_on_after_it_has_gone(world: World) -> None:
+    slow = world.socket(socket.SOCK_DGRAM)
+    frontend = world.frontend(world.route(backend_of(slow)), "UDP")
+    sock = client(world, frontend)
+    loop = asyncio.get_running_loop()
+    sock.send(b"1")
+    question, asker = await asked(slow)
+    world.change(frontend, world.route(answering(world, "b")))
+    assert world.listeners.flows == 0
+    # The next question is another flow's, and each gets its answer.
+    assert await ask(sock, "2") == "b 2"
+    assert world.listeners.flows == 1
+    slow.sendto(b"a " + question, asker)
+    async with asyncio.timeout(10):
+        assert await loop.sock_recv(sock, 1 << 16) == b"a 1"
+    assert await ask(sock, "3") == "b 3"
+
+
+async def test_what_is_owed_ends_with_the_frontend(world: World) -> None:
+    slow = world.socket(socket.SOCK_DGRAM)
+    frontend = world.frontend(world.route(backend_of(slow)), "UDP")
+    client(world, frontend).send(b"1")
+    _, asker = await asked(slow)
+    world.change(frontend, world.route(answering(world, "b")))
+    world.change(frontend, None)
+    # Nobody listens at the flow's socket any more.
+    slow.connect(asker)
+    slow.send(b"late")
+    with pytest.raises(ConnectionRefusedError):
+        slow.send(b"later")
 
 
 async def test_a_flow_stays_while_its_endpoint_still_serves(world: World) -> None:
