@@ -23,6 +23,9 @@ WRITE_TIMEOUT: Final = 5.0
 MOST_CONNECTIONS: Final = 512
 MOST_CONNECTIONS_OF_ONE: Final = 256
 MOST_WAITING: Final = 64
+"""How many messages of one connection wait for those before them to be answered."""
+MOST_BYTES_WAITING: Final = 1 << 17
+"""How long they are together: 512 connections with 64 of 64 KB each would take 2 GB."""
 
 
 class Answers(Protocol):
@@ -105,6 +108,7 @@ class Connection(asyncio.Protocol):
         self._client = ("", 0)
         self._buffer = bytearray()
         self._waiting: deque[bytes] = deque()
+        self._bytes_waiting = 0
         self._is_answering = False
         self._is_at_end = False
         self._can_write = asyncio.Event()
@@ -134,8 +138,10 @@ class Connection(asyncio.Protocol):
             if len(self._buffer) < size + 2:
                 break
             self._waiting.append(bytes(self._buffer[2 : size + 2]))
+            self._bytes_waiting += size
             del self._buffer[: size + 2]
-        if len(self._waiting) >= MOST_WAITING and self._transport is not None:
+        is_much = len(self._waiting) >= MOST_WAITING or self._bytes_waiting >= MOST_BYTES_WAITING
+        if is_much and self._transport is not None:
             self._transport.pause_reading()
         if self._waiting and not self._is_answering:
             self._is_answering = True
@@ -180,6 +186,7 @@ class Connection(asyncio.Protocol):
         answered = 0
         while self._waiting:
             packet = self._waiting.popleft()
+            self._bytes_waiting -= len(packet)
             kept = self._answers.kept("tcp")(packet[2:])
             if kept is not None:
                 replies: Iterable[bytes] = (packet[:2] + kept,)

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Final
 
 from podwire.dns import names
+from podwire.dns.answer import MOST_ADDRESSES, MOST_PORTS
 from podwire.dns.message import Address, Data, Kind, Question, Rcode, Record, Reply, Soa, Srv
 from podwire.dns.names import Suffixes
 from podwire.dns.nameservers import outside_nameservers
 from podwire.dns.options import Options
-from podwire.dns.published import NO_PORT
+from podwire.dns.published import NO_PORT, Entry
 from podwire.dns.records import Table
 
 BY: Final = "k8s_external"
@@ -149,12 +151,12 @@ class _External:
             place = names.reversed_address(self.name)
             if place is not None:
                 return self._ptr(place)
-        ways = self._ways()
+        count, ways = self._ways()
         match kind:
             case Kind.A | Kind.AAAA:
                 return self._places(kind, ways)
             case Kind.SRV:
-                return self._srv(ways)
+                return self._srv(count, ways)
             case _:
                 return self._negative()
 
@@ -169,9 +171,9 @@ class _External:
         follow = names.absolute(next(iter(hosts))) if hosts else ""
         return self._positive([*addresses, *aliases], follow=follow)
 
-    def _srv(self, ways: Sequence[_Way]) -> Reply:
+    def _srv(self, count: int, ways: Sequence[_Way]) -> Reply:
         # Counted before duplicates go; TTLs are those of the kubernetes plugin.
-        weight = max(1, 100 // len(ways)) if ways else 0
+        weight = max(1, 100 // count) if count else 0
         answers: dict[tuple[str, int], Record] = {}
         extra: dict[tuple[str, Address], Record] = {}
         for way in ways:
@@ -199,13 +201,16 @@ class _External:
             [self._record(self.question.name, Kind.PTR, target) for target in targets]
         )
 
-    def _ways(self) -> list[_Way]:
-        """Return what the name leads to; none for a namespace, which exists without data."""
+    def _ways(self) -> tuple[int, list[_Way]]:
+        """Return to how much the name leads, and that; nothing for a namespace, which exists.
+
+        Of endpoints only those are in it that an answer has room for.
+        """
         labels = (names.below(self.name, self.zone) or "").split(".")
         if not self.cluster.exposes(labels[-1], self.table):
             raise _NoSuchNameError
         if len(labels) == 1:
-            return []
+            return 0, []
         if len(labels) > 4:
             raise _NoSuchNameError
         left = [label.removeprefix("_") for label in labels[:-2]]
@@ -216,33 +221,48 @@ class _External:
         if entry is None or service is None:
             raise _NoSuchNameError
         owner = f"{service.name}.{service.namespace}.{self.suffix}"
-        found: list[_Way] = []
         if (
             self.options.headless
             and not service.outside
             and (service.is_headless or endpoint)
             and not self.cluster.no_endpoints
         ):
-            pod_names = self.cluster.endpoint_pod_names
-            for one in entry.slices:
-                endpoints = (
-                    one.labelled(endpoint, pod_names=pod_names) if endpoint else one.endpoints
-                )
-                found += [
-                    _Way(f"{e.label(pod_names=pod_names)}.{owner}", e.address, fitting.number)
-                    for fitting in one.ports_for(port, protocol)
-                    for e in endpoints
-                ]
+            count, found = self._endpoints(entry, endpoint, port, protocol, owner)
         else:
-            found += [
+            found = [
                 _Way(owner, place, fitting.number)
                 for place in service.outside
                 for fitting in service.ports
                 if fitting.fits(port, protocol)
             ]
-        if not found:
+            count = len(found)
+        if not count:
             raise _NoSuchNameError
-        return found
+        return count, found
+
+    def _endpoints(
+        self, entry: Entry, endpoint: str, port: str, protocol: str, owner: str
+    ) -> tuple[int, list[_Way]]:
+        pod_names, kind = self.cluster.endpoint_pod_names, self.question.kind
+        count = 0
+        found: list[_Way] = []
+        for one in entry.slices:
+            endpoints = one.labelled(endpoint, pod_names=pod_names) if endpoint else one.endpoints
+            ports = one.ports_for(port, protocol)
+            count += len(endpoints) * len(ports)
+            if kind in (Kind.A, Kind.AAAA):
+                # Addresses are the same whatever the port.
+                endpoints = [e for e in endpoints if _kind_of(e.address) == kind]
+                ports, most = ports[:1], MOST_ADDRESSES
+            else:
+                most = MOST_PORTS
+            ways = (
+                _Way(f"{e.label(pod_names=pod_names)}.{owner}", e.address, fitting.number)
+                for fitting in ports
+                for e in endpoints
+            )
+            found += islice(ways, most - len(found))
+        return count, found
 
     # Records
 
@@ -257,7 +277,7 @@ class _External:
 
     def _addresses(self, owner: str, places: Iterable[Address]) -> list[Record]:
         return [
-            self._record(owner, Kind.A if place.version == 4 else Kind.AAAA, place)
+            self._record(owner, _kind_of(place), place)
             for place in places
         ]
 
@@ -285,3 +305,7 @@ class _External:
             lasting=not follow and not any(isinstance(r.data, Srv) for r in answers),
             by=BY,
         )
+
+
+def _kind_of(place: Address) -> int:
+    return Kind.A if place.version == 4 else Kind.AAAA

@@ -92,8 +92,8 @@ class FrontDoor:
             return ()
         if isinstance(screened, Rejection):
             return (self._answer_rejected(screened) or reject(screened),)
-        # What is made now from the table of now must not be kept for the table of later.
-        revision = self._revision()
+        # What is made now by the plugins of now, from the table of now, must not be kept for later.
+        revision, blocks = self._revision(), self._blocks
         request = Request(screened, client, transport)
         reply, zone = await self._resolve(request)
         if reply.is_transfer and transport == "tcp":
@@ -106,7 +106,12 @@ class FrontDoor:
         series.count(len(packet), len(message), took)
         if reply.sent is not None:
             reply.sent(message, took)
-        elif reply.lasting and revision == self._revision() and _is_usual(packet, screened):
+        elif (
+            reply.lasting
+            and revision == self._revision()
+            and blocks is self._blocks
+            and _is_usual(packet, screened)
+        ):
             store, key = self._kept[transport], packet[2:]
             if store.is_asked_again(key):
                 kept = KeptReply(screened, reply, limit, written, series, len(packet))

@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 from podwire.dns.cache_options import CacheOptions
 from podwire.dns.cacheable import answers, levelled
-from podwire.dns.message import Question, Rcode, Reply
+from podwire.dns.message import Opaque, Question, Rcode, Reply, Text
 from podwire.dns.metrics import Counters, Gauges, Metrics, Readings
 from podwire.dns.names import longest_match
 
@@ -32,12 +32,24 @@ EVICTIONS: Final = Counters(
 )
 
 
+LARGEST_AVERAGE: Final = 3300
+"""How many bytes an entry may take if all places are taken.
+
+10,000 replies of 64 KB, which a stranger with a zone of his own can have made, would be 700 MB.
+"""
+
+_BARE: Final = 1000
+"""About how many bytes an entry takes beside its records."""
+_RECORD: Final = 250
+_STRING: Final = 40
+
+
 class Entry:
     """A kept reply, how long it has to live, and how often it was wanted."""
 
     __slots__ = (
         "_shown", "_shown_left", "hits", "is_answer", "is_refreshing", "known_good", "last_hit",
-        "reply", "retry_at", "stored", "ttl",
+        "reply", "retry_at", "stored", "ttl", "weight",
     )  # fmt: skip
 
     def __init__(self, reply: Reply, stored: float, ttl: int, *, is_answer: bool) -> None:
@@ -45,6 +57,7 @@ class Entry:
         self.stored = stored
         self.ttl = ttl
         self.is_answer = is_answer
+        self.weight = _weight(reply)
         self.known_good: Entry | None = None
         self.hits = 0
         self.last_hit = -math.inf
@@ -96,6 +109,7 @@ class Kept:
     def __init__(self, options: CacheOptions, metrics: Metrics, server: str) -> None:
         self._options = options
         self._stores: dict[CacheType, dict[Key, Entry]] = {"success": {}, "denial": {}}
+        self._weights = dict.fromkeys(self._stores, 0)
         self._server = server
         self._zones = ",".join(options.zones)
         self._hits, self._evictions = (
@@ -151,22 +165,30 @@ class Kept:
         is_answer = is_success and bool(reply.answer) and answers(reply, question)
         entry = Entry(kept, now, ttl, is_answer=is_answer)
         store = self._stores[kind]
-        previous = store.pop(key, None)
+        previous = self._take_out(kind, key)
         if is_success and options.prefers_positive and not is_answer:
             if previous is not None:
-                entry.known_good = previous if previous.is_answer else previous.known_good
+                good = entry.known_good = previous if previous.is_answer else previous.known_good
+                entry.weight += good.weight if good is not None else 0
         elif is_success:
-            self._stores["denial"].pop(key, None)
+            self._take_out("denial", key)
         store[key] = entry
+        self._weights[kind] += entry.weight
         most = (options.success if is_success else options.denial).most
-        while len(store) > most:
-            del store[next(iter(store))]
+        while len(store) > most or self._weights[kind] > most * LARGEST_AVERAGE:
+            self._take_out(kind, next(iter(store)))
             self._evictions[kind].value += 1
         return True
 
     def entries(self) -> Readings:
         """Return how many replies of each kind are kept, by the labels of `ENTRIES`."""
         return {self._labels(kind): float(len(store)) for kind, store in self._stores.items()}
+
+    def _take_out(self, kind: CacheType, key: Key) -> Entry | None:
+        entry = self._stores[kind].pop(key, None)
+        if entry is not None:
+            self._weights[kind] -= entry.weight
+        return entry
 
     def _hit(self, kind: CacheType, entry: Entry) -> Entry:
         self._count_hits(kind, 1)
@@ -183,3 +205,15 @@ class Kept:
 
     def _labels(self, kind: CacheType) -> tuple[str, ...]:
         return (self._server, kind, self._zones, "")
+
+
+def _weight(reply: Reply) -> int:
+    """Return about how many bytes *reply* takes."""
+    weight = _BARE
+    for record in (*reply.answer, *reply.authority, *reply.additional):
+        weight += _RECORD
+        if isinstance(record.data, Text):
+            weight += sum(len(string) + _STRING for string in record.data.strings)
+        elif isinstance(record.data, Opaque):
+            weight += len(record.data.content)
+    return weight

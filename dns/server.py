@@ -37,10 +37,12 @@ class Listener:
         self.tcp.close()
 
 
-def listen(address: str, port: int) -> Listener:
+def listen(address: str, port: int, *, is_beside_own: bool = False) -> Listener:
     """Bind *address*; port 0 takes a free one that both protocols have.
 
-    Raises MachineError when the address cannot be had.
+    With *is_beside_own* other addresses of that port may be ours already, all of them (0.0.0.0)
+    too; what is sent to several comes by the closest. Raises MachineError when the address cannot
+    be had.
     """
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     for attempt in range(20):
@@ -49,12 +51,16 @@ def listen(address: str, port: int) -> Listener:
         try:
             tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+            if is_beside_own:
+                _let_share(tcp, udp)
             if family == socket.AF_INET6:
                 for sock in (tcp, udp):
                     sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             tcp.bind((address, port))
             bind(udp, address, tcp.getsockname()[1])
             tcp.listen(1024)
+            # Only now: two processes that said so before would both get the port.
+            _let_share(tcp, udp)
         except OSError as error:
             tcp.close()
             udp.close()
@@ -65,6 +71,11 @@ def listen(address: str, port: int) -> Listener:
         tcp.setblocking(False)
         return Listener(udp, tcp)
     raise AssertionError("unreachable")
+
+
+def _let_share(*socks: socket.socket) -> None:
+    for sock in socks:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
 
 
 @asynccontextmanager

@@ -31,7 +31,6 @@ class _Open:
     door: FrontDoor
     listeners: list[Listener]
     stack: AsyncExitStack
-    is_serving: bool = False
 
 
 class Servers:
@@ -68,9 +67,15 @@ class Servers:
         try:
             for place, server in configuration.servers.items():
                 if place not in self._open:
-                    fresh[place] = _Open(server.door, _listeners(place), AsyncExitStack())
+                    # Port 0 is a new one each time, and never one that is shared.
+                    ports = {port for _, port in (*self._open, *fresh) if port}
+                    listeners = _listeners(place, is_beside_own=place[1] in ports)
+                    fresh[place] = _Open(server.door, listeners, AsyncExitStack())
             for plugin in configuration.plugins:
                 await running.enter_async_context(plugin.run())
+            if self._configuration is not None and self._process.life.ending.is_set():
+                # Whoever waited for something has stopped: it may know nothing yet.
+                raise MachineError("the server was told to end meanwhile")
         except BaseException:
             for one in fresh.values():
                 for listener in one.listeners:
@@ -138,13 +143,13 @@ def interfaces() -> Interfaces:
     return found
 
 
-def _listeners(place: Place) -> list[Listener]:
+def _listeners(place: Place, *, is_beside_own: bool) -> list[Listener]:
     address, port = place
     if address:
-        return [listen(address, port)]
-    first = listen(EVERYWHERE[0], port)
+        return [listen(address, port, is_beside_own=is_beside_own)]
+    first = listen(EVERYWHERE[0], port, is_beside_own=is_beside_own)
     try:
-        return [first, listen(EVERYWHERE[1], first.port)]
+        return [first, listen(EVERYWHERE[1], first.port, is_beside_own=is_beside_own)]
     except MachineError as error:
         # A machine without IPv6 has no such address.
         log.info("IPv4 only: %s", error)

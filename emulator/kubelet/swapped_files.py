@@ -58,13 +58,18 @@ def _filled(directory: Path, files: Files, now: float) -> Path:
     """Make a directory with *files* in it, beside those that are read."""
     stamp = time.strftime(_STAMP, time.gmtime(now))
     fresh = Path(tempfile.mkdtemp(prefix=stamp, dir=directory))
-    fresh.chmod(0o755)
-    for path, file in files.items():
-        target = fresh / path
-        if "/" in path:
-            target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(file.content)
-        target.chmod(file.mode)
+    try:
+        fresh.chmod(0o755)
+        for path, file in files.items():
+            target = fresh / path
+            if "/" in path:
+                target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(file.content)
+            target.chmod(file.mode)
+    except OSError:
+        # The disk may be full: what is there of it must not stay, for it is tried again.
+        shutil.rmtree(fresh, ignore_errors=True)
+        raise
     return fresh
 
 

@@ -17,7 +17,8 @@ DATAGRAM = 1232
 """The size of a datagram that dig offers to take (RFC 9715)."""
 
 _NUMBERS = {word: number for number, word in KINDS.items() if word != "OPT"}
-_ESCAPE = re.compile(rb"\\(?:(\d{3})|(.))", re.DOTALL)
+# An escape, whole or broken, or one byte of a name.
+_TOKEN = re.compile(rb"\\\d{1,3}|\\[^\d]|.", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,15 +83,16 @@ def encode(question: Question, identity: int, *, datagram: int = DATAGRAM) -> by
 
 def wire_name(name: str) -> bytes:
     """Return a name as it travels; raises UsageError."""
-    stripped = name.removesuffix(".")
     try:
-        text = stripped.encode("ascii")
+        text = name.encode("ascii")
     except UnicodeEncodeError as error:
         raise UsageError(
             f"{name!r} has letters beyond ASCII, which DNS does not know\n"
             "  write it as it is registered: xn--..."
         ) from error
-    labels = [_unescaped(label) for label in re.split(rb"(?<!\\)\.", text)] if text else []
+    labels = _labels(name, text)
+    if not labels[-1]:
+        labels.pop()  # the root, whose dot is behind it
     for label in labels:
         if not label:
             raise UsageError(f"{name!r} is no DNS name: a label is empty")
@@ -106,7 +108,30 @@ def wire_name(name: str) -> bytes:
     return wire
 
 
-def _unescaped(label: bytes) -> bytes:
-    return _ESCAPE.sub(
-        lambda found: bytes((int(found[1]) & 0xFF,)) if found[1] else found[2], label
-    )
+def _labels(name: str, text: bytes) -> list[bytes]:
+    """Return the labels of *text* without escapes; behind a dot at the end is an empty one."""
+    if text == b".":
+        return [b""]
+    labels = [b""]
+    for token in _TOKEN.findall(text):
+        if token == b".":
+            labels.append(b"")
+            continue
+        byte = _unescaped(token)
+        if byte is None:
+            raise UsageError(
+                f"{name!r} is no DNS name: {token.decode()} is no escape\n"
+                "  a byte is written as \\000 to \\255, another character as itself behind a \\"
+            )
+        labels[-1] += byte
+    return labels
+
+
+def _unescaped(token: bytes) -> bytes | None:
+    """Return the byte that a token stands for; None if it is a broken escape."""
+    if not token.startswith(b"\\"):
+        return token
+    escaped = token[1:]
+    if escaped.isdigit():
+        return bytes((int(escaped),)) if len(escaped) == 3 and int(escaped) < 256 else None
+    return escaped or None

@@ -88,7 +88,7 @@ def _asked_and_shown(args: argparse.Namespace) -> int:
     if args.walk and args.reverse:
         raise UsageError("a reverse name is whole, and nothing walks\n  leave out --walk")
     limit = number(args.timeout, "--timeout", least=0.001) if args.timeout else 0.0
-    port = int(number(args.port, "--port", least=1))
+    port = _port(args.port)
     access = session.access(args)
     import asyncio  # noqa: PLC0415 - after all that can be wrong is checked
 
@@ -143,6 +143,12 @@ def wanted(given: list[str], reverse: str, server: str) -> Words:
 def _options(words: list[str]) -> str:
     known = {"+tcp": "--tcp", "+short": "--short", "+search": "--walk"}
     return ", ".join(f"{w}: {known.get(w, 'there is none')}" for w in words if w.startswith("+"))
+
+
+def _port(text: str) -> int:
+    if not (text.isdecimal() and 1 <= int(text) <= 65535):
+        raise UsageError(f"--port: {text} is no port\n  examples: 53, 1053")
+    return int(text)
 
 
 def _address(servers: list[str]) -> str:

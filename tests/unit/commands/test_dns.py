@@ -149,6 +149,8 @@ def test_json(pod: "Api", capsys: pytest.CaptureFixture[str]) -> None:
         (["web"], 64, "no node is ready to ask"),
         (["web", "--from", "a/b/c"], 64, "names no place"),
         (["web", "--timeout", "soon", "--from", "client"], 64, "'soon' is no number"),
+        (["web", "--port", "70000", "--from", "client"], 64, "70000 is no port"),
+        (["web", "--port", "53s", "--from", "client"], 64, "53s is no port"),
         (["-x", "10.0.0.1", "--walk", "--from", "client"], 64, "nothing walks"),
     ],
 )

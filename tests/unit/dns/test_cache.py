@@ -19,7 +19,7 @@ from podwire.dns.cache_options import (
 )
 from podwire.dns.cacheable import classify, may_keep
 from podwire.dns.chain import Request
-from podwire.dns.message import Kind, Opaque, Question, Rcode, Record, Reply, Soa
+from podwire.dns.message import Kind, Opaque, Question, Rcode, Record, Reply, Soa, Text
 from podwire.dns.metrics import Metrics
 from podwire.dns.plugins.cache import Cache
 from podwire.dns.query import AD, CD, Query, screen
@@ -443,3 +443,21 @@ async def test_a_bug_behind_it_does_not_end_the_server() -> None:
         for _ in range(3):
             assert (await cache.serve(request(WWW, Kind.A), broken)).rcode == Rcode.NOERROR
             await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize(("strings", "entries"), [(1, 194), (250, 4)])
+async def test_large_replies_take_the_place_of_many(
+    strings: int, entries: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Else a stranger with a zone of his own fills the cache with 10,000 times 64 KB.
+    monkeypatch.setattr("podwire.dns.kept.LARGEST_AVERAGE", 30)
+    metrics = Metrics()
+    cache = Cache(CacheOptions(), FakeClock(), metrics)
+    for nth in range(300):
+        name = f"n{nth}.example.com."
+        source = Source(Reply(answer=(Record(name, Kind.TXT, 300, Text((b"x" * 250,) * strings)),)))
+        await cache.serve(request(name, Kind.TXT), source)
+    async with cache.run():
+        assert f'coredns_cache_entries{{server="",type="success",view="",zones="."}} {entries}' in (
+            metrics.text()
+        )

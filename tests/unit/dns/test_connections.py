@@ -17,7 +17,7 @@ from podwire.dns import connections
 from podwire.dns.chain import Block, Link, Plugin, Request
 from podwire.dns.connections import Timeouts
 from podwire.dns.frontdoor import FrontDoor
-from podwire.dns.message import Kind, Question, Rcode, Record, Reply
+from podwire.dns.message import Kind, Question, Rcode, Record, Reply, Transport
 from podwire.dns.metrics import Metrics
 from podwire.dns.options import Options
 from podwire.dns.plugins.kubernetes import Kubernetes
@@ -225,3 +225,63 @@ async def test_others_are_answered_while_a_zone_is_transferred(table_of: TableOf
         assert tuple(found) == Zone.records
         assert (await frame(reader))[:2] == b"\x00\x02"
         writer.close()
+
+
+class Pausable(asyncio.Transport):
+    """A transport that notes whether it reads."""
+
+    def __init__(self) -> None:
+        super().__init__({"peername": ("10.0.0.1", 1)})
+        self.is_read = True
+
+    def pause_reading(self) -> None:
+        self.is_read = False
+
+    def resume_reading(self) -> None:
+        self.is_read = True
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        del high, low
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        del data
+
+
+class Stopped:
+    """Answers nothing before it may."""
+
+    def __init__(self) -> None:
+        self.may = asyncio.Event()
+
+    def kept(self, transport: Transport) -> Callable[[bytes], bytes | None]:
+        del transport
+        return lambda _: None
+
+    async def answer(
+        self, packet: bytes, client: tuple[str, int], transport: Transport
+    ) -> Iterable[bytes]:
+        del client, transport
+        await self.may.wait()
+        return (packet,)
+
+
+@pytest.mark.parametrize(
+    ("size", "count", "is_read"),
+    [(40, 10, True), (40, 64, False), (65000, 1, True), (65000, 3, False)],
+)
+async def test_what_waits_is_bounded_in_number_and_bytes(
+    size: int, count: int, *, is_read: bool
+) -> None:
+    transport, answers = Pausable(), Stopped()
+    async with asyncio.TaskGroup() as tasks:
+        connection = connections.Connection(
+            answers, tasks, connections.Connections(), connections.Timeouts()
+        )
+        connection.connection_made(transport)
+        connection.data_received(framed(question(1)))
+        for _ in range(count):
+            connection.data_received(framed(bytes(size)))
+        assert transport.is_read == is_read
+        answers.may.set()
+    assert transport.is_read
+    connection.connection_lost(None)

@@ -9,9 +9,12 @@ from typing import Any
 import pytest
 
 from podwire.dns.external_names import ExternalOptions, external_answer, outside_targets
-from podwire.dns.message import Kind, Question, Rcode, Reply, data_text
+from podwire.dns.message import Kind, Question, Rcode, Reply, Srv, data_text
 from podwire.dns.options import Options
 from podwire.dns.records import Table
+from podwire.dns.watched import WatchedService, WatchedSlice
+from podwire.kube.codec import convert
+from podwire.kube.objects import Namespace
 
 Json = dict[str, Any]
 Make = Callable[[Json, Json], Table]
@@ -98,6 +101,31 @@ def test_a_load_balancer_with_a_host_name_is_looked_up_elsewhere(external: Table
     srv = external_answer(Question(name, Kind.SRV), external, OPTIONS, CLUSTER)
     assert srv is not None
     assert outside_targets(srv, OPTIONS) == ("dummy.hostname.",)
+
+
+@pytest.mark.parametrize(
+    ("kind", "answers"), [(Kind.SRV, 8), (Kind.A, 4), (Kind.AAAA, 0), (Kind.TXT, 0)]
+)
+def test_of_many_endpoints_only_those_are_told_that_there_is_room_for(
+    kind: Kind, answers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("podwire.dns.external_names.MOST_PORTS", 8)
+    table = Table()
+    metadata = {"name": "db", "namespace": "shop", "labels": {"kubernetes.io/service-name": "db"}}
+    spec = {"clusterIP": "None", "ports": [{"port": 80}]}
+    table.change_namespace(None, convert(Namespace, {"metadata": {"name": "shop"}}))
+    table.change_service(
+        None, convert(WatchedService, {"metadata": metadata, "spec": spec}), now=1.0
+    )
+    endpoints = [{"addresses": [f"10.0.0.{n}"]} for n in range(1, 5)]
+    ports = [{"name": f"p{n}", "port": 80 + n} for n in range(3)]
+    slice_ = {"metadata": metadata, "endpoints": endpoints, "ports": ports}
+    table.change_slice(None, convert(WatchedSlice, slice_), now=1.0)
+    reply = external_answer(Question("db.shop.example.com.", kind), table, OPTIONS, CLUSTER)
+    assert reply is not None
+    assert (reply.rcode, len(reply.answer)) == (Rcode.NOERROR, answers)
+    # Of all twelve.
+    assert {r.data.weight for r in reply.answer if isinstance(r.data, Srv)} <= {100 // 12}
 
 
 def test_what_does_not_exist_may_fall_through(external: Table) -> None:

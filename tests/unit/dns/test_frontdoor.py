@@ -184,6 +184,19 @@ async def test_a_change_while_an_answer_is_made_keeps_it_from_being_kept(house: 
     assert late.asked == 2
 
 
+async def test_what_other_blocks_answered_before_a_reload_is_not_kept(house: House) -> None:
+    class Reloading(Answering):
+        async def serve(self, request: Request, rest: Link) -> Reply:
+            if not self.asked:
+                house.door.open([Block(("cluster.local.",), (house.plugin,))])
+            return await super().serve(request, rest)
+
+    await house.ask(packet())
+    house.door.open([Block(("cluster.local.",), (Reloading(),))])
+    await house.ask(packet())
+    assert house.kept(packet()) is None
+
+
 async def test_what_came_before_is_kept_at_once_after_a_change(house: House) -> None:
     for _ in range(2):
         await house.ask(packet())

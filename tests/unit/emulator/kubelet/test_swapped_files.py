@@ -91,6 +91,16 @@ def test_what_an_ended_write_left_is_cleared_away(tmp_path: Path) -> None:
     assert len(versions(place)) == 1
 
 
+def test_a_write_that_fails_leaves_nothing_but_the_old_files(tmp_path: Path) -> None:
+    place = tmp_path / "v"
+    write(place, OLD, NOW)
+    before = versions(place)
+    with pytest.raises(OSError, match="File name too long"):
+        write(place, {"a": File(b"2"), "b" * 300: File(b"3")}, NOW)
+    assert versions(place) == before
+    assert seen(place) == {"a": "1", "d/b": "2"}
+
+
 def test_a_mount_point_inside_is_left_alone(tmp_path: Path) -> None:
     place = tmp_path / "v"
     write(place, OLD, NOW)

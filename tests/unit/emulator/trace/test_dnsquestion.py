@@ -26,6 +26,8 @@ def test_a_query_as_dnslib_reads_it(kind: str, datagram: int) -> None:
         ("a.b", b"\1a\1b\0"),
         ("a\\.b.c.", b"\3a.b\1c\0"),
         ("a\\255.c.", b"\2a\xff\1c\0"),
+        ("a\\\\.b", b"\2a\\\1b\0"),
+        ("a\\.", b"\2a.\0"),
         (f"{LONG}.{LONG}.{LONG}.{'a' * 61}.", None),
     ],
 )
@@ -40,6 +42,10 @@ def test_names_on_the_wire(name: str, wire: bytes | None) -> None:
     [
         ("a..b", "a label is empty"),
         (".a", "a label is empty"),
+        ("a..", "a label is empty"),
+        ("a\\300.b", "is no escape"),
+        ("a\\25.b", "is no escape"),
+        ("a\\", "is no escape"),
         (f"{LONG}a.b", "a label has 64 bytes"),
         (f"{LONG}.{LONG}.{LONG}.{'a' * 62}", "it has 256 bytes"),
         ("münchen.example", "xn--"),
