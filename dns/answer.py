@@ -14,7 +14,19 @@ from typing import Final
 
 from podwire.dns import names
 from podwire.dns.found import NOTHING, Found, find
-from podwire.dns.message import Address, Data, Kind, Question, Rcode, Record, Reply, Soa, Srv, Text
+from podwire.dns.message import (
+    Address,
+    Data,
+    Kind,
+    Question,
+    Rcode,
+    Record,
+    Reply,
+    Soa,
+    Srv,
+    Text,
+    address_kind,
+)
 from podwire.dns.nameservers import OWN_NAME, nameservers
 from podwire.dns.options import Options, Zone
 from podwire.dns.published import NO_PORT
@@ -170,7 +182,7 @@ class _Lookup:
                 answers[target, port] = Record(owner, Kind.SRV, ttl, data)
             key = (target, place.version, int(place))
             if key not in extra:
-                extra[key] = Record(target, _kind_of(place), ttl, place)
+                extra[key] = Record(target, address_kind(place), ttl, place)
         return self.positive(tuple(answers.values()), tuple(extra.values()))
 
     def ptr(self, owner: str) -> Reply | None:
@@ -214,7 +226,7 @@ class _Lookup:
         servers = nameservers(self.table, self.options, self.spelled)
         return self.positive(
             [self._record(owner, Kind.NS, name) for name in dict.fromkeys(n for n, _ in servers)],
-            [self._record(name, _kind_of(place), place) for name, place in servers],
+            [self._record(name, address_kind(place), place) for name, place in servers],
         )
 
     def transfer(self, owner: str) -> Reply:
@@ -282,7 +294,7 @@ class _Lookup:
 
     def _own_addresses(self, kind: int) -> Iterable[Address]:
         servers = nameservers(self.table, self.options, self.spelled)
-        return dict.fromkeys(place for _, place in servers if _kind_of(place) == kind)
+        return dict.fromkeys(place for _, place in servers if address_kind(place) == kind)
 
     def _is_server_name(self, name: str) -> bool:
         # In CoreDNS the zone must be written in lower case for this name, and only for this one.
@@ -317,7 +329,3 @@ _KINDS: Final[dict[int, Callable[[_Lookup, str], Reply | None]]] = {
     Kind.AXFR: _Lookup.transfer,
     Kind.IXFR: _Lookup.transfer,
 }
-
-
-def _kind_of(place: Address) -> int:
-    return Kind.A if place.version == 4 else Kind.AAAA

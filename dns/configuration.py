@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Final
 
@@ -20,7 +21,7 @@ from podwire.dns.registry import GATHERED, PLUGINS, REPEATABLE
 from podwire.dns.site import Process, Site
 from podwire.dns.stanza import Stanza
 
-DEFAULT: Final = ".:53 {\n    whoami\n    log\n}\n"
+DEFAULT: Final = ". {\n    whoami\n    log\n}\n"
 """What CoreDNS serves without a Corefile."""
 
 OF_BLOCKS: Final = ("bind", "root")
@@ -98,6 +99,7 @@ def configure(
                     own_addresses=reachable(listens, interfaces),
                     lookup=server.door.lookup,
                     folder=folder,
+                    corefile=text,
                     everyone=plugins,
                 )
                 built = Block(zones, in_order(_plugins(block, site)))
@@ -131,11 +133,13 @@ def _check_names(block: ServerBlock) -> None:
     for directive in block.directives:
         name = directive.name
         if name not in PLUGINS and name not in GATHERED and name not in OF_BLOCKS:
-            known = ", ".join(sorted((*PLUGINS, *GATHERED, *OF_BLOCKS)))
+            names = sorted((*PLUGINS, *GATHERED, *OF_BLOCKS))
+            near = get_close_matches(name.lower(), names, n=1, cutoff=0.7)
+            known = f"did you mean {near[0]}? Known are" if near else "known are"
             raise CorefileError.at(
                 directive.file,
                 directive.number,
-                f"Unknown directive '{directive.name}'; known are: {known}",
+                f"Unknown directive '{name}'; {known}: {', '.join(names)}",
             )
 
 

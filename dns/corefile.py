@@ -263,11 +263,19 @@ def _block(words: _Words) -> ServerBlock | None:
         word = words.ahead
         if word is not None and _is_brace(word, "}"):
             if not has_brace:
-                raise _error(word, "Unexpected '}' because no matching opening brace")
+                raise _error(
+                    word, f"Unexpected '}}' because no matching opening brace{_glued(keys)}"
+                )
             words.take()
             break
         directives.append(_directive(words))
     return ServerBlock(tuple(keys), tuple(directives), first.file, first.line)
+
+
+def _glued(keys: list[str]) -> str:
+    """Return which zone took a brace for a part of its name, to be put behind an error."""
+    glued = next((key for key in keys if key.endswith("{")), "")
+    return f": is a space missing before the {{ of {glued}?" if glued else ""
 
 
 def _keys(words: _Words) -> tuple[list[str], bool]:

@@ -14,7 +14,18 @@ from typing import Final
 
 from podwire.dns import names
 from podwire.dns.answer import MOST_ADDRESSES, MOST_PORTS
-from podwire.dns.message import Address, Data, Kind, Question, Rcode, Record, Reply, Soa, Srv
+from podwire.dns.message import (
+    Address,
+    Data,
+    Kind,
+    Question,
+    Rcode,
+    Record,
+    Reply,
+    Soa,
+    Srv,
+    address_kind,
+)
 from podwire.dns.names import Suffixes
 from podwire.dns.nameservers import outside_nameservers
 from podwire.dns.options import Options
@@ -252,7 +263,7 @@ class _External:
             count += len(endpoints) * len(ports)
             if kind in (Kind.A, Kind.AAAA):
                 # Addresses are the same whatever the port.
-                endpoints = [e for e in endpoints if _kind_of(e.address) == kind]
+                endpoints = [e for e in endpoints if address_kind(e.address) == kind]
                 ports, most = ports[:1], MOST_ADDRESSES
             else:
                 most = MOST_PORTS
@@ -276,10 +287,7 @@ class _External:
         return Record(owner, kind, self.options.ttl, data)
 
     def _addresses(self, owner: str, places: Iterable[Address]) -> list[Record]:
-        return [
-            self._record(owner, _kind_of(place), place)
-            for place in places
-        ]
+        return [self._record(owner, address_kind(place), place) for place in places]
 
     def _soa(self) -> Record:
         ttl = self.options.ttl
@@ -305,7 +313,3 @@ class _External:
             lasting=not follow and not any(isinstance(r.data, Srv) for r in answers),
             by=BY,
         )
-
-
-def _kind_of(place: Address) -> int:
-    return Kind.A if place.version == 4 else Kind.AAAA

@@ -207,7 +207,8 @@ def _listed(stanza: Stanza, name: str, folder: Path) -> tuple[Upstream, ...]:
     try:
         return resolv_conf_upstreams((folder / name).read_text())
     except (OSError, ValueError) as error:
-        raise stanza.error(f"not an IP address or file: '{name}' ({error})") from None
+        why = error.strerror if isinstance(error, OSError) else error
+        raise stanza.error(f"not an IP address or file: '{name}' ({why})") from None
 
 
 def _health(stanza: Stanza, line: Line) -> HealthCheck:

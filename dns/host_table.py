@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from podwire.dns.message import Address, Kind
+from podwire.dns.message import Address, address_kind
 from podwire.dns.names import absolute, address, longest_match
 
 
@@ -54,7 +54,7 @@ def hosts(lines: Iterable[str], zones: Sequence[str], *, has_reverse: bool = Tru
         place = address(text.partition("%")[0])
         if place is None:
             continue
-        kind = Kind.A if place.version == 4 else Kind.AAAA
+        kind = address_kind(place)
         for alias in aliases:
             name = absolute(alias.lower())
             if longest_match(name, zones) is None:

@@ -165,6 +165,11 @@ class Reply:
     counted: Callable[[int], None] | None = None
 
 
+def address_kind(place: Address) -> Kind:
+    """Return the type of record that holds *place*: A or AAAA."""
+    return Kind.A if place.version == 4 else Kind.AAAA
+
+
 def kind_name(kind: int) -> str:
     """Return the type's name, or ``TYPE65280`` for one that has none here (RFC 3597, 5)."""
     try:

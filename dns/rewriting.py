@@ -6,13 +6,12 @@ other.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal, TypeAlias, cast, get_args
 
 from podwire.dns.message import Data, Mx, Question, Record, Reply, Soa, Srv
-from podwire.dns.patterns import filled, groups_used, pattern
+from podwire.dns.patterns import Pattern, filled, groups_used, pattern
 from podwire.dns.query import Edns
 
 Matching: TypeAlias = Literal["exact", "prefix", "suffix", "substring", "regex"]
@@ -122,7 +121,7 @@ def renaming(matching: Matching, old: str, new: str) -> Callable[[str], str | No
             )
 
 
-def checked(wanted: str, replacement: str) -> re.Pattern[str]:
+def checked(wanted: str, replacement: str) -> Pattern:
     """Return the compiled pattern. Raises ValueError if *replacement* uses groups it lacks."""
     compiled = pattern(wanted)
     if groups_used(replacement) > compiled.groups:
@@ -184,7 +183,7 @@ def reply_rule(fits: Callable[[str], bool], way: Way, *, goes_on: bool) -> Rule:
     return Rule(change, goes_on)
 
 
-def renamed_by(compiled: re.Pattern[str], replacement: str) -> Renaming:
+def renamed_by(compiled: Pattern, replacement: str) -> Renaming:
     """Return what fills *replacement* for names that fit, and leaves others alone."""
 
     def rename(name: str) -> str:

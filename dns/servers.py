@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from errno import EADDRINUSE
 from typing import Final
 
 from podwire.dns.configuration import DEFAULT, Configuration, configure
@@ -151,6 +152,9 @@ def _listeners(place: Place, *, is_beside_own: bool) -> list[Listener]:
     try:
         return [first, listen(EVERYWHERE[1], first.port, is_beside_own=is_beside_own)]
     except MachineError as error:
+        if port and isinstance(error.__cause__, OSError) and error.__cause__.errno == EADDRINUSE:
+            first.close()
+            raise
         # A machine without IPv6 has no such address.
         log.info("IPv4 only: %s", error)
         return [first]

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NoReturn
 
+from podwire import __version__
+from podwire.dns.registry import PLUGINS
 from podwire.dns.sources import SERVICE_ACCOUNT
 from podwire.errors import UsageError
 
@@ -35,6 +37,7 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
     parser = _Parser(
         prog="podwire-dns",
         description="Cluster DNS, configured by a Corefile as CoreDNS is.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     add = parser.add_argument
@@ -55,6 +58,9 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
         metavar="PORT",
         help="of zones that name none; default 53",
     )
+    add("-quiet", action="store_true", help="accepted: there is little to be quiet about")
+    add("-version", action="version", version=f"podwire-dns {__version__}")
+    add("-plugins", action="version", version="\n".join(sorted(PLUGINS)), help="list them and end")
     add("--api", default=_default_api(environ), metavar="SOCKET|URL", help="the API server")
     add("--user", default=USER, help="who we are, on a socket")
     found = parser.parse_args(list(argv))

@@ -85,9 +85,9 @@ class Site:
 
     *zones* are those of the block; *server* is how CoreDNS names the listener, ``dns://:53``.
     *listens* are the addresses it is bound to (empty: all), *own_addresses* those under which
-    others find the block. *folder* is where files with a relative path are. *siblings* fills with
-    the plugins of this block, *everyone* with those of all blocks: both are whole when `Plugin.run`
-    is entered.
+    others find the block. *folder* is where files with a relative path are, *corefile* the text
+    that is being loaded. *siblings* fills with the plugins of this block, *everyone* with those of
+    all blocks: both are whole when `Plugin.run` is entered.
     """
 
     process: Process
@@ -98,6 +98,7 @@ class Site:
     own_addresses: tuple[Address, ...]
     lookup: Lookup
     folder: Path
+    corefile: str
     siblings: list[Plugin] = field(default_factory=list[Plugin])
     everyone: list[Plugin] = field(default_factory=list[Plugin])
 

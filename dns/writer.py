@@ -98,7 +98,7 @@ def transfer(query: Query, reply: Reply, size: int = TRANSFER_MESSAGE) -> Iterat
 
     A record that is larger by itself has a message by itself. Raises UnwritableReplyError.
     """
-    opt = _opt(query.edns, reply.rcode) if query.edns is not None else b""
+    opt = _opt(query.edns, reply) if query.edns is not None else b""
     records = iter(reply.answer)
     ahead = next(records, None)
     try:
@@ -121,7 +121,7 @@ def transfer(query: Query, reply: Reply, size: int = TRANSFER_MESSAGE) -> Iterat
 
 
 def _write(query: Query, reply: Reply, limit: int, shuffle: Shuffle) -> Written:
-    opt = _opt(query.edns, reply.rcode) if query.edns is not None else b""
+    opt = _opt(query.edns, reply) if query.edns is not None else b""
     room = limit - len(opt)
     message = _Message(query)
     data, put = message.data, message.put
@@ -184,14 +184,16 @@ def _finished(
     return bytes(data) + opt
 
 
-def _opt(edns: Edns, rcode: int) -> bytes:
+def _opt(edns: Edns, reply: Reply) -> bytes:
     options = b"".join(
         struct.pack("!2H", code, len(value)) + value
         for code, value in edns.options
         if code in REFLECTED_OPTIONS
     )
-    ttl = (rcode >> 4) << 24 | (0x8000 if edns.dnssec_ok else 0)
-    return _OPT.pack(0, Kind.OPT, edns.size, ttl, len(options)) + options
+    ttl = (reply.rcode >> 4) << 24 | (0x8000 if edns.dnssec_ok else 0)
+    # The client's own claim comes back, lowered to what we keep to (plugin/bufsize/bufsize.go).
+    size = min(edns.size, reply.limit) if reply.limit else edns.size
+    return _OPT.pack(0, Kind.OPT, size, ttl, len(options)) + options
 
 
 def _as_they_are(cards: list[Any]) -> None:

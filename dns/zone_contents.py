@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from podwire.dns.answer import soa
-from podwire.dns.message import Address, Data, Kind, Record, Srv
+from podwire.dns.message import Data, Kind, Record, Srv, address_kind
 from podwire.dns.nameservers import nameservers
 from podwire.dns.options import Options, Zone
 from podwire.dns.published import NO_PORT, Entry, Port, PublishedService, PublishedSlice
@@ -50,7 +50,7 @@ class _Contents:
         for name in dict.fromkeys(name for name, _ in servers):
             yield self._record(self.zone.name, Kind.NS, name)
         for name, place in servers:
-            yield Record(name, _kind_of(place), 0, place)
+            yield Record(name, address_kind(place), 0, place)
         every = table.imported_services() if self.zone.is_multicluster else table.services()
         for service in sorted(every, key=lambda one: (one.name, one.namespace)):
             if self.options.exposes(service.namespace, table):
@@ -65,7 +65,7 @@ class _Contents:
                 yield self._record(owner, Kind.CNAME, service.target)
         elif service.addresses and not service.is_headless:
             for place in service.addresses:
-                yield self._record(owner, _kind_of(place), place)
+                yield self._record(owner, address_kind(place), place)
             for port in service.ports:
                 if port.number != NO_PORT:
                     # At the bare name too, for programs that look for their peers there.
@@ -90,8 +90,8 @@ class _Contents:
         for endpoint in slice_.endpoints:
             place = endpoint.address
             own = f"{endpoint.label(pod_names=self.options.endpoint_pod_names)}.{owner}"
-            yield self._record(owner, _kind_of(place), place)
-            yield self._record(own, _kind_of(place), place)
+            yield self._record(owner, address_kind(place), place)
+            yield self._record(own, address_kind(place), place)
             for port in slice_.ports:
                 if port.name:
                     yield self._srv(_port_name(port, owner), weight, port, own)
@@ -106,7 +106,3 @@ class _Contents:
 
 def _port_name(port: Port, owner: str) -> str:
     return f"_{port.name}._{port.protocol}.{owner}"
-
-
-def _kind_of(place: Address) -> int:
-    return Kind.A if place.version == 4 else Kind.AAAA

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -13,7 +12,7 @@ from typing import Final
 from podwire.dns.chain import Link, Plugin, Request
 from podwire.dns.corefile import Line
 from podwire.dns.message import Reply, kind_name
-from podwire.dns.patterns import pattern
+from podwire.dns.patterns import Pattern, pattern
 from podwire.dns.site import Site
 from podwire.dns.stanza import Stanza
 from podwire.kube.durations import written
@@ -34,7 +33,7 @@ class Consolidated:
     """Errors that fit *pattern*: counted for *period* seconds, then told of in one line."""
 
     period: float
-    pattern: re.Pattern[str]
+    pattern: Pattern
     pattern_text: str
     level: int = logging.ERROR
     is_first_shown: bool = False

@@ -66,7 +66,8 @@ class Reload(Plugin):
         if first is not self:
             yield
             return
-        self._running = self._digest() or ""
+        # Of what was loaded: the file may be another one by now.
+        self._running = self._digest_of(self._site.corefile)
         log.info("plugin/reload: Running configuration SHA512 = %s", self._running)
         with process.metrics.showing(VERSION, self._version):
             async with asyncio.TaskGroup() as tasks:
@@ -91,12 +92,15 @@ class Reload(Plugin):
 
     def _digest(self) -> str | None:
         """Return the digest of what the Corefile says; None: it cannot be read just now."""
-        path = self._site.process.corefile
         try:
-            text = path.read_text()
+            text = self._site.process.corefile.read_text()
         except (OSError, UnicodeDecodeError):
             # It is being replaced, or it is gone: what is known serves on.
             return None
+        return self._digest_of(text)
+
+    def _digest_of(self, text: str) -> str:
+        path = self._site.process.corefile
         try:
             said = repr(parse(text, name=str(path), environ=os.environ, read=read_import))
         except CorefileError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -14,7 +13,7 @@ from podwire.dns.kinds import CLASSES, kind_of, rcode_of
 from podwire.dns.message import CLASS_IN, Kind, Question, Rcode, Record, Reply, kind_name
 from podwire.dns.metrics import Counter, Counters, Metrics
 from podwire.dns.names import longest_match
-from podwire.dns.patterns import pattern
+from podwire.dns.patterns import Pattern, pattern
 from podwire.dns.site import Lookup, Site
 from podwire.dns.stanza import Stanza
 from podwire.dns.zone_line import record_of
@@ -38,7 +37,7 @@ class Template:
     zones: tuple[str, ...]
     klass: int
     kind: int
-    patterns: list[re.Pattern[str]] = field(default_factory=list[re.Pattern[str]])
+    patterns: list[Pattern] = field(default_factory=list[Pattern])
     texts: dict[str, list[GoTemplate]] = field(default_factory=dict[str, list[GoTemplate]])
     rcode: int = Rcode.NOERROR
     fallthrough: tuple[str, ...] = ()
@@ -58,7 +57,7 @@ class Template:
             found = one.search(name)
             if found is None:
                 continue
-            match = [found[0], *(text or "" for text in found.groups())]
+            match = [found[0] or "", *(text or "" for text in found.groups())]
             groups = {str(number): text for number, text in enumerate(match)}
             groups |= {key: text or "" for key, text in found.groupdict().items()}
             kind = self.kind if question.kind == Kind.ANY else question.kind
@@ -138,7 +137,7 @@ def parse(stanza: Stanza) -> Template:
         known[missing] = _missing(stanza)
     stanza.options(known)
     if not made.patterns:
-        made.patterns.append(re.compile(".*"))
+        made.patterns.append(pattern(".*"))
     return made
 
 

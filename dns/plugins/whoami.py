@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipaddress import ip_address
 
 from podwire.dns.chain import Link, Plugin, Request
-from podwire.dns.message import Kind, Record, Reply, Srv
+from podwire.dns.message import Kind, Record, Reply, Srv, address_kind
 from podwire.dns.site import Site
 from podwire.dns.stanza import Stanza
 
@@ -29,12 +29,11 @@ class Whoami(Plugin):
         name = request.query.question.name
         host, port = request.client
         address = ip_address(host.partition("%")[0])
-        kind = Kind.A if address.version == 4 else Kind.AAAA
         owner = f"_{request.transport}.{name}" if name != "." else f"_{request.transport}."
         return Reply(
             authoritative=True,
             additional=(
-                Record(name, kind, 0, address),
+                Record(name, address_kind(address), 0, address),
                 Record(owner, Kind.SRV, 0, Srv(0, 0, port, ".")),
             ),
             by=self.name,

@@ -21,8 +21,8 @@ from podwire.kube.objects import ConfigMap, Node, Pod, Secret, ServiceAccount
 
 log = logging.getLogger(__name__)
 
-# Seconds between looks at the tokens' ages; the shortest-lived lasts 600.
-_TOKENS_EVERY = 60.0
+# Seconds between looks at the volumes, as the kubelet's; the shortest-lived token lasts 600.
+_VOLUMES_EVERY = 60.0
 _NONE: Mapping[str, str] = MappingProxyType({})
 
 
@@ -63,7 +63,7 @@ class Kubelet:
             self._tasks = tasks
             tasks.create_task(self.context.record_events())
             tasks.create_task(heartbeat(self.context), name=f"lease of {self.context.name}")
-            tasks.create_task(self._renew_tokens(), name=f"tokens of {self.context.name}")
+            tasks.create_task(self._look_after_volumes(), name=f"volumes of {self.context.name}")
             self.context.pods.subscribe(self._pod_changed)
             self._informers.of(ConfigMap).subscribe(self._source_changed)
             self._informers.of(Secret).subscribe(self._source_changed)
@@ -112,11 +112,11 @@ class Kubelet:
             if self._by_key.get(key) is life:
                 del self._by_key[key]
 
-    async def _renew_tokens(self) -> None:
+    async def _look_after_volumes(self) -> None:
         while True:
-            await asyncio.sleep(_TOKENS_EVERY)
+            await asyncio.sleep(_VOLUMES_EVERY)
             for life in self.lives():
-                await life.renew_tokens()
+                await life.look_after_volumes()
 
     def _source_changed(
         self,

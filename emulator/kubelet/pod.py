@@ -124,16 +124,16 @@ class PodLife:
         """Return all containers, of all three kinds."""
         return (*self._init, *self._containers, *self._ephemerals.runs)
 
-    async def renew_tokens(self) -> None:
-        """Replace the tokens that will not last much longer."""
+    async def look_after_volumes(self) -> None:
+        """Replace the tokens that will not last much longer; write what could not be written."""
         if self.sandbox is None or self._ending.is_set():
             return
         try:
-            if await self._tokens.renew():
-                self.refresh_volumes()
+            await self._tokens.renew()
         except VolumeError as error:
             # It still has some of its life; the next round asks again.
             log.info("tokens of %s: %s", key_of(self.pod), error)
+        self.refresh_volumes()
 
     async def run(self) -> None:
         """Live until the pod is deleted; then clean up and tell the API server."""

@@ -13,8 +13,8 @@ An order is a JSON object, as argv[0] or as the first line of standard input:
             (-1: none does), and after one that reached nobody none: as glibc has it
 The first round with an answer is the last. The report is one line of JSON: the text of resolv.conf,
 the milliseconds of all rounds, the numbers of those that were asked, and for each query its reply
-(hex), the server that gave it, how, its milliseconds, how often it was sent, the error if there was
-no reply, and the bytes of the cut-off datagram after which TCP was used.
+(hex), the server that gave it, how, the milliseconds since it was first sent, how often that was,
+the error if there was no reply, and the bytes of the cut-off datagram after which TCP was used.
 """
 
 from __future__ import annotations
@@ -87,11 +87,12 @@ def _asked(order: Json, queries: list[bytes]) -> list[Json]:
         for query in queries
     ]  # fmt: skip
     by = _by_tcp if order.get("tcp") else _by_udp
+    began = time.monotonic()
     for _ in range(int(order.get("attempts") or 1)):
         for server in order["servers"]:
             waiting = [item for item in results if item["reply"] is None or _failed(item)]
             if waiting:
-                _try(by, order, server, waiting)
+                _try(by, order, server, waiting, began)
         silent = any(item["reply"] is None for item in results)
         if not silent and not (order.get("persist") and any(_failed(item) for item in results)):
             break
@@ -110,15 +111,15 @@ def _next(number: int, results: list[Json], alone: int) -> int:
     return alone if alone > number else -1
 
 
-_Exchange = Callable[[Json, str, list[Json]], None]
+_Exchange = Callable[[Json, str, list[Json], float], None]
 
 
-def _try(by: _Exchange, order: Json, server: str, waiting: list[Json]) -> None:
+def _try(by: _Exchange, order: Json, server: str, waiting: list[Json], began: float) -> None:
     why = _SILENCE
     for item in waiting:
         item["tries"] += 1
     try:
-        by(order, server, waiting)
+        by(order, server, waiting, began)
     except TimeoutError:
         pass
     except OSError as error:
@@ -129,9 +130,8 @@ def _try(by: _Exchange, order: Json, server: str, waiting: list[Json]) -> None:
             item["server"], item["error"] = server, why
 
 
-def _by_udp(order: Json, server: str, waiting: list[Json]) -> None:
-    began = time.monotonic()
-    ends = began + float(order["timeout"])
+def _by_udp(order: Json, server: str, waiting: list[Json], began: float) -> None:
+    ends = time.monotonic() + float(order["timeout"])
     open_ = list(waiting)
     with socket.socket(_family(server), socket.SOCK_DGRAM) as sock:
         sock.connect((server, int(order.get("port") or 53)))
@@ -143,22 +143,22 @@ def _by_udp(order: Json, server: str, waiting: list[Json]) -> None:
                 break
             _take(open_, sock.recv(65535), began, server, "UDP")
     cut = [item for item in waiting if item["reply"] and item["reply"][2] & 0x02]
-    if cut and not order.get("ignore"):
+    if cut:
         for item in cut:
             item["cut"] = len(item["reply"])
-        _by_tcp(order, server, cut)
+        _by_tcp(order, server, cut, began)
 
 
-def _by_tcp(order: Json, server: str, waiting: list[Json]) -> None:
-    began = time.monotonic()
+def _by_tcp(order: Json, server: str, waiting: list[Json], began: float) -> None:
     limit = float(order["timeout"])
+    ends = time.monotonic() + limit
     open_ = list(waiting)
     address = (server, int(order.get("port") or 53))
     with socket.create_connection(address, timeout=limit) as sock:
         for item in open_:
             sock.sendall(len(item["query"]).to_bytes(2, "big") + item["query"])
         while open_:
-            sock.settimeout(max(0.001, began + limit - time.monotonic()))
+            sock.settimeout(max(0.001, ends - time.monotonic()))
             size = int.from_bytes(_exactly(sock, 2), "big")
             _take(open_, _exactly(sock, size), began, server, "TCP")
 
@@ -174,13 +174,13 @@ def _exactly(sock: socket.socket, size: int) -> bytes:
 
 
 def _take(open_: list[Json], reply: bytes, began: float, server: str, transport: str) -> None:
-    """Note a reply with the query that it belongs to; what belongs to none is dropped."""
+    """Note a reply with the query that it belongs to; what belongs to none is dropped.
+
+    From *began* on its time counts: what was tried before, another way or in vain, is part of it.
+    """
     for item in open_:
-        # Of a retry over TCP the whole time counts: both ways were needed.
         if len(reply) >= 12 and reply[:2] == item["query"][:2] and reply[2] & 0x80:
-            before = item["ms"] if item["cut"] else 0.0
-            took = round(before + _ms(began), 3)
-            item.update(reply=reply, server=server, transport=transport, ms=took, error="")
+            item.update(reply=reply, server=server, transport=transport, ms=_ms(began), error="")
             open_.remove(item)
             return
 

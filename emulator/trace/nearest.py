@@ -3,8 +3,9 @@
 import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from ipaddress import ip_address
 
-from podwire.emulator.trace import reasons
+from podwire.emulator.trace import reasons, resolve
 from podwire.emulator.trace.snapshot import Snapshot, key
 from podwire.kube.objects import Service
 
@@ -83,11 +84,52 @@ def _of_dotted(snapshot: Snapshot, meant: _Meant, namespace: str) -> str:
 
 
 def _of_known(snapshot: Snapshot, service: Service, endpoint: str) -> str:
-    if endpoint:
+    """Return why there is no address at a Service, or at *endpoint* below it; empty if there is."""
+    if service.spec.type == "ExternalName":
+        return _of_alias(service, endpoint)
+    is_port = endpoint.count(".") == 1
+    if is_port:
+        missing = _of_port(service, endpoint)
+        if missing:
+            return missing
+    label = None if is_port else endpoint or None
+    if resolve.endpoints_of(snapshot, service, label):
+        return ""
+    if label:
         return f"Service {key(service)} has no ready endpoint {endpoint}"
     if service.spec.cluster_ip == "None":
         return f"it is headless: {reasons.no_endpoints(snapshot, service)}"
     return ""
+
+
+def _of_alias(service: Service, endpoint: str) -> str:
+    target = service.spec.external_name
+    if is_address(target):
+        return (
+            f"Service {key(service)} has externalName {target}, which is an address and must be a"
+            " name"
+        )
+    alias = f"Service {key(service)} is an alias of {target}"
+    return f"{alias}: no name is below it" if endpoint else f"{alias}, which has no address"
+
+
+def is_address(text: str) -> bool:
+    """Return whether a name is no name but an address."""
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _of_port(service: Service, endpoint: str) -> str:
+    """Return that a Service has no such port, of `_port._protocol`; empty if it has."""
+    port, protocol = (label.removeprefix("_") for label in endpoint.split("."))
+    names = [p.name for p in service.spec.ports if p.protocol.lower() == protocol]
+    if port in names:
+        return ""
+    text = f"Service {key(service)} has no port {port} of {protocol.upper()}"
+    return text + did_you_mean(port, filter(None, names))
 
 
 def _elsewhere(snapshot: Snapshot, name: str) -> Service | None:

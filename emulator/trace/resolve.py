@@ -97,11 +97,11 @@ def _of_service_name(snapshot: Snapshot, labels: list[str], wiring: Wiring, hops
     if service.spec.type == "ExternalName":
         return _of_alias(snapshot, service, wiring, hops) if len(labels) == 2 else _missing(service)
     if len(labels) == 3:
-        found = _endpoints(snapshot, service, labels[0])
+        found = endpoints_of(snapshot, service, labels[0])
         return _data(service, found) if found else _missing(service)
     if service.spec.cluster_ip not in {"", "None"}:
         return _data(service, {IPv4Address(service.spec.cluster_ip)})
-    found = _endpoints(snapshot, service, None)
+    found = endpoints_of(snapshot, service, None)
     return _data(service, found) if found else _missing(service)
 
 
@@ -136,7 +136,7 @@ def _of_pod_name(snapshot: Snapshot, labels: list[str]) -> Answer:
         return Answer("NXDOMAIN")
 
 
-def _endpoints(snapshot: Snapshot, service: Service, label: str | None) -> set[IPv4Address]:
+def endpoints_of(snapshot: Snapshot, service: Service, label: str | None) -> set[IPv4Address]:
     """Return the ready endpoints' addresses; with *label*, those of that endpoint name."""
     found: set[IPv4Address] = set()
     for slice_ in snapshot.slices_of(service):

@@ -129,6 +129,14 @@ def wanted(given: list[str], reverse: str, server: str) -> Words:
         raise UsageError(f"either a name or -x, not both: {words[0]}, {reverse}")
     if not words:
         raise UsageError("ask for what?\n  podwire dns query NAME [TYPE]")
+    if not words[0]:
+        raise UsageError("an empty name is no name; the root is written .")
+    transfer = next((w for w in words[1:] if w.upper() in ("AXFR", "IXFR")), "").upper()
+    if transfer:
+        raise UsageError(
+            f"{transfer} hands out a whole zone, and this asks single questions\n"
+            f"  podwire exec POD -- dig {words[0]} {transfer}"
+        )
     if len(words) == 2:
         raise UsageError(
             f"neither {words[0]!r} nor {words[1]!r} is a type of record\n"

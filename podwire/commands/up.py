@@ -154,7 +154,9 @@ def cluster_config(args: argparse.Namespace) -> ClusterConfig:
 
 
 def _resolv_conf(path: str) -> str:
-    from podwire.emulator.kubelet import resolver  # noqa: PLC0415 - few ask for it
+    from ipaddress import ip_address  # noqa: PLC0415 - few ask for it
+
+    from podwire.emulator.kubelet import resolver  # noqa: PLC0415
 
     try:
         text = Path(path).read_text("utf-8")
@@ -166,6 +168,14 @@ def _resolv_conf(path: str) -> str:
             f"--resolv-conf: {path} has no nameserver line\n"
             "  without one, programs ask their own machine"
         )
+    for server in found.nameservers:
+        try:
+            ip_address(server)
+        except ValueError as error:
+            raise UsageError(
+                f"--resolv-conf: {path}: the nameserver {server!r} is no address\n"
+                "  cluster DNS, which forwards to it, would not start: write its address"
+            ) from error
     return text
 
 

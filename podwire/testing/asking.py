@@ -13,11 +13,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from podwire.emulator.trace import ask as program
+from podwire.emulator.trace import nearest
 from podwire.emulator.trace.clients import NOT_THERE, not_running
 from podwire.emulator.trace.dnsmessage import decode
 from podwire.emulator.trace.dnsquestion import DATAGRAM, Question, encode
 from podwire.emulator.trace.snapshot import Snapshot
-from podwire.errors import PodwireError, TimedOut, UsageError
+from podwire.errors import NotFound, PodwireError, TimedOut, UsageError
 from podwire.kube import places, stream
 from podwire.kube.config import Access
 from podwire.kube.resolving import search_walk
@@ -166,7 +167,7 @@ def _order(
         "port": way.port,
         "timeout": way.limit or resolv.timeout,
         "attempts": resolv.attempts,
-        "tcp": way.tcp,
+        "tcp": way.tcp or resolv.tcp,
     }
 
 
@@ -177,8 +178,25 @@ async def _sent(at: Asker, order: Json) -> Json:
     try:
         async with asyncio.timeout(whole):
             return await _carried_out(at, order)
+    except NotFound as error:
+        raise await _nobody(at) from error
     except TimeoutError as error:
         raise TimedOut(f"{at.where} did not ask within {whole:g} s: is it paused?") from error
+
+
+async def _nobody(at: Asker) -> NotFound:
+    """Return that nobody of that name is there, with who may have been meant."""
+    objects = await at.target.objects()
+    if not at.pod:
+        near = nearest.did_you_mean(at.where, (node.metadata.name for node in objects.nodes))
+        return NotFound(404, "NotFound", f'nodes "{at.where}" not found{near}')
+    name = at.pod.partition("/")[2]
+    pods = [pod.metadata for pod in objects.pods]
+    near = nearest.did_you_mean(name, (m.name for m in pods if m.namespace == at.namespace))
+    other = next((f"{m.namespace}/{m.name}" for m in pods if m.name == name), "")
+    if other:
+        near = f"; did you mean {other}?"
+    return NotFound(404, "NotFound", f'pods "{name}" not found{near}')
 
 
 async def _carried_out(at: Asker, order: Json) -> Json:

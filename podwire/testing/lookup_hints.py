@@ -1,6 +1,6 @@
 """Pure: what to try next, for who asked and got nothing, or paid more than needed."""
 
-from podwire.emulator.trace import nearest
+from podwire.emulator.trace import nearest, reasons, resolve
 from podwire.emulator.trace.snapshot import Snapshot
 from podwire.testing.lookups import Reply, Walk
 
@@ -17,23 +17,30 @@ def of_reply(
     """
     if reply.has_data:
         return ""
+    if nearest.is_address(given):
+        return f"{given} is an address; for its name: podwire dns query -x {given}"
     if reply.message is not None and _is_short(given, domain):
         return (
             f"{given} was asked as it stands, as dig does; a pod's resolver tries its search list:"
             f" podwire dns query {given} --from {pod} --walk"
         )
-    about = nearest.about(objects, given, namespace, domain) if objects is not None else ""
-    return about or _of_status(reply, domain)
+    return _of_objects(reply, given, namespace, domain, objects) or _of_status(reply, domain)
 
 
 def of_walk(walk: Walk, *, namespace: str, domain: str, objects: Snapshot | None) -> str:
     """Return hints, one to a line, for a walk that found nothing or took long."""
     found: list[str] = []
     if not walk.has_data and walk.replies:
-        about = nearest.about(objects, walk.name, namespace, domain) if objects else ""
-        # Beside that, what became of the last name, outside of the cluster, is of no interest.
+        # Of a walk whose name is in the cluster, what became of the last name, outside of the
+        # cluster, is of no interest.
         failed = [r for r in walk.replies if r.status == "SERVFAIL"]
-        found.append(about or _of_status((failed or walk.replies[-1:])[0], domain))
+        last = (failed or walk.replies[-1:])[0]
+        about = _of_objects(last, walk.name, namespace, domain, objects)
+        nodata = _of_nodata(walk, domain)
+        if nodata and not about:
+            # It is no name outside of the cluster, and a shorter walk would not find more.
+            return nodata
+        found.append(about or _of_status(last, domain))
     found.append(advice(walk, domain))
     return "\n".join(filter(None, found))
 
@@ -43,7 +50,11 @@ def needs_objects(found: Reply | Walk, domain: str) -> bool:
     if found.has_data:
         return False
     replies = found.replies if isinstance(found, Walk) else (found,)
-    return any(r.status == "NXDOMAIN" and _is_below(r.question.name, domain) for r in replies)
+    return any(
+        (r.status in ("NXDOMAIN", "NODATA") and _is_below(r.question.name, domain))
+        or _is_dns_away(r)
+        for r in replies
+    )
 
 
 def advice(walk: Walk, domain: str) -> str:
@@ -70,6 +81,33 @@ def advice(walk: Walk, domain: str) -> str:
     if first and "." not in short:
         return f'{text}, and so does "{short}" in this namespace'
     return text
+
+
+def _of_objects(
+    reply: Reply, name: str, namespace: str, domain: str, objects: Snapshot | None
+) -> str:
+    """Return what the objects say: of cluster DNS if it is not there, else of *name*."""
+    if objects is None:
+        return ""
+    if not _is_dns_away(reply):
+        # What has an alias was found; the alias is what is to be told.
+        return "" if reply.records else nearest.about(objects, name, namespace, domain)
+    service = objects.service(reply.about)
+    if service is None or resolve.endpoints_of(objects, service, None):
+        return ""
+    return f"{reasons.no_endpoints(objects, service)}; next: {_SEES_DNS}"
+
+
+def _of_nodata(walk: Walk, domain: str) -> str:
+    """Return that a name of the cluster was found, without what was looked for."""
+    empty = (r for r in walk.replies if r.status == "NODATA" and not r.records)
+    name = next((r.question.name for r in empty if _is_below(r.question.name, domain)), "")
+    kinds = " or ".join(r.question.kind for r in walk.replies if r.question.name == name)
+    return f"{name} is there, and has no record of type {kinds}" if name else ""
+
+
+def _is_dns_away(reply: Reply) -> bool:
+    return bool(reply.about) and reply.message is None
 
 
 def _of_status(reply: Reply, domain: str) -> str:

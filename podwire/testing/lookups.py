@@ -21,26 +21,31 @@ class NoData(AssertionError):
 
 @dataclass(frozen=True, slots=True)
 class ResolvConf:
-    """A resolv.conf as glibc reads it: *timeout* in seconds for each try of each server."""
+    """A resolv.conf as glibc reads it: *timeout* in seconds for each try of each server.
+
+    *tcp* is its option use-vc.
+    """
 
     nameservers: tuple[str, ...] = ("127.0.0.1",)
     search: tuple[str, ...] = ()
     ndots: int = 1
     timeout: float = 5.0
     attempts: int = 2
+    tcp: bool = False
 
     def __str__(self) -> str:
         search = f"search {' '.join(self.search)}" if self.search else "no search list"
-        return f"nameserver {', '.join(self.nameservers)}; {search}; ndots:{self.ndots}"
+        tcp = "; use-vc" * self.tcp
+        return f"nameserver {', '.join(self.nameservers)}; {search}; ndots:{self.ndots}{tcp}"
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
     """A query and what came of it.
 
-    *ms* runs from the sending to the reply. *error* says why there is no *message*, or why what
-    did not fit into a datagram could not be had over TCP; *cut* is that datagram's size. *about*
-    says what the server is, *hint* what to try instead.
+    *ms* runs from the first sending to the reply. *error* says why there is no *message*, or why
+    what did not fit into a datagram could not be had over TCP; *cut* is that datagram's size.
+    *about* says what the server is, *hint* what to try instead.
     """
 
     question: Question
@@ -227,6 +232,7 @@ def read_resolv_conf(text: str) -> ResolvConf:
         ndots=min(_number(options, "ndots", usual.ndots), _MOST_NDOTS),
         timeout=max(1, min(_number(options, "timeout", 5), 30)),
         attempts=max(1, min(_number(options, "attempts", usual.attempts), 5)),
+        tcp="use-vc" in options,
     )
 
 

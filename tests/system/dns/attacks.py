@@ -1,10 +1,17 @@
 """The server that hostile packets and clients are thrown at, inside."""
 
 import re
+import tempfile
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from tests.system.dns import upstream
+from tests.system.dns.fake_api import FakeApi
 from tests.system.dns.messages import question
+from tests.system.dns.objects import objects
+from tests.system.dns.upstream import Upstream
 from tests.system.dns.world import HERE, Place, Server, ask_tcp, ask_udp
 
 Json = dict[str, Any]
@@ -47,11 +54,12 @@ def may_be_silent(expect: str) -> bool:
 
 
 class Victim:
-    """The server, and whether it still answers."""
+    """The server, and whether it still answers; *behind* is where it forwards to."""
 
-    def __init__(self, place: Place, server: Server) -> None:
+    def __init__(self, place: Place, server: Server, behind: Upstream) -> None:
         self.place = place
         self.server = server
+        self.behind = behind
 
     async def answers(self, *, within: float = 5.0) -> bool:
         """Return whether the baseline query is answered as if nothing had happened."""
@@ -81,3 +89,19 @@ class Victim:
         text = Path(f"/proc/{self.server.pid}/net/snmp").read_text()
         names, values = (line.split() for line in text.splitlines() if line.startswith("Udp:"))
         return int(values[names.index("InDatagrams")])
+
+
+@asynccontextmanager
+async def attacked(fixture: Json) -> AsyncGenerator[Victim]:
+    """Run the server with the objects of *fixture*, configured as by kubeadm, inside the block."""
+    async with AsyncExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="podwire-dns-")))
+        place = Place()
+        behind = Upstream(upstream.denying)
+        await stack.enter_async_context(behind.serving(place, UPSTREAM_PORT))
+        await stack.enter_async_context(FakeApi(objects(fixture)).serving(folder / "api"))
+        server = stack.enter_context(
+            Server(place, KUBEADM, folder / "server", api=str(folder / "api"))
+        )
+        await server.serves()
+        yield Victim(place, server, behind)

@@ -5,39 +5,23 @@ import random
 import re
 import socket
 import struct
-import tempfile
 import time
 import traceback
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import Any, Final
 
 from podwire import linux
-from tests.system.dns import upstream
-from tests.system.dns.attacks import KUBEADM, MANY, SILENCE, UPSTREAM_PORT, WEB, Victim
-from tests.system.dns.fake_api import FakeApi
+from tests.system.dns.attacks import MANY, SILENCE, WEB, Victim, attacked
 from tests.system.dns.messages import question, rcode
-from tests.system.dns.objects import objects
-from tests.system.dns.upstream import Upstream
-from tests.system.dns.world import HERE, Place, Server, ask_tcp, ask_udp, connected
+from tests.system.dns.world import HERE, ask_tcp, ask_udp, connected
 
 Json = dict[str, Any]
 
 
 async def attack(wanted: Json) -> Json:
     """Send `packets`, then behave as `tcp` and `udp` name it; returns what was seen of each."""
-    async with AsyncExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="podwire-dns-")))
-        place = Place()
-        behind = Upstream(upstream.denying)
-        await stack.enter_async_context(behind.serving(place, UPSTREAM_PORT))
-        await stack.enter_async_context(FakeApi(objects(wanted["fixture"])).serving(folder / "api"))
-        server = stack.enter_context(
-            Server(place, KUBEADM, folder / "server", api=str(folder / "api"))
-        )
-        await server.serves()
-        victim = Victim(place, server)
+    async with attacked(wanted["fixture"]) as victim:
         seen: Json = {"packets": {}, "tcp": {}, "udp": {}}
         for packet in wanted["packets"]:
             seen["packets"][packet["name"]] = await victim.packet(packet)
@@ -54,8 +38,8 @@ async def attack(wanted: Json) -> Json:
                 if name not in crowds
             }
         seen["tcp"] |= {name: task.result() for name, task in running.items()}
-        seen["end"] = {"answers": await victim.answers(), "ended": server.process.poll()}
-        seen["log"] = server.said()
+        seen["end"] = {"answers": await victim.answers(), "ended": victim.server.process.poll()}
+        seen["log"] = victim.server.said()
         return seen
 
 

@@ -95,9 +95,12 @@ def transfer(records: list[Json]) -> Json:
 
 
 def step_problems(
-    expect: Json, reply: Json, full: Json | None, *, over_tcp: bool, waited: bool
+    expect: Json, reply: Json, full: Json | None, *, over_tcp: bool, late: int
 ) -> list[str]:
-    """Return what is wrong with the reply to a step of a sequence; *full* is all that there is."""
+    """Return what is wrong with the reply to a step of a sequence; *full* is all that there is.
+
+    *late* is by how many seconds the step may have come later than the recorded one.
+    """
     problems = [
         f"{field}: {reply[field]!r}, not {expect[field]!r}"
         for field in ("rcode", "aa", "tc", "rd", "ra", "question", "edns")
@@ -110,7 +113,7 @@ def step_problems(
         return problems
     for section in SECTIONS:
         if section in expect:
-            problems += _differences(section, expect[section], reply[section], waited=waited)
+            problems += _differences(section, expect[section], reply[section], late=late)
         elif (count := expect.get(f"{section}_count")) is not None and count != len(reply[section]):
             problems.append(f"{section}: {len(reply[section])} records, not {count}")
     problems += [f"comes after its target: {alias}" for alias in disorder(reply["answer"])]
@@ -127,12 +130,11 @@ def _strangers(reply: Json, full: Json) -> list[str]:
     ]
 
 
-def _differences(section: str, wanted: list[Json], seen: list[Json], *, waited: bool) -> list[str]:
+def _differences(section: str, wanted: list[Json], seen: list[Json], *, late: int) -> list[str]:
     missing = Counter(lines(wanted)) - Counter(lines(seen))
     extra = Counter(lines(seen)) - Counter(lines(wanted))
-    if missing and waited:
-        # A second may end between two questions: "TTLs after a wait may be one lower".
-        lower = sorted(line(record, ttl=record["ttl"] - 1) for record in wanted)
+    for seconds in range(1, late + 1) if missing else ():
+        lower = sorted(line(record, ttl=record["ttl"] - seconds) for record in wanted)
         if lower == lines(seen):
             return []
     return [

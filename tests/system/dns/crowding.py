@@ -20,6 +20,9 @@ Json = dict[str, Any]
 
 CLIENTS: Final = 1000
 QUERIES: Final = 400
+LOOKS: Final = 3
+"""How often it is measured beside the crowd: what others take of the machine comes and goes."""
+
 AGAIN: Final = 2.0
 """Seconds after which a client that was closed comes again."""
 
@@ -31,7 +34,10 @@ FRAME = struct.pack("!H", len(QUERY)) + QUERY
 
 
 async def crowd(wanted: Json) -> Json:
-    """Ask by UDP alone, then beside the crowd; returns seconds, sorted, and who still gets what."""
+    """Ask by UDP alone, then beside the crowd; returns seconds, sorted, and who still gets what.
+
+    Beside the crowd that is a list for each look; `grown` are the bytes that the crowd costs.
+    """
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="podwire-dns-")))
         place = Place(strangers=ADDRESSES)
@@ -40,7 +46,7 @@ async def crowd(wanted: Json) -> Json:
             Server(place, KUBEADM, folder / "server", api=str(folder / "api"))
         )
         await server.serves()
-        alone = await _times(place)
+        alone, memory = await _times(place), server.memory()
         # In a process of its own, so that it keeps only the server busy.
         log = folder / "crowd"
         command = (sys.executable, "-P", "-m", __name__)
@@ -49,12 +55,12 @@ async def crowd(wanted: Json) -> Json:
         while ALL_HERE not in log.read_text():
             assert crowding.poll() is None, log.read_text()
             await asyncio.sleep(0.05)
-        beside = await _times(place)
+        beside = [await _times(place) for _ in range(LOOKS)]
         return {
             "alone": alone,
             "beside": beside,
             "tcp": await ask_tcp(place, QUERY) is not None,
-            "memory": server.memory(),
+            "grown": server.memory() - memory,
             "ended": server.process.poll(),
             "log": server.said()[-4000:],
         }

@@ -4,8 +4,9 @@ import asyncio
 import json
 import os
 import tempfile
+import time
 import traceback
-from collections.abc import Awaitable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Iterable
 from contextlib import AsyncExitStack, nullcontext
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ TRANSPORTS = ("udp", "tcp")
 LIMIT = 80.0
 """Seconds after which a sequence, or the question of a case, is given up."""
 
-QUIET = 0.3
+QUIET = 1.0
 """Seconds without another message that end a transfer of one SOA."""
 
 
@@ -127,13 +128,21 @@ class Run:
                 else FakeApi(every, held=() if api == "fixture" else every)
             )
             server = await self._serve(stack, place, corefile, fake)
-            seen = [await self._step(place, step, transport) for step in sequence["steps"]]
+            seen = [noted async for noted in self._steps(place, sequence["steps"], transport)]
             # What a truncated reply was cut from is asked last: it must not change the steps.
             for step, noted in zip(sequence["steps"], seen, strict=True):
                 if step.get("expect", {}).get("tc"):
                     whole = {**step, "transport": "tcp"}
                     noted["full"] = (await self._step(place, whole, "tcp"))["replies"]
             return {"steps": seen, "log": server.said()[-2000:]}
+
+    async def _steps(self, place: Place, steps: list[Json], transport: str) -> AsyncGenerator[Json]:
+        """Yield what each step gave, and by how many seconds it was `late`: waits are none."""
+        began, waits = time.monotonic(), 0.0
+        for step in steps:
+            noted = await self._step(place, step, transport)
+            waits += step.get("seconds", 0.0)
+            yield {**noted, "late": time.monotonic() - began - waits}
 
     async def _serve(
         self, stack: AsyncExitStack, place: Place, corefile: str, api: FakeApi | None

@@ -49,7 +49,6 @@ def seen() -> Json:
 def test_the_server_lives_and_answers_all_along(seen: Json) -> None:
     assert seen["ended"] is None, seen["log"]
     assert not seen["silent"], f"PODWIRE_FUZZ_SEED={SEED}: silent after so many packets"
-    assert seen["sent"] > 1000
 
 
 def test_no_packet_meets_a_bug(seen: Json) -> None:

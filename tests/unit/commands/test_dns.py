@@ -56,6 +56,7 @@ def test_words_as_dig_takes_them(given: str, reverse: str, server: str, means: W
         ("", "", "", "ask for what"),
         ("web foo", "", "", "neither 'web' nor 'foo' is a type"),
         ("web foo bar", "", "", "one name and one type"),
+        ("cluster.local axfr", "", "", "podwire exec POD -- dig cluster.local AXFR"),
         ("web", "10.96.0.10", "", "either a name or -x"),
         ("", "web", "", "'web' is no address"),
         ("a..b", "", "", "a label is empty"),
@@ -67,6 +68,11 @@ def test_words_as_dig_takes_them(given: str, reverse: str, server: str, means: W
 def test_words_that_make_no_sense(given: str, reverse: str, server: str, because: str) -> None:
     with pytest.raises(UsageError, match=because):
         wanted(given.split(), reverse, server)
+
+
+def test_the_empty_name_is_no_name() -> None:
+    with pytest.raises(UsageError, match="the root is written"):
+        wanted([""], "", "")
 
 
 def answering(code: int, *addresses: str) -> Behaviour:
@@ -145,7 +151,9 @@ def test_json(pod: "Api", capsys: pytest.CaptureFixture[str]) -> None:
     ("words", "status", "said"),
     [
         (["web", "--from", "nobody"], 64, 'pods "nobody" not found'),
-        (["web", "--from", "node/node-9"], 64, "not found"),
+        (["web", "--from", "clinet"], 64, 'pods "clinet" not found; did you mean client?'),
+        (["web", "--from", "client", "-n", "x"], 64, "did you mean default/client?"),
+        (["web", "--from", "node/node-9"], 64, 'nodes "node-9" not found'),
         (["web"], 64, "no node is ready to ask"),
         (["web", "--from", "a/b/c"], 64, "names no place"),
         (["web", "--timeout", "soon", "--from", "client"], 64, "'soon' is no number"),

@@ -30,6 +30,7 @@ def test_the_file_is_taken_over_as_it_is(tmp_path: Path) -> None:
         (None, "cannot read FILE"),
         ("nameserver\n", "cannot read FILE: nameserver list is empty"),
         ("search corp.example\n", "FILE has no nameserver line"),
+        ("nameserver dns.example\n", "FILE: the nameserver 'dns.example' is no address"),
     ],
 )
 def test_a_file_that_is_no_resolver_is_refused(

@@ -132,6 +132,12 @@ async def test_files_are_under_the_root(tmp_path: Path) -> None:
         ("", 1, "there is no server block"),
         ("# nothing\n", 1, "there is no server block"),
         (block("errors", "foobar"), 3, "Unknown directive 'foobar'; known are: any, autopath, bin"),
+        (
+            block("kubernets a"),
+            2,
+            "Unknown directive 'kubernets'; did you mean kubernetes? Known are",
+        ),
+        (block("acl"), 2, "Unknown directive 'acl'; known are: any, "),
         (".:70000", 1, ".:70000: '70000' is no port number"),
         (".:dns", 1, ".:dns: 'dns' is no port number"),
         ("a.test:", 1, 'expecting data after last colon: "a.test:"'),

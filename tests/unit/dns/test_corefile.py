@@ -121,6 +121,12 @@ def test_lines_are_counted() -> None:
         ("a.test,\n", "Corefile:1", "Unexpected EOF"),
         ("{\nlog\n}", "Corefile:1", "Unexpected token '{', expecting a zone"),
         (".\nlog\n}\n", "Corefile:3", "Unexpected '}' because no matching opening brace"),
+        (
+            ".:53{\nlog\n}\n",
+            "Corefile:3",
+            "Unexpected '}' because no matching opening brace:"
+            " is a space missing before the { of .:53{?",
+        ),
         (". {\nhealth { lameduck 5s }\n}", "Corefile:2", "Unexpected '}' in a line"),
         (". {\nhealth {\n} too much\n}", "Corefile:3", "Unexpected token 'too' behind '}'"),
         (". {\n{\n}\n}", "Corefile:2", "Unexpected '{', expecting a directive"),

@@ -70,7 +70,7 @@ def test_stanza(text: str, options: dict[str, Any], tmp_path: Path) -> None:
         ("forward", 2, "Wrong argument count"),
         ("forward .", 2, "Wrong argument count"),
         ("forward " + 64 * "x" + " 192.0.2.1", 2, f"unable to normalize '{64 * 'x'}'"),
-        ("forward . nosuch.conf", 2, "not an IP address or file: 'nosuch.conf'"),
+        ("forward . nosuch.conf", 2, "not an IP address or file: 'nosuch.conf' (No such file"),
         ("forward . empty.conf", 2, "no valid upstream addresses found"),
         ("forward . tls://192.0.2.1", 2, "'tls' is not supported as a destination protocol"),
         ("forward . https://192.0.2.1", 2, "'https' is not supported as a destination protocol"),

@@ -20,7 +20,7 @@ from aiohttp import web
 
 from podwire.dns import program, settings
 from podwire.dns.message import Kind, Question, Rcode
-from podwire.dns.settings import Settings, parse
+from podwire.dns.settings import parse
 from podwire.dns.wire import question_packet
 from podwire.errors import UsageError
 
@@ -372,6 +372,14 @@ async def test_a_port_in_use_is_said(tmp_path: Path, what: str) -> None:
             )
 
 
+async def test_a_port_in_use_for_ipv6_alone_is_said(tmp_path: Path) -> None:
+    with socket.create_server(("::", 0), family=socket.AF_INET6) as taken:
+        port = taken.getsockname()[1]
+        async with running(tmp_path, f".:{port} {{\n whoami\n}}\n") as server:
+            assert await server.ended() == 69
+            assert f"cannot listen on :: port {port}" in server.lines[-1]
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -428,6 +436,12 @@ async def test_without_a_name_the_corefile_of_the_folder_is_read(tmp_path: Path)
         assert await server.port() == port
 
 
+async def test_without_a_corefile_the_given_port_is_served(tmp_path: Path) -> None:
+    port = free_port()
+    async with running(tmp_path, "", f"-dns.port={port}", file="Other") as server:
+        await server.said(rf"\] dns on 0\.0\.0\.0:{port}, zones \.")
+
+
 async def test_a_corefile_that_is_not_there_is_said(tmp_path: Path) -> None:
     async with running(tmp_path, corefile(), "-conf", "Nothing") as server:
         assert await server.ended() == UsageError.exit_status
@@ -478,5 +492,17 @@ def test_wrong_options(argv: list[str]) -> None:
     assert program.main(argv, {}) == UsageError.exit_status
 
 
-def test_settings_are_frozen() -> None:
-    assert isinstance(parse([], {}), Settings)
+@pytest.mark.parametrize(
+    ("flag", "line"), [("-plugins", "kubernetes"), ("-version", "podwire-dns ")]
+)
+def test_what_is_printed_instead_of_serving(
+    flag: str, line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        parse([flag], {})
+    assert not ended.value.code
+    assert any(one.startswith(line) for one in capsys.readouterr().out.splitlines())
+
+
+def test_a_manifest_that_says_quiet_is_served() -> None:
+    assert parse(["-quiet", "-dns.port", "5353"], {}).port == 5353

@@ -219,6 +219,13 @@ def test_data_that_no_message_can_hold(kind: int, data: Data) -> None:
         write(query(), Reply(answer=(Record(WEB, kind, 5, data),)), 65535, keep)
 
 
+@pytest.mark.parametrize(("limit", "said"), [(0, 4096), (600, 600), (8192, 4096)])
+def test_the_opt_says_the_size_that_is_kept_to(limit: int, said: int) -> None:
+    reply = Reply(limit=limit)
+    message = write(query(opt="0000291000000000000000"), reply, 4096, keep).message
+    assert int.from_bytes(message[-8:-6], "big") == said
+
+
 def test_data_of_later_types_is_not_compressed() -> None:
     dname = 39  # RFC 6672, 2.5
     asked = query()

@@ -32,6 +32,10 @@ OBJECTS = Snapshot.of(
          "spec": {"clusterIP": "10.96.1.1"}},
         {"kind": "Service", "metadata": {"namespace": "shop", "name": "cart"},
          "spec": {"clusterIP": "10.96.1.2"}},
+        {"kind": "Service", "metadata": {"namespace": "default", "name": "gone"},
+         "spec": {"type": "ExternalName", "externalName": "no.default.svc.cluster.local"}},
+        {"kind": "Service", "metadata": {"namespace": "kube-system", "name": "kube-dns"},
+         "spec": {"clusterIP": "10.96.0.10", "selector": {"k8s-app": "kube-dns"}}},
     ]
 )  # fmt: skip
 
@@ -172,6 +176,12 @@ def test_how_a_walk_could_be_shorter(name: str, answers: list[str], advice: str)
         ("a.b.c.d.e.f", ["SERVFAIL"],
          "a.b.c.d.e.f. is not of the cluster: DNS asked its upstream, which failed or cannot be"
          " reached"),
+        ("gone", ["NODATA", "NXDOMAIN", "NXDOMAIN", "SERVFAIL"],
+         "Service default/gone is an alias of no.default.svc.cluster.local, which has no address"),
+        ("web", ["NODATA", "NXDOMAIN", "NXDOMAIN", "SERVFAIL"],
+         "web.default.svc.cluster.local. is there, and has no record of type A or AAAA"),
+        ("web.default", ["NXDOMAIN", "NODATA", "NXDOMAIN", "SERVFAIL"],
+         "web.default.svc.cluster.local. is there, and has no record of type A or AAAA"),
         ("web", ["SERVFAIL"] * 4, "the DNS server has not seen the cluster's objects yet."),
         ("web", [f"{NO_REPLY} / {NO_REPLY}"],
          "is there a DNS server at 10.96.0.10, and is there a way to it?"),
@@ -201,6 +211,11 @@ SEARCHES = (
          "there is no Service wbe in namespace default; did you mean web?"),
         ("web.default.svc.cluster.local", "SERVFAIL",
          "the DNS server has not seen the cluster's objects yet."),
+        ("web.default.svc.cluster.local", "NODATA", ""),
+        ("gone.default.svc.cluster.local", "NODATA",
+         "Service default/gone is an alias of no.default.svc.cluster.local, which has no address"),
+        ("10.96.1.1", "SERVFAIL",
+         "10.96.1.1 is an address; for its name: podwire dns query -x 10.96.1.1"),
         ("www.example.com.", "NXDOMAIN", ""),
         ("www.example.com.", "REFUSED",
          "10.96.0.10 does not answer for www.example.com., or has too much to do"),
@@ -229,10 +244,39 @@ def test_what_to_try_after_a_query(given: str, said: str, hint: str) -> None:
         ("options ndots:99 timeout:99 attempts:99\n", ResolvConf(ndots=15, timeout=30, attempts=5)),
         ("# nameserver 1.1.1.1\n; search a\n\nnameserver\n", ResolvConf()),
         ("options ndots:x\n", ResolvConf()),
+        ("options use-vc\n", ResolvConf(tcp=True)),
     ],
 )  # fmt: skip
 def test_resolv_conf_as_glibc_reads_it(text: str, read: ResolvConf) -> None:
     assert read_resolv_conf(text) == read
+
+
+@pytest.mark.parametrize(
+    ("about", "hint"),
+    [
+        ("", "is there a DNS server at 10.96.0.10, and is there a way to it?"),
+        ("kube-system/kube-dns",
+         "Service kube-system/kube-dns has no ready endpoints: its selector k8s-app=kube-dns"
+         " matches no pod; next: kubectl -n kube-system get pods -l k8s-app=kube-dns"),
+    ],
+)  # fmt: skip
+def test_why_the_cluster_dns_is_not_there(about: str, hint: str) -> None:
+    found = reply("web.default.svc.cluster.local.", "connection refused", about=about)
+    walked = Walk("web", "default/client", CLUSTER, (), (Step("web", (found,)),), ms=1.0)
+    said = [
+        lookup_hints.of_reply(
+            found, "web", pod="POD", namespace="default", domain=DOMAIN, objects=OBJECTS
+        ),
+        lookup_hints.of_walk(walked, namespace="default", domain=DOMAIN, objects=OBJECTS),
+    ]
+    assert said == [hint, hint]
+    assert lookup_hints.needs_objects(found, DOMAIN) is bool(about)
+
+
+def test_a_walk_over_tcp_as_text() -> None:
+    assert str(ResolvConf(("10.96.0.10",), tcp=True)) == (
+        "nameserver 10.96.0.10; no search list; ndots:1; use-vc"
+    )
 
 
 def test_a_walk_as_text() -> None:

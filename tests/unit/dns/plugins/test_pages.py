@@ -103,6 +103,13 @@ async def test_a_change_is_said_once(tmp_path: Path, change: tuple[str, str]) ->
             await asyncio.wait_for(bench.process.life.next(), 0.02)
 
 
+async def test_a_change_between_loading_and_watching_is_one(tmp_path: Path) -> None:
+    bench, plugin = watched(tmp_path, block("reload 2s 0"))
+    (tmp_path / "Corefile").write_text(block("reload 2s 0", "whoami"))
+    async with plugin.run():
+        assert await asyncio.wait_for(bench.process.life.next(), 5) == "reload"
+
+
 async def test_a_file_that_is_gone_is_no_change(tmp_path: Path) -> None:
     bench, plugin = watched(tmp_path, block("reload 2s 0"))
     async with plugin.run():

@@ -126,6 +126,19 @@ async def test_a_volume_that_fails_does_not_hold_back_another(node: Node) -> Non
         assert seen(place) == {"x": "2"}
 
 
+async def test_what_could_not_be_written_is_tried_again(node: Node) -> None:
+    async with node() as world:
+        await world.config_map("settings", color="blue")
+        place = await running(world, configMap={"name": "settings"})
+        (place / "..data_tmp").mkdir()  # in the way of the link, as a full disk would be
+        await world.client.patch(ConfigMap, SETTINGS, {"data": {"color": "red"}})
+        await world.until(lambda: world.events(reason="FailedMount"))
+        assert seen(place) == {"color": "blue"}
+        (place / "..data_tmp").rmdir()
+        await asyncio.sleep(61)
+        assert seen(place) == {"color": "red"}
+
+
 async def test_a_file_by_itself_is_that_of_the_start(node: Node) -> None:
     async with node() as world:
         await world.config_map("settings", color="blue")

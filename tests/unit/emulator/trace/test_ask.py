@@ -131,6 +131,8 @@ def test_silence_is_met_with_another_attempt(carried_out: CarriedOut) -> None:
         report = carried_out([query("a.")], port=server.port, attempts=2, timeout=0.5)
     (found,) = report["rounds"][0]
     assert (found["tries"], found["error"]) == (2, "")
+    # The first attempt was waited for as well.
+    assert found["ms"] > 400
 
 
 def test_what_is_truncated_is_asked_for_over_tcp(carried_out: CarriedOut) -> None:
@@ -142,6 +144,7 @@ def test_what_is_truncated_is_asked_for_over_tcp(carried_out: CarriedOut) -> Non
     for found in report["rounds"][0]:
         assert (found["transport"], found["error"]) == ("TCP", "")
         assert found["cut"] == len(found["reply"]) // 2
+        assert 0 < found["ms"] <= report["ms"]
 
 
 def test_a_truncated_answer_is_kept_if_tcp_fails(carried_out: CarriedOut) -> None:

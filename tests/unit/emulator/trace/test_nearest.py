@@ -1,4 +1,4 @@
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -6,6 +6,16 @@ from podwire.emulator.trace.nearest import about
 
 if TYPE_CHECKING:
     from tests.unit.emulator.trace.conftest import Bench
+
+
+def external(where: str, target: str) -> dict[str, Any]:
+    namespace, name = where.split("/")
+    return {
+        "kind": "Service",
+        "metadata": {"namespace": namespace, "name": name},
+        "spec": {"type": "ExternalName", "externalName": target},
+    }
+
 
 NOT_THERE = "there is no Service {} in namespace {}"
 
@@ -30,6 +40,16 @@ NOT_THERE = "there is no Service {} in namespace {}"
         ("db-9.db.default.svc", "Service default/db has no ready endpoint db-9"),
         ("db", "it is headless: Service default/db has no ready endpoints: its selector app=db"
                " matches no pod (pods there have app=client or app=web)"),
+        ("peers", ""),
+        ("10-244-1-6.peers", ""),
+        ("10-244-1-9.peers", "Service default/peers has no ready endpoint 10-244-1-9"),
+        ("_http._tcp.web-svc.default.svc", "Service default/web-svc has no port http of TCP"),
+        ("out", "Service default/out is an alias of gone.default.svc.cluster.local, which has no"
+                " address"),
+        ("a.out", "Service default/out is an alias of gone.default.svc.cluster.local: no name is"
+                  " below it"),
+        ("address", "Service default/address has externalName 10.1.2.3, which is an address and"
+                    " must be a name"),
         ("web-svc", ""),
         ("shop.svc.cluster.local", ""),
         ("kubernetes.cluster.local", ""),
@@ -41,6 +61,10 @@ def test_what_the_objects_say_of_a_name(bench: "Bench", host: str, said: str) ->
     snapshot = bench.cluster(
         bench.service("shop/cart", "10.96.20.1"),
         bench.service("default/db", "None", app="db"),
+        bench.service("default/peers", "None"),
+        bench.slice("default/peers", "10.244.1.6 default/web-0"),
+        external("default/out", "gone.default.svc.cluster.local"),
+        external("default/address", "10.1.2.3"),
         {"kind": "Namespace", "metadata": {"name": "empty"}},
     )
     assert about(snapshot, host, "default", "cluster.local") == said
