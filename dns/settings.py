@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 from podwire import __version__
-from podwire.dns.registry import PLUGINS
+from podwire.dns.registry import GATHERED, PLUGINS
 from podwire.dns.sources import SERVICE_ACCOUNT
 from podwire.errors import UsageError
 
@@ -60,7 +60,12 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
     )
     add("-quiet", action="store_true", help="accepted: there is little to be quiet about")
     add("-version", action="version", version=f"podwire-dns {__version__}")
-    add("-plugins", action="version", version="\n".join(sorted(PLUGINS)), help="list them and end")
+    add(
+        "-plugins",
+        action="version",
+        version="\n".join(sorted({*PLUGINS, *GATHERED, "bind"})),
+        help="list them and end",
+    )
     add("--api", default=_default_api(environ), metavar="SOCKET|URL", help="the API server")
     add("--user", default=USER, help="who we are, on a socket")
     found = parser.parse_args(list(argv))
