@@ -35,8 +35,8 @@ from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
-from podwire.dns.message import Kind, Question
-from podwire.dns.wire import question_packet
+from podwire.dns.messages.message import Kind, Question
+from podwire.dns.messages.wire import question_packet
 from podwire.errors import MachineError
 from podwire.testing.benchmark import Benchmark
 from podwire.testing.figures import Figure, percentile

@@ -19,8 +19,8 @@ from typing import Any
 import uvloop
 from aiohttp import web
 
-from podwire.dns.message import Kind, Question
-from podwire.dns.wire import question_packet
+from podwire.dns.messages.message import Kind, Question
+from podwire.dns.messages.wire import question_packet
 
 Json = dict[str, Any]
 

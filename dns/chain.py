@@ -12,9 +12,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
-from podwire.dns.message import Kind, Rcode, Reply, Transport
-from podwire.dns.names import within
-from podwire.dns.query import LONGEST_NAME, Query, Rejection
+from podwire.dns.messages.message import Kind, Rcode, Reply, Transport
+from podwire.dns.messages.names import within
+from podwire.dns.messages.query import LONGEST_NAME, Query, Rejection
 
 ORDER: Final = (
     "root",

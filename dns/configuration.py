@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Final
 
 from podwire.dns.chain import ORDER, Block, Plugin, in_order
-from podwire.dns.corefile import CorefileError, Directive, ServerBlock, parse
-from podwire.dns.frontdoor import FrontDoor
-from podwire.dns.imports import read_import
-from podwire.dns.listening import Interfaces, Place, Taken, bound, reachable, zones_by_port
+from podwire.dns.corefile.corefile import CorefileError, Directive, ServerBlock, parse
+from podwire.dns.corefile.imports import read_import
+from podwire.dns.corefile.listening import Interfaces, Place, Taken, bound, reachable, zones_by_port
+from podwire.dns.corefile.stanza import Stanza
 from podwire.dns.registry import GATHERED, PLUGINS, REPEATABLE
+from podwire.dns.serving.frontdoor import FrontDoor
 from podwire.dns.site import Process, Site
-from podwire.dns.stanza import Stanza
 
 DEFAULT: Final = ". {\n    whoami\n    log\n}\n"
 """What CoreDNS serves without a Corefile."""

@@ -14,13 +14,13 @@ from typing import Final
 
 import uvloop
 
-from podwire.dns.log_lines import LogLines
-from podwire.dns.metrics import Counters, Metrics
-from podwire.dns.pages import PageServers
+from podwire.dns.cluster.sources import Sources
 from podwire.dns.servers import Servers
+from podwire.dns.serving.log_lines import LogLines
+from podwire.dns.serving.metrics import Counters, Metrics
+from podwire.dns.serving.pages import PageServers
 from podwire.dns.settings import Settings, parse
 from podwire.dns.site import Life, Process
-from podwire.dns.sources import Sources
 from podwire.errors import PodwireError, cause
 from podwire.kube.clock import Clock, SystemClock
 

@@ -9,14 +9,14 @@ from errno import EADDRINUSE
 from typing import Final
 
 from podwire.dns.configuration import DEFAULT, Configuration, configure
-from podwire.dns.corefile import CorefileError
-from podwire.dns.frontdoor import FrontDoor
-from podwire.dns.listening import Interfaces, Place
-from podwire.dns.message import Address
-from podwire.dns.server import Listener, listen, serving
+from podwire.dns.corefile.corefile import CorefileError
+from podwire.dns.corefile.listening import Interfaces, Place
+from podwire.dns.messages.message import Address
+from podwire.dns.serving.frontdoor import FrontDoor
+from podwire.dns.serving.server import Listener, listen, serving
+from podwire.dns.serving.traffic import Traffic
 from podwire.dns.settings import Settings
 from podwire.dns.site import Process
-from podwire.dns.traffic import Traffic
 from podwire.errors import MachineError
 from podwire.netlink.client import Netlink
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 from podwire import __version__
+from podwire.dns.cluster.sources import SERVICE_ACCOUNT
 from podwire.dns.registry import GATHERED, PLUGINS
-from podwire.dns.sources import SERVICE_ACCOUNT
 from podwire.errors import UsageError
 
 API_SOCKET: Final = "/run/podwire/api.sock"

@@ -15,11 +15,11 @@ from random import Random
 from typing import Literal
 
 from podwire.dns.chain import Plugin, Request
-from podwire.dns.message import Address, Question, Reply
-from podwire.dns.metrics import Metrics
-from podwire.dns.pages import PageServers
-from podwire.dns.sources import Sources
-from podwire.dns.stanza import Stanza
+from podwire.dns.cluster.sources import Sources
+from podwire.dns.corefile.stanza import Stanza
+from podwire.dns.messages.message import Address, Question, Reply
+from podwire.dns.serving.metrics import Metrics
+from podwire.dns.serving.pages import PageServers
 from podwire.kube.clock import Clock
 
 Lookup = Callable[[Question, Request], Awaitable[Reply]]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 from podwire.dns.chain import Link, Plugin, Request
-from podwire.dns.message import Kind, Opaque, Record, Reply
+from podwire.dns.corefile.stanza import Stanza
+from podwire.dns.messages.message import Kind, Opaque, Record, Reply
 from podwire.dns.site import Site
-from podwire.dns.stanza import Stanza
 
 TTL: Final = 8482
 HINFO: Final = Opaque(b"\x0dANY obsoleted\x0cSee RFC 8482")

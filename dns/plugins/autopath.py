@@ -8,15 +8,15 @@ from dataclasses import replace
 from typing import Final
 
 from podwire.dns.chain import Link, Plugin, Request
-from podwire.dns.message import Question, Rcode, Reply
-from podwire.dns.metrics import Counters
-from podwire.dns.names import absolute, longest_match
+from podwire.dns.cluster.search_path import autopath_candidates, renamed, search_domains
+from podwire.dns.corefile.stanza import Stanza
+from podwire.dns.messages.message import Question, Rcode, Reply
+from podwire.dns.messages.names import absolute, longest_match
+from podwire.dns.messages.wire import asked_again
+from podwire.dns.messages.writer import UnwritableReplyError
 from podwire.dns.plugins.kubernetes import Kubernetes
-from podwire.dns.search_path import autopath_candidates, renamed, search_domains
+from podwire.dns.serving.metrics import Counters
 from podwire.dns.site import Site
-from podwire.dns.stanza import Stanza
-from podwire.dns.wire import asked_again
-from podwire.dns.writer import UnwritableReplyError
 
 RESOLV_CONF: Final = "/etc/resolv.conf"
 

@@ -6,10 +6,10 @@ from dataclasses import replace
 from typing import Final
 
 from podwire.dns.chain import Link, Plugin, Request
-from podwire.dns.message import Reply
+from podwire.dns.corefile.stanza import Stanza
+from podwire.dns.messages.message import Reply
+from podwire.dns.messages.wire import asked_again
 from podwire.dns.site import Site
-from podwire.dns.stanza import Stanza
-from podwire.dns.wire import asked_again
 
 DEFAULT: Final = 1232
 SMALLEST: Final = 512

@@ -13,17 +13,17 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Final
 
-from podwire.dns.background import Background
-from podwire.dns.cache_options import CacheOptions, Stale, lifetime, parse
-from podwire.dns.cacheable import answers, classify, levelled, may_keep
 from podwire.dns.chain import Link, Plugin, Request, waiting
-from podwire.dns.kept import ENTRIES, CacheType, Entry, Kept, Key
-from podwire.dns.message import Reply
-from podwire.dns.metrics import Counters, Metrics
-from podwire.dns.names import longest_match
-from podwire.dns.query import AD, CD
+from podwire.dns.corefile.stanza import Stanza
+from podwire.dns.messages.message import Reply
+from podwire.dns.messages.names import longest_match
+from podwire.dns.messages.query import AD, CD
+from podwire.dns.parts.cache_options import CacheOptions, Stale, lifetime, parse
+from podwire.dns.parts.cacheable import answers, classify, levelled, may_keep
+from podwire.dns.parts.kept import ENTRIES, CacheType, Entry, Kept, Key
+from podwire.dns.serving.background import Background
+from podwire.dns.serving.metrics import Counters, Metrics
 from podwire.dns.site import Site
-from podwire.dns.stanza import Stanza
 from podwire.kube.clock import Clock
 
 _LABELS: Final = ("server", "zones", "view")

@@ -10,12 +10,12 @@ from typing import Any, Final
 
 from podwire import __version__
 from podwire.dns.chain import Plugin
-from podwire.dns.kinds import CLASSES
-from podwire.dns.message import Kind, Rcode, Reply
-from podwire.dns.query import Query, Rejection
+from podwire.dns.corefile.stanza import Stanza
+from podwire.dns.messages.kinds import CLASSES
+from podwire.dns.messages.message import Kind, Rcode, Reply
+from podwire.dns.messages.query import Query, Rejection
+from podwire.dns.messages.writer import LARGEST_UDP, write
 from podwire.dns.site import Site
-from podwire.dns.stanza import Stanza
-from podwire.dns.writer import LARGEST_UDP, write
 
 VERSION: Final = f"podwire-{__version__}"
 AUTHORS: Final = ("the authors of podwire",)

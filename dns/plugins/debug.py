@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from podwire.dns.chain import Plugin
+from podwire.dns.corefile.stanza import Stanza
 from podwire.dns.site import Site
-from podwire.dns.stanza import Stanza
 
 
 def setup(stanza: Stanza, site: Site) -> Plugin:

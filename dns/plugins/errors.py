@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from podwire.dns.chain import Link, Plugin, Request
-from podwire.dns.corefile import Line
-from podwire.dns.message import Reply, kind_name
-from podwire.dns.patterns import Pattern, pattern
+from podwire.dns.corefile.corefile import Line
+from podwire.dns.corefile.stanza import Stanza
+from podwire.dns.messages.message import Reply, kind_name
+from podwire.dns.parts.patterns import Pattern, pattern
 from podwire.dns.site import Site
-from podwire.dns.stanza import Stanza
 from podwire.kube.durations import written
 
 LEVELS: Final = {

@@ -8,15 +8,15 @@ from dataclasses import replace
 from random import Random
 from typing import Final
 
-from podwire.dns.background import Background
 from podwire.dns.chain import Link, Plugin, Request, waiting
-from podwire.dns.forward_options import ForwardOptions, parse
-from podwire.dns.message import Rcode, Reply
-from podwire.dns.metrics import Counters, Metrics
-from podwire.dns.peer import Peer
+from podwire.dns.corefile.stanza import Stanza
+from podwire.dns.messages.message import Rcode, Reply
+from podwire.dns.parts.forward_options import ForwardOptions, parse
+from podwire.dns.parts.peer import Peer
+from podwire.dns.parts.upstream import ExchangeError
+from podwire.dns.serving.background import Background
+from podwire.dns.serving.metrics import Counters, Metrics
 from podwire.dns.site import Site
-from podwire.dns.stanza import Stanza
-from podwire.dns.upstream import ExchangeError
 from podwire.kube.clock import Clock
 
 TIMEOUT: Final = 5.0

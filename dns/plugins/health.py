@@ -9,10 +9,10 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 from podwire.dns.chain import Plugin
-from podwire.dns.corefile import Line
-from podwire.dns.metrics import SLIM_DURATION_BUCKETS, Counters, Histograms
+from podwire.dns.corefile.corefile import Line
+from podwire.dns.corefile.stanza import Stanza
+from podwire.dns.serving.metrics import SLIM_DURATION_BUCKETS, Counters, Histograms
 from podwire.dns.site import Site
-from podwire.dns.stanza import Stanza
 from podwire.kube.httpd import Page
 
 PATH: Final = "/health"

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Final
 
 from podwire.dns.chain import Link, Plugin, Request
-from podwire.dns.corefile import Line
-from podwire.dns.host_table import HostTable, hosts
-from podwire.dns.message import Address, Kind, Rcode, Record, Reply
-from podwire.dns.metrics import Gauges, Metrics, Readings
-from podwire.dns.names import address, longest_match, reversed_address
+from podwire.dns.corefile.corefile import Line
+from podwire.dns.corefile.stanza import Stanza
+from podwire.dns.messages.message import Address, Kind, Rcode, Record, Reply
+from podwire.dns.messages.names import address, longest_match, reversed_address
+from podwire.dns.parts.host_table import HostTable, hosts
+from podwire.dns.serving.metrics import Gauges, Metrics, Readings
 from podwire.dns.site import Site
-from podwire.dns.stanza import Stanza
 
 DEFAULT_FILE: Final = "/etc/hosts"
 TTL: Final = 3600

@@ -8,12 +8,12 @@ from dataclasses import replace
 from typing import Final
 
 from podwire.dns.chain import Link, Plugin, Request
-from podwire.dns.corefile import Line
-from podwire.dns.external_names import ExternalOptions, external_answer, outside_targets
-from podwire.dns.message import Kind, Question, Record, Reply
+from podwire.dns.cluster.external_names import ExternalOptions, external_answer, outside_targets
+from podwire.dns.corefile.corefile import Line
+from podwire.dns.corefile.stanza import Stanza
+from podwire.dns.messages.message import Kind, Question, Record, Reply
 from podwire.dns.plugins.kubernetes import Kubernetes
 from podwire.dns.site import Site
-from podwire.dns.stanza import Stanza
 
 LONGEST_TTL: Final = 3600
 

@@ -8,18 +8,18 @@ from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import replace
 
-from podwire.dns.answer import answer, joined
 from podwire.dns.chain import Link, Plugin, Request
-from podwire.dns.cluster_stanza import Settings, parse
-from podwire.dns.corefile import CorefileError
-from podwire.dns.message import Question, Record, Reply
-from podwire.dns.options import Options
-from podwire.dns.records import Table
-from podwire.dns.search_path import autopath_search
+from podwire.dns.cluster.answer import answer, joined
+from podwire.dns.cluster.cluster_stanza import Settings, parse
+from podwire.dns.cluster.options import Options
+from podwire.dns.cluster.records import Table
+from podwire.dns.cluster.search_path import autopath_search
+from podwire.dns.cluster.sources import Wanted
+from podwire.dns.cluster.zone_contents import zone_records
+from podwire.dns.corefile.corefile import CorefileError
+from podwire.dns.corefile.stanza import Stanza
+from podwire.dns.messages.message import Question, Record, Reply
 from podwire.dns.site import Lookup, Site
-from podwire.dns.sources import Wanted
-from podwire.dns.stanza import Stanza
-from podwire.dns.zone_contents import zone_records
 from podwire.errors import PodwireError
 from podwire.kube.config import Access, load
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from podwire.dns.chain import Link, Plugin, Request
-from podwire.dns.corefile import Line
-from podwire.dns.log_format import COMBINED, COMMON, Exchange, LogFormat, reply_class
-from podwire.dns.message import Reply
-from podwire.dns.names import absolute, within
+from podwire.dns.corefile.corefile import Line
+from podwire.dns.corefile.stanza import Stanza
+from podwire.dns.messages.message import Reply
+from podwire.dns.messages.names import absolute, within
+from podwire.dns.parts.log_format import COMBINED, COMMON, Exchange, LogFormat, reply_class
 from podwire.dns.site import Site
-from podwire.dns.stanza import Stanza
 
 CLASSES: Final = ("all", "denial", "error", "success")
 

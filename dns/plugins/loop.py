@@ -11,13 +11,13 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Final
 
-from podwire.dns.background import Background
 from podwire.dns.chain import Link, Plugin, Request
-from podwire.dns.message import Kind, Question, Rcode, Reply
+from podwire.dns.corefile.stanza import Stanza
+from podwire.dns.messages.message import Kind, Question, Rcode, Reply
+from podwire.dns.messages.wire import question_packet
+from podwire.dns.parts.upstream import Channel, Connecting, ExchangeError, Upstream
+from podwire.dns.serving.background import Background
 from podwire.dns.site import Site
-from podwire.dns.stanza import Stanza
-from podwire.dns.upstream import Channel, Connecting, ExchangeError, Upstream
-from podwire.dns.wire import question_packet
 
 MOST_SEEN: Final = 2
 ATTEMPTS_FOR: Final = 30.0

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from podwire.dns.chain import Link, Plugin, Request
-from podwire.dns.message import Kind, Rcode, Reply
+from podwire.dns.corefile.stanza import Stanza
+from podwire.dns.messages.message import Kind, Rcode, Reply
 from podwire.dns.site import Site
-from podwire.dns.stanza import Stanza
 
 
 def setup(stanza: Stanza, site: Site) -> Plugin:

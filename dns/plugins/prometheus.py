@@ -6,12 +6,12 @@ from collections.abc import AsyncGenerator
 from contextlib import ExitStack, asynccontextmanager
 from typing import Final
 
-from podwire.dns import own_process
 from podwire.dns.chain import Plugin
-from podwire.dns.corefile import Line
-from podwire.dns.metrics import Gauges, Readings
+from podwire.dns.corefile.corefile import Line
+from podwire.dns.corefile.stanza import Stanza
+from podwire.dns.serving import own_process
+from podwire.dns.serving.metrics import Gauges, Readings
 from podwire.dns.site import Site
-from podwire.dns.stanza import Stanza
 from podwire.kube.httpd import Page
 
 PLUGIN_ENABLED: Final = Gauges(

@@ -8,9 +8,9 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 from podwire.dns.chain import Plugin
-from podwire.dns.corefile import Line
+from podwire.dns.corefile.corefile import Line
+from podwire.dns.corefile.stanza import Stanza
 from podwire.dns.site import Site
-from podwire.dns.stanza import Stanza
 from podwire.kube.httpd import Page
 
 UNTIL_READY: Final = "until-ready"

@@ -11,11 +11,11 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 from podwire.dns.chain import Plugin
-from podwire.dns.corefile import CorefileError, parse
-from podwire.dns.imports import read_import
-from podwire.dns.metrics import Gauges, Readings
+from podwire.dns.corefile.corefile import CorefileError, parse
+from podwire.dns.corefile.imports import read_import
+from podwire.dns.corefile.stanza import Stanza
+from podwire.dns.serving.metrics import Gauges, Readings
 from podwire.dns.site import Site
-from podwire.dns.stanza import Stanza
 
 INTERVAL: Final = 30.0
 JITTER: Final = 15.0

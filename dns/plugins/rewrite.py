@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from podwire.dns.chain import Link, Plugin, Request
-from podwire.dns.corefile import Line
-from podwire.dns.message import Kind, Question, Rcode, Record, Reply
-from podwire.dns.names import absolute
-from podwire.dns.rewrite_rules import rule_of
-from podwire.dns.rewriting import Aliases, Asked, Rule, Way, led_back
+from podwire.dns.corefile.corefile import Line
+from podwire.dns.corefile.stanza import Stanza
+from podwire.dns.messages.message import Kind, Question, Rcode, Record, Reply
+from podwire.dns.messages.names import absolute
+from podwire.dns.messages.wire import asked_again
+from podwire.dns.messages.writer import UnwritableReplyError
+from podwire.dns.parts.rewrite_rules import rule_of
+from podwire.dns.parts.rewriting import Aliases, Asked, Rule, Way, led_back
 from podwire.dns.site import Lookup, Site
-from podwire.dns.stanza import Stanza
-from podwire.dns.wire import asked_again
-from podwire.dns.writer import UnwritableReplyError
 
 
 def setup(stanzas: Sequence[Stanza], site: Site) -> Plugin:

@@ -7,16 +7,16 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from podwire.dns.chain import Link, Plugin, Request
-from podwire.dns.corefile import Line
-from podwire.dns.go_template import Facts, FillingError, GoTemplate
-from podwire.dns.kinds import CLASSES, kind_of, rcode_of
-from podwire.dns.message import CLASS_IN, Kind, Question, Rcode, Record, Reply, kind_name
-from podwire.dns.metrics import Counter, Counters, Metrics
-from podwire.dns.names import longest_match
-from podwire.dns.patterns import Pattern, pattern
+from podwire.dns.corefile.corefile import Line
+from podwire.dns.corefile.stanza import Stanza
+from podwire.dns.messages.kinds import CLASSES, kind_of, rcode_of
+from podwire.dns.messages.message import CLASS_IN, Kind, Question, Rcode, Record, Reply, kind_name
+from podwire.dns.messages.names import longest_match
+from podwire.dns.messages.zone_line import record_of
+from podwire.dns.parts.go_template import Facts, FillingError, GoTemplate
+from podwire.dns.parts.patterns import Pattern, pattern
+from podwire.dns.serving.metrics import Counter, Counters, Metrics
 from podwire.dns.site import Lookup, Site
-from podwire.dns.stanza import Stanza
-from podwire.dns.zone_line import record_of
 
 FIELDS: Final = ("Zone", "Name", "Regex", "Match", "Group", "Class", "Type", "Remote")
 SECTIONS: Final = ("answer", "additional", "authority")

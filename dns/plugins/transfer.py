@@ -9,12 +9,12 @@ from ipaddress import ip_address
 from typing import Protocol, runtime_checkable
 
 from podwire.dns.chain import Link, Plugin, Request
-from podwire.dns.corefile import Line
-from podwire.dns.message import Kind, Rcode, Record, Reply, Soa
-from podwire.dns.names import longest_match
+from podwire.dns.corefile.corefile import Line
+from podwire.dns.corefile.stanza import Stanza
+from podwire.dns.messages.message import Kind, Rcode, Record, Reply, Soa
+from podwire.dns.messages.names import longest_match
+from podwire.dns.parts.transfers import known_serial
 from podwire.dns.site import Site
-from podwire.dns.stanza import Stanza
-from podwire.dns.transfers import known_serial
 
 EVERYBODY = "*"
 

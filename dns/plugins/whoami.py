@@ -5,9 +5,9 @@ from __future__ import annotations
 from ipaddress import ip_address
 
 from podwire.dns.chain import Link, Plugin, Request
-from podwire.dns.message import Kind, Record, Reply, Srv, address_kind
+from podwire.dns.corefile.stanza import Stanza
+from podwire.dns.messages.message import Kind, Record, Reply, Srv, address_kind
 from podwire.dns.site import Site
-from podwire.dns.stanza import Stanza
 
 
 def setup(stanza: Stanza, site: Site) -> Plugin:

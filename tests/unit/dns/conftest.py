@@ -8,10 +8,9 @@ from typing import Any
 import pytest
 import uvloop
 
-from podwire.dns.message import Record, Reply, Soa, data_text, kind_name, rcode_name
-from podwire.dns.options import Options
-from podwire.dns.records import Table
-from podwire.dns.watched import (
+from podwire.dns.cluster.options import Options
+from podwire.dns.cluster.records import Table
+from podwire.dns.cluster.watched import (
     IMPORTED_SERVICE_LABEL,
     SOURCE_CLUSTER_LABEL,
     ServiceImport,
@@ -19,6 +18,7 @@ from podwire.dns.watched import (
     WatchedService,
     WatchedSlice,
 )
+from podwire.dns.messages.message import Record, Reply, Soa, data_text, kind_name, rcode_name
 from podwire.kube.codec import convert
 from podwire.kube.objects import Namespace
 from podwire.kube.selectors import parse_labels

@@ -7,9 +7,9 @@ from pathlib import Path
 from random import Random
 
 from podwire.dns.chain import Plugin, Request, choose
+from podwire.dns.cluster.sources import Sources
 from podwire.dns.configuration import Configuration, configure
-from podwire.dns.frontdoor import FrontDoor
-from podwire.dns.message import (
+from podwire.dns.messages.message import (
     Address,
     Kind,
     Question,
@@ -20,13 +20,13 @@ from podwire.dns.message import (
     kind_name,
     rcode_name,
 )
-from podwire.dns.metrics import Metrics
-from podwire.dns.pages import PageServers
-from podwire.dns.query import Query, screen
+from podwire.dns.messages.query import Query, screen
+from podwire.dns.messages.wire import question_packet
+from podwire.dns.serving.frontdoor import FrontDoor
+from podwire.dns.serving.metrics import Metrics
+from podwire.dns.serving.pages import PageServers
+from podwire.dns.serving.traffic import Traffic
 from podwire.dns.site import Life, Process
-from podwire.dns.sources import Sources
-from podwire.dns.traffic import Traffic
-from podwire.dns.wire import question_packet
 from podwire.testing.clock import FakeClock
 
 CLIENT = ("10.244.1.5", 40212)

@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 
-from podwire.dns.answer import answer, joined
-from podwire.dns.message import (
+from podwire.dns.cluster.answer import answer, joined
+from podwire.dns.cluster.options import Options
+from podwire.dns.cluster.records import Table
+from podwire.dns.cluster.watched import WatchedService, WatchedSlice
+from podwire.dns.messages.message import (
     Kind,
     Question,
     Rcode,
@@ -18,9 +21,6 @@ from podwire.dns.message import (
     data_text,
     rcode_name,
 )
-from podwire.dns.options import Options
-from podwire.dns.records import Table
-from podwire.dns.watched import WatchedService, WatchedSlice
 from podwire.kube.codec import convert
 from podwire.kube.objects import Namespace
 

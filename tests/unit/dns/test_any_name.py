@@ -6,15 +6,15 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from podwire.dns.answer import answer
-from podwire.dns.external_names import ExternalOptions, external_answer
-from podwire.dns.message import Kind, Question, Rcode, Record, Reply
-from podwire.dns.names import within
-from podwire.dns.options import Options
-from podwire.dns.records import Table
-from podwire.dns.search_path import autopath_candidates
-from podwire.dns.watched import ServiceImport, WatchedService, WatchedSlice
-from podwire.dns.zone_contents import zone_records
+from podwire.dns.cluster.answer import answer
+from podwire.dns.cluster.external_names import ExternalOptions, external_answer
+from podwire.dns.cluster.options import Options
+from podwire.dns.cluster.records import Table
+from podwire.dns.cluster.search_path import autopath_candidates
+from podwire.dns.cluster.watched import ServiceImport, WatchedService, WatchedSlice
+from podwire.dns.cluster.zone_contents import zone_records
+from podwire.dns.messages.message import Kind, Question, Rcode, Record, Reply
+from podwire.dns.messages.names import within
 from podwire.kube.codec import convert
 from podwire.kube.objects import Namespace
 

@@ -10,20 +10,20 @@ from typing import Any
 
 import pytest
 
-from podwire.dns.cache_options import (
+from podwire.dns.chain import Request
+from podwire.dns.messages.message import Kind, Opaque, Question, Rcode, Record, Reply, Soa, Text
+from podwire.dns.messages.query import AD, CD, Query, screen
+from podwire.dns.messages.wire import question_packet
+from podwire.dns.parts.cache_options import (
     CacheOptions,
     Limits,
     Prefetch,
     Stale,
     lifetime,
 )
-from podwire.dns.cacheable import classify, may_keep
-from podwire.dns.chain import Request
-from podwire.dns.message import Kind, Opaque, Question, Rcode, Record, Reply, Soa, Text
-from podwire.dns.metrics import Metrics
+from podwire.dns.parts.cacheable import classify, may_keep
 from podwire.dns.plugins.cache import Cache
-from podwire.dns.query import AD, CD, Query, screen
-from podwire.dns.wire import question_packet
+from podwire.dns.serving.metrics import Metrics
 from podwire.testing.clock import FakeClock
 
 Json = dict[str, Any]
@@ -450,7 +450,7 @@ async def test_large_replies_take_the_place_of_many(
     strings: int, entries: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Else a stranger with a zone of his own fills the cache with 10,000 times 64 KB.
-    monkeypatch.setattr("podwire.dns.kept.LARGEST_AVERAGE", 30)
+    monkeypatch.setattr("podwire.dns.parts.kept.LARGEST_AVERAGE", 30)
     metrics = Metrics()
     cache = Cache(CacheOptions(), FakeClock(), metrics)
     for nth in range(300):

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from podwire.dns.cache_options import CacheOptions, Limits, Prefetch, Stale, parse
-from podwire.dns.corefile import CorefileError
-from podwire.dns.corefile import parse as parse_corefile
-from podwire.dns.stanza import Stanza
+from podwire.dns.corefile.corefile import CorefileError
+from podwire.dns.corefile.corefile import parse as parse_corefile
+from podwire.dns.corefile.stanza import Stanza
+from podwire.dns.parts.cache_options import CacheOptions, Limits, Prefetch, Stale, parse
 
 Json = dict[str, Any]
 

@@ -6,11 +6,11 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from podwire.dns.answer import answer
-from podwire.dns.message import Kind, Question, Reply
-from podwire.dns.options import Options
-from podwire.dns.records import Shelf, Table
-from podwire.dns.watched import WatchedPod, WatchedService, WatchedSlice
+from podwire.dns.cluster.answer import answer
+from podwire.dns.cluster.options import Options
+from podwire.dns.cluster.records import Shelf, Table
+from podwire.dns.cluster.watched import WatchedPod, WatchedService, WatchedSlice
+from podwire.dns.messages.message import Kind, Question, Reply
 from podwire.kube.codec import convert
 from podwire.kube.objects import Namespace
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from podwire.dns.chain import ORDER
-from podwire.dns.corefile import CorefileError
-from podwire.dns.imports import read_import
+from podwire.dns.corefile.corefile import CorefileError
+from podwire.dns.corefile.imports import read_import
 from podwire.dns.registry import GATHERED, PLUGINS
 from tests.unit.dns.corefiles import Bench, answers, ask, block, shown
 

@@ -13,19 +13,19 @@ from typing import Any
 
 import pytest
 
-from podwire.dns import connections
 from podwire.dns.chain import Block, Link, Plugin, Request
-from podwire.dns.connections import Timeouts
-from podwire.dns.frontdoor import FrontDoor
-from podwire.dns.message import Kind, Question, Rcode, Record, Reply, Transport
-from podwire.dns.metrics import Metrics
-from podwire.dns.options import Options
+from podwire.dns.cluster.options import Options
+from podwire.dns.cluster.records import Table
+from podwire.dns.messages.message import Kind, Question, Rcode, Record, Reply, Transport
+from podwire.dns.messages.query import Query, screen
+from podwire.dns.messages.wire import question_packet, read_reply
 from podwire.dns.plugins.kubernetes import Kubernetes
-from podwire.dns.query import Query, screen
-from podwire.dns.records import Table
-from podwire.dns.server import listen, serving
-from podwire.dns.traffic import Traffic
-from podwire.dns.wire import question_packet, read_reply
+from podwire.dns.serving import connections
+from podwire.dns.serving.connections import Timeouts
+from podwire.dns.serving.frontdoor import FrontDoor
+from podwire.dns.serving.metrics import Metrics
+from podwire.dns.serving.server import listen, serving
+from podwire.dns.serving.traffic import Traffic
 from podwire.testing.clock import FakeClock
 
 Json = dict[str, Any]

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from podwire.dns.corefile import CorefileError, Line, ServerBlock, parse
+from podwire.dns.corefile.corefile import CorefileError, Line, ServerBlock, parse
 
 FILES: Mapping[str, str] = {
     "common": "errors\nlog\n",

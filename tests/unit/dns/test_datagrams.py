@@ -6,8 +6,8 @@ from contextlib import ExitStack
 
 import pytest
 
-from podwire.dns.datagram_slots import BATCH, LARGEST_DATAGRAM
-from podwire.dns.datagrams import Datagrams, bind, host_and_port
+from podwire.dns.serving.datagram_slots import BATCH, LARGEST_DATAGRAM
+from podwire.dns.serving.datagrams import Datagrams, bind, host_and_port
 
 LARGEST_UDP = LARGEST_DATAGRAM - 28
 

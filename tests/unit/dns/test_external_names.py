@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from podwire.dns.external_names import ExternalOptions, external_answer, outside_targets
-from podwire.dns.message import Kind, Question, Rcode, Reply, Srv, data_text
-from podwire.dns.options import Options
-from podwire.dns.records import Table
-from podwire.dns.watched import WatchedService, WatchedSlice
+from podwire.dns.cluster.external_names import ExternalOptions, external_answer, outside_targets
+from podwire.dns.cluster.options import Options
+from podwire.dns.cluster.records import Table
+from podwire.dns.cluster.watched import WatchedService, WatchedSlice
+from podwire.dns.messages.message import Kind, Question, Rcode, Reply, Srv, data_text
 from podwire.kube.codec import convert
 from podwire.kube.objects import Namespace
 
@@ -109,7 +109,7 @@ def test_a_load_balancer_with_a_host_name_is_looked_up_elsewhere(external: Table
 def test_of_many_endpoints_only_those_are_told_that_there_is_room_for(
     kind: Kind, answers: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("podwire.dns.external_names.MOST_PORTS", 8)
+    monkeypatch.setattr("podwire.dns.cluster.external_names.MOST_PORTS", 8)
     table = Table()
     metadata = {"name": "db", "namespace": "shop", "labels": {"kubernetes.io/service-name": "db"}}
     spec = {"clusterIP": "None", "ports": [{"port": 80}]}

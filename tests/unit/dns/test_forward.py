@@ -10,21 +10,21 @@ from typing import Any, cast
 
 import pytest
 
-from podwire.dns import peer
 from podwire.dns.chain import Link, Plugin, Request, chained
-from podwire.dns.forward_options import ForwardOptions, HealthCheck
-from podwire.dns.message import Kind, Question, Rcode, Reply, Transport
-from podwire.dns.metrics import Metrics
-from podwire.dns.plugins.forward import Forward
-from podwire.dns.query import Query, screen
-from podwire.dns.upstream import (
+from podwire.dns.messages.message import Kind, Question, Rcode, Reply, Transport
+from podwire.dns.messages.query import Query, screen
+from podwire.dns.messages.wire import question_packet
+from podwire.dns.messages.writer import write
+from podwire.dns.parts import peer
+from podwire.dns.parts.forward_options import ForwardOptions, HealthCheck
+from podwire.dns.parts.upstream import (
     Connecting,
     Upstream,
     parse_upstream,
     resolv_conf_upstreams,
 )
-from podwire.dns.wire import question_packet
-from podwire.dns.writer import write
+from podwire.dns.plugins.forward import Forward
+from podwire.dns.serving.metrics import Metrics
 from podwire.kube.clock import SystemClock
 from podwire.testing.clock import FakeClock
 

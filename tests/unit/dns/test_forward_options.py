@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from podwire.dns.corefile import CorefileError
-from podwire.dns.corefile import parse as parse_corefile
-from podwire.dns.forward_options import ForwardOptions, HealthCheck, parse
-from podwire.dns.message import Rcode
-from podwire.dns.stanza import Stanza
-from podwire.dns.upstream import Connecting, Upstream
+from podwire.dns.corefile.corefile import CorefileError
+from podwire.dns.corefile.corefile import parse as parse_corefile
+from podwire.dns.corefile.stanza import Stanza
+from podwire.dns.messages.message import Rcode
+from podwire.dns.parts.forward_options import ForwardOptions, HealthCheck, parse
+from podwire.dns.parts.upstream import Connecting, Upstream
 
 
 def stanza(text: str) -> Stanza:

@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from podwire.dns import replies
 from podwire.dns.chain import Block, Link, Plugin, Request
-from podwire.dns.frontdoor import FrontDoor
-from podwire.dns.message import Kind, Question, Rcode, Record, Reply, Transport
-from podwire.dns.metrics import Metrics
-from podwire.dns.query import Query, screen
-from podwire.dns.replies import MOST_NOTED
-from podwire.dns.traffic import Traffic
-from podwire.dns.wire import question_packet, read_reply
+from podwire.dns.messages.message import Kind, Question, Rcode, Record, Reply, Transport
+from podwire.dns.messages.query import Query, screen
+from podwire.dns.messages.wire import question_packet, read_reply
+from podwire.dns.serving import replies
+from podwire.dns.serving.frontdoor import FrontDoor
+from podwire.dns.serving.metrics import Metrics
+from podwire.dns.serving.replies import MOST_NOTED
+from podwire.dns.serving.traffic import Traffic
 from podwire.testing.clock import FakeClock
 
 WEB = "web.shop.svc.cluster.local."

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from podwire.dns.corefile import CorefileError
+from podwire.dns.corefile.corefile import CorefileError
 from tests.unit.dns.corefiles import Bench
 
 GOOD = """\

@@ -11,15 +11,15 @@ from typing import Any, Final
 
 import pytest
 
-from podwire.dns.frontdoor import FrontDoor
-from podwire.dns.message import Data, Kind, Question, Transport
-from podwire.dns.metrics import Metrics
+from podwire.dns.cluster.watched import WatchedPod, WatchedService
+from podwire.dns.messages.message import Data, Kind, Question, Transport
+from podwire.dns.messages.query import Query, screen
+from podwire.dns.messages.wire import question_packet, read_reply
 from podwire.dns.plugins.hosts import Hosts
 from podwire.dns.plugins.kubernetes import Kubernetes
-from podwire.dns.query import Query, screen
-from podwire.dns.traffic import Traffic
-from podwire.dns.watched import WatchedPod, WatchedService
-from podwire.dns.wire import question_packet, read_reply
+from podwire.dns.serving.frontdoor import FrontDoor
+from podwire.dns.serving.metrics import Metrics
+from podwire.dns.serving.traffic import Traffic
 from podwire.kube.codec import convert
 from podwire.kube.objects import Namespace
 from tests.unit.dns.corefiles import Bench, block, plugin_of

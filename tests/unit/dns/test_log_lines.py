@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from podwire.dns import log_lines
-from podwire.dns.log_lines import LogLines
+from podwire.dns.serving import log_lines
+from podwire.dns.serving.log_lines import LogLines
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 import pytest
 
 from podwire.dns.configuration import Configuration
-from podwire.dns.corefile import CorefileError
+from podwire.dns.corefile.corefile import CorefileError
 from podwire.dns.plugins import loop as looking
 from podwire.dns.plugins.loop import Loop
-from podwire.dns.server import Listener, listen, serving
+from podwire.dns.serving.server import Listener, listen, serving
 from tests.unit.dns.corefiles import Bench, ask, block, plugin_of
 
 PATIENCE = 10.0

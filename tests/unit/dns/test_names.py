@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from podwire.dns import names
-from podwire.dns.names import Asked
+from podwire.dns.messages import names
+from podwire.dns.messages.names import Asked
 
 Json = dict[str, Any]
 UNITS: list[Json] = json.loads(

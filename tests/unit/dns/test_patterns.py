@@ -2,7 +2,7 @@
 
 import pytest
 
-from podwire.dns.patterns import filled, groups_used, pattern
+from podwire.dns.parts.patterns import filled, groups_used, pattern
 
 
 @pytest.mark.parametrize(

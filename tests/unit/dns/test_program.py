@@ -19,9 +19,9 @@ import pytest
 from aiohttp import web
 
 from podwire.dns import program, settings
-from podwire.dns.message import Kind, Question, Rcode
+from podwire.dns.messages.message import Kind, Question, Rcode
+from podwire.dns.messages.wire import question_packet
 from podwire.dns.settings import parse
-from podwire.dns.wire import question_packet
 from podwire.errors import UsageError
 
 Json = dict[str, Any]

@@ -14,13 +14,13 @@ from typing import Any
 
 import pytest
 
-from podwire.dns.api_metrics import LAST_CHANGE, ApiMetrics
+from podwire.dns.cluster.api_metrics import LAST_CHANGE, ApiMetrics
+from podwire.dns.cluster.watched import WatchedService, WatchedSlice
 from podwire.dns.configuration import Configuration
-from podwire.dns.corefile import CorefileError
-from podwire.dns.message import Kind, Question
-from podwire.dns.metrics import Counters, Gauges, Histograms, Metrics
-from podwire.dns.watched import WatchedService, WatchedSlice
-from podwire.dns.wire import question_packet
+from podwire.dns.corefile.corefile import CorefileError
+from podwire.dns.messages.message import Kind, Question
+from podwire.dns.messages.wire import question_packet
+from podwire.dns.serving.metrics import Counters, Gauges, Histograms, Metrics
 from podwire.kube.codec import convert
 from podwire.kube.times import rfc3339
 from podwire.testing.clock import FakeClock

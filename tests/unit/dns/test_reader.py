@@ -6,11 +6,22 @@ from ipaddress import ip_address
 
 import pytest
 
-from podwire.dns.message import Kind, Mx, Opaque, Question, Rcode, Record, Reply, Soa, Srv, Text
-from podwire.dns.query import Query, screen
-from podwire.dns.reader import read_plain
-from podwire.dns.wire import UnreadableReplyError, question_packet, read_any
-from podwire.dns.writer import write
+from podwire.dns.messages.message import (
+    Kind,
+    Mx,
+    Opaque,
+    Question,
+    Rcode,
+    Record,
+    Reply,
+    Soa,
+    Srv,
+    Text,
+)
+from podwire.dns.messages.query import Query, screen
+from podwire.dns.messages.reader import read_plain
+from podwire.dns.messages.wire import UnreadableReplyError, question_packet, read_any
+from podwire.dns.messages.writer import write
 
 WWW = "wWw.Example.com."
 MAIL = "mail.example.com."

@@ -7,10 +7,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from podwire.dns.message import Kind
-from podwire.dns.published import PublishedService
-from podwire.dns.records import Shelf, Table
-from podwire.dns.watched import ServiceImport, WatchedPod, WatchedService, WatchedSlice
+from podwire.dns.cluster.published import PublishedService
+from podwire.dns.cluster.records import Shelf, Table
+from podwire.dns.cluster.watched import ServiceImport, WatchedPod, WatchedService, WatchedSlice
+from podwire.dns.messages.message import Kind
 from podwire.kube.codec import convert
 from podwire.kube.objects import Namespace
 

@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from podwire.dns.message import Kind, Record, Reply
-from podwire.dns.options import Options
-from podwire.dns.records import Table
-from podwire.dns.search_path import (
+from podwire.dns.cluster.options import Options
+from podwire.dns.cluster.records import Table
+from podwire.dns.cluster.search_path import (
     autopath_applies,
     autopath_candidates,
     autopath_search,
     renamed,
 )
+from podwire.dns.messages.message import Kind, Record, Reply
 
 Json = dict[str, Any]
 

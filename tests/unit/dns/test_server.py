@@ -14,20 +14,20 @@ from typing import Any
 import pytest
 
 from podwire.dns.chain import Block, Link, Plugin, Request
+from podwire.dns.cluster.records import Table
+from podwire.dns.cluster.sources import Sources, Wanted
+from podwire.dns.cluster.watched import WatchedService
 from podwire.dns.configuration import configure
-from podwire.dns.connections import Timeouts
-from podwire.dns.frontdoor import FrontDoor
-from podwire.dns.message import Data, Kind, Question, Rcode, Record, Reply, Soa
-from podwire.dns.metrics import Metrics
-from podwire.dns.pages import PageServers
-from podwire.dns.query import Query, screen
-from podwire.dns.records import Table
-from podwire.dns.server import listen, serving
+from podwire.dns.messages.message import Data, Kind, Question, Rcode, Record, Reply, Soa
+from podwire.dns.messages.query import Query, screen
+from podwire.dns.messages.wire import question_packet, read_reply
+from podwire.dns.serving.connections import Timeouts
+from podwire.dns.serving.frontdoor import FrontDoor
+from podwire.dns.serving.metrics import Metrics
+from podwire.dns.serving.pages import PageServers
+from podwire.dns.serving.server import listen, serving
+from podwire.dns.serving.traffic import Traffic
 from podwire.dns.site import Life, Process
-from podwire.dns.sources import Sources, Wanted
-from podwire.dns.traffic import Traffic
-from podwire.dns.watched import WatchedService
-from podwire.dns.wire import question_packet, read_reply
 from podwire.kube.codec import convert
 from podwire.testing.clock import FakeClock
 

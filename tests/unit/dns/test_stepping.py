@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from podwire.dns.chain import waiting
-from podwire.dns.stepping import begin
+from podwire.dns.serving.stepping import begin
 
 Work = Callable[[list[str]], Coroutine[Any, Any, None]]
 

@@ -15,12 +15,17 @@ from typing import Any
 import msgspec
 import pytest
 
-from podwire.dns import cluster_stanza, corefile, names
-from podwire.dns.answer import answer
-from podwire.dns.cacheable import clamped
 from podwire.dns.chain import Request
-from podwire.dns.corefile import CorefileError
-from podwire.dns.message import (
+from podwire.dns.cluster import cluster_stanza
+from podwire.dns.cluster.answer import answer
+from podwire.dns.cluster.options import Options
+from podwire.dns.cluster.records import Table
+from podwire.dns.cluster.search_path import autopath_applies
+from podwire.dns.corefile import corefile
+from podwire.dns.corefile.corefile import CorefileError
+from podwire.dns.corefile.stanza import Stanza
+from podwire.dns.messages import names
+from podwire.dns.messages.message import (
     Data,
     Kind,
     Mx,
@@ -32,11 +37,8 @@ from podwire.dns.message import (
     Soa,
     kind_name,
 )
-from podwire.dns.options import Options
-from podwire.dns.query import Query, screen
-from podwire.dns.records import Table
-from podwire.dns.search_path import autopath_applies
-from podwire.dns.stanza import Stanza
+from podwire.dns.messages.query import Query, screen
+from podwire.dns.parts.cacheable import clamped
 from podwire.emulator.kubelet import resolver
 from podwire.kube.codec import convert
 from podwire.kube.objects import Namespace, PodDNSConfigOption, PodSpec

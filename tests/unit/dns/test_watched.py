@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from podwire.dns.watched import ServiceImport, WatchedPod, WatchedService, WatchedSlice
+from podwire.dns.cluster.watched import ServiceImport, WatchedPod, WatchedService, WatchedSlice
 from podwire.kube.codec import decode
 from podwire.kube.objects import Object
 

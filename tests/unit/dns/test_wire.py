@@ -8,11 +8,21 @@ from typing import Any
 
 import pytest
 
-from podwire.dns.dealing import deal
-from podwire.dns.message import Kind, Question, Rcode, Record, Reply, Soa, Srv, Text, rcode_name
-from podwire.dns.query import Query, Rejection, labels_of, name_of, screen
-from podwire.dns.wire import UnreadableReplyError, question_packet, read_reply
-from podwire.dns.writer import UnwritableReplyError, reject, udp_limit, write
+from podwire.dns.messages.dealing import deal
+from podwire.dns.messages.message import (
+    Kind,
+    Question,
+    Rcode,
+    Record,
+    Reply,
+    Soa,
+    Srv,
+    Text,
+    rcode_name,
+)
+from podwire.dns.messages.query import Query, Rejection, labels_of, name_of, screen
+from podwire.dns.messages.wire import UnreadableReplyError, question_packet, read_reply
+from podwire.dns.messages.writer import UnwritableReplyError, reject, udp_limit, write
 
 Json = dict[str, Any]
 HOSTILE: Json = json.loads(

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from podwire.dns.compression import wire_name
-from podwire.dns.dealing import deal
-from podwire.dns.message import (
+from podwire.dns.messages.compression import wire_name
+from podwire.dns.messages.dealing import deal
+from podwire.dns.messages.message import (
     Data,
     Kind,
     Mx,
@@ -22,9 +22,9 @@ from podwire.dns.message import (
     Srv,
     Text,
 )
-from podwire.dns.query import Query, labels_of, name_of, screen
-from podwire.dns.wire import question_packet, read_reply
-from podwire.dns.writer import UnwritableReplyError, transfer, write
+from podwire.dns.messages.query import Query, labels_of, name_of, screen
+from podwire.dns.messages.wire import question_packet, read_reply
+from podwire.dns.messages.writer import UnwritableReplyError, transfer, write
 
 WEB = "web.shop.svc.cluster.local."
 ZONE = "cluster.local."

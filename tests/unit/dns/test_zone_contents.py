@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from podwire.dns.message import Kind, Record
-from podwire.dns.options import Options
-from podwire.dns.records import Table
-from podwire.dns.zone_contents import zone_records
+from podwire.dns.cluster.options import Options
+from podwire.dns.cluster.records import Table
+from podwire.dns.cluster.zone_contents import zone_records
+from podwire.dns.messages.message import Kind, Record
 
 Json = dict[str, Any]
 Make = Callable[[Json, Json], Table]

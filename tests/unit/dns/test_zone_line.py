@@ -2,8 +2,8 @@
 
 import pytest
 
-from podwire.dns.message import data_text, kind_name
-from podwire.dns.zone_line import name, record_of, seconds
+from podwire.dns.messages.message import data_text, kind_name
+from podwire.dns.messages.zone_line import name, record_of, seconds
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from podwire.dns.corefile import parse
+from podwire.dns.corefile.corefile import parse
 from podwire.dns.registry import PLUGINS
 from podwire.emulator import coredns
 from podwire.emulator.addons import addons, descriptions

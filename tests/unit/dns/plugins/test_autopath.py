@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
+from podwire.dns.cluster.watched import WatchedPod, WatchedService
 from podwire.dns.configuration import Configuration
 from podwire.dns.plugins import autopath
 from podwire.dns.plugins.kubernetes import Kubernetes
-from podwire.dns.watched import WatchedPod, WatchedService
 from podwire.kube.codec import convert
 from podwire.kube.objects import Namespace
 from tests.unit.dns.corefiles import Bench, ask, block, plugin_of, shown

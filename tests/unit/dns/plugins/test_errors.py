@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from podwire.dns.corefile import CorefileError
+from podwire.dns.corefile.corefile import CorefileError
 from tests.unit.dns.corefiles import Bench, ask, block, plugin_of
 
 BROKEN = ("template IN A . {", 'answer "{{ .Name }} 60 IN A {{ index .Match 9 }}"', "}")

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from podwire.dns.corefile import CorefileError
-from podwire.dns.message import Reply
+from podwire.dns.corefile.corefile import CorefileError
+from podwire.dns.messages.message import Reply
 from podwire.dns.plugins.hosts import Hosts
 from tests.unit.dns.corefiles import Bench, ask, block, plugin_of, shown
 

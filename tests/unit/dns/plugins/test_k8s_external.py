@@ -2,10 +2,10 @@
 
 import pytest
 
+from podwire.dns.cluster.watched import WatchedService
 from podwire.dns.configuration import Configuration
-from podwire.dns.corefile import CorefileError
+from podwire.dns.corefile.corefile import CorefileError
 from podwire.dns.plugins.kubernetes import Kubernetes
-from podwire.dns.watched import WatchedService
 from podwire.kube.codec import convert
 from podwire.kube.objects import Namespace
 from tests.unit.dns.corefiles import Bench, ask, block, plugin_of, shown

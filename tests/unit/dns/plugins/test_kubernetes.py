@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from podwire.dns import cluster_stanza, sources
-from podwire.dns.cluster_stanza import Settings
-from podwire.dns.corefile import CorefileError, parse
-from podwire.dns.imports import read_import
-from podwire.dns.stanza import Stanza
+from podwire.dns.cluster import cluster_stanza, sources
+from podwire.dns.cluster.cluster_stanza import Settings
+from podwire.dns.corefile.corefile import CorefileError, parse
+from podwire.dns.corefile.imports import read_import
+from podwire.dns.corefile.stanza import Stanza
 from tests.unit.dns.corefiles import Bench, block, plugin_of
 
 

@@ -6,10 +6,10 @@ import struct
 
 import pytest
 
-from podwire.dns.corefile import CorefileError
-from podwire.dns.log_format import COMMON, Exchange, LogFormat
-from podwire.dns.message import Question, Reply, Transport
-from podwire.dns.wire import question_packet
+from podwire.dns.corefile.corefile import CorefileError
+from podwire.dns.messages.message import Question, Reply, Transport
+from podwire.dns.messages.wire import question_packet
+from podwire.dns.parts.log_format import COMMON, Exchange, LogFormat
 from tests.unit.dns.corefiles import Bench, block, kind_of, request
 
 ANSWERS = (

@@ -9,11 +9,11 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from podwire.dns.message import Question
+from podwire.dns.messages.message import Question
+from podwire.dns.messages.wire import question_packet
 from podwire.dns.plugins import health
 from podwire.dns.plugins.kubernetes import Kubernetes
 from podwire.dns.plugins.reload import Reload
-from podwire.dns.wire import question_packet
 from tests.unit.dns.corefiles import Bench, block, kind_of, plugin_of
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from podwire.dns.corefile import CorefileError
+from podwire.dns.corefile.corefile import CorefileError
 from tests.unit.dns.corefiles import Bench, answers, ask, block
 
 ZONE = (

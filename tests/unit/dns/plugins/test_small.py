@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 
 from podwire.dns.chain import Link, Plugin, Request
-from podwire.dns.message import Kind, Record, Reply
+from podwire.dns.messages.message import Kind, Record, Reply
+from podwire.dns.messages.query import Edns
+from podwire.dns.messages.wire import asked_again
 from podwire.dns.plugins.bufsize import Bufsize
-from podwire.dns.query import Edns
-from podwire.dns.wire import asked_again
 from tests.unit.dns.corefiles import Bench, answers, ask, block, plugin_of, request, shown
 
 

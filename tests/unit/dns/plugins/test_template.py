@@ -4,9 +4,9 @@ import re
 
 import pytest
 
-from podwire.dns.corefile import CorefileError
-from podwire.dns.message import Question
-from podwire.dns.wire import question_packet
+from podwire.dns.corefile.corefile import CorefileError
+from podwire.dns.messages.message import Question
+from podwire.dns.messages.wire import question_packet
 from tests.unit.dns.corefiles import Bench, answers, ask, block
 
 ADDRESSES = (

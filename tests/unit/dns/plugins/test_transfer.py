@@ -6,13 +6,13 @@ from dataclasses import replace
 import pytest
 
 from podwire.dns.chain import Request
-from podwire.dns.compression import wire_name
-from podwire.dns.message import Question, Transport
+from podwire.dns.cluster.watched import WatchedService
+from podwire.dns.messages.compression import wire_name
+from podwire.dns.messages.message import Question, Transport
+from podwire.dns.messages.query import Query, screen
+from podwire.dns.messages.wire import question_packet
+from podwire.dns.parts.transfers import known_serial
 from podwire.dns.plugins.kubernetes import Kubernetes
-from podwire.dns.query import Query, screen
-from podwire.dns.transfers import known_serial
-from podwire.dns.watched import WatchedService
-from podwire.dns.wire import question_packet
 from podwire.kube.codec import convert
 from podwire.kube.objects import Namespace
 from tests.unit.dns.corefiles import CLIENT, Bench, ask_for, block, kind_of, request, shown

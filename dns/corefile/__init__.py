@@ -1,0 +1,1 @@
+"""The Corefile: its words, and the servers that it describes."""

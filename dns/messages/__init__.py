@@ -1,0 +1,1 @@
+"""DNS messages: what they say, and as bytes."""

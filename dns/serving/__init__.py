@@ -1,0 +1,1 @@
+"""Sockets, pages and counters, and the way in of a question."""
