@@ -197,7 +197,7 @@ async def api_server(mode: str = "userspace") -> AsyncGenerator[Client]:
 
 def proxy_file(mode: str) -> dict[str, Any]:
     """Return kube-proxy's ConfigMap."""
-    network = {"dns": "10.96.0.10", "pods": "10.244.0.0/16"}
+    network = {"domain": "cluster.local", "dns": "10.96.0.10", "pods": "10.244.0.0/16"}
     return next(o for o in descriptions(network, mode) if o["metadata"]["name"] == "kube-proxy")
 
 
