@@ -3,6 +3,7 @@
 PYTEST := .venv/bin/pytest
 WORKERS ?= 2
 FUZZ_SECONDS ?= 60
+FUZZ_SEED ?= random
 
 .PHONY: help demo test lint unit system namespaces containers labs vectors fuzz bench clean
 
@@ -41,10 +42,10 @@ containers: ## ... on a Docker Engine; one worker, for one engine is enough
 	@scripts/system-packages
 	scripts/tests tests/system/docker -q
 
-fuzz: ## a minute of random and mutated packets at the DNS server; FUZZ_SECONDS=600 for ten
+fuzz: ## a minute of random and mutated packets at the DNS server; FUZZ_SECONDS=600 FUZZ_SEED=7 for ten of a kind
 	@scripts/virtual-environment --dev
 	@scripts/system-packages
-	PODWIRE_FUZZ_SECONDS=$(FUZZ_SECONDS) $(PYTEST) tests/system/dns/test_fuzz.py -q -o log_cli=true --log-cli-level=INFO
+	PODWIRE_FUZZ_SECONDS=$(FUZZ_SECONDS) PODWIRE_FUZZ_SEED=$(FUZZ_SEED) $(PYTEST) tests/system/dns/test_fuzz.py -q -o log_cli=true --log-cli-level=INFO
 
 labs: ## replay examples/labs and compare with what they show (the tests of namespaces do, too)
 	@scripts/virtual-environment --dev

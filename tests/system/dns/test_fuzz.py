@@ -1,6 +1,7 @@
 """Random and mutated packets: the server answers on, spends little, and keeps nothing.
 
-PODWIRE_FUZZ_SECONDS says for how long, PODWIRE_FUZZ_SEED with which packets: `make fuzz`.
+PODWIRE_FUZZ_SECONDS says for how long, PODWIRE_FUZZ_SEED (a number, or random) with which packets:
+`make fuzz` takes new ones each time.
 """
 
 import logging
@@ -17,7 +18,8 @@ from tests.system.dns.files import DATA, hostile, read
 Json = dict[str, Any]
 
 SECONDS = float(os.environ.get("PODWIRE_FUZZ_SECONDS", "6"))
-SEED = int(os.environ.get("PODWIRE_FUZZ_SEED") or secrets.randbelow(2**32))
+_SAID = os.environ.get("PODWIRE_FUZZ_SEED", "1")
+SEED = secrets.randbelow(2**32) if _SAID == "random" else int(_SAID)
 
 CPU = 0.001
 """Seconds of CPU that a packet may cost: all on average, and each hostile one."""
