@@ -276,6 +276,8 @@ def path_of(resource: Resource, key: Key) -> str:
 async def _reached() -> AsyncGenerator[None]:
     try:
         yield
+    except aiohttp.ClientPayloadError as error:
+        raise UnreachableError("the API server went away in the middle of an answer") from error
     except (aiohttp.ClientError, OSError) as error:
         raise UnreachableError(f"the API server cannot be reached: {error}") from error
 

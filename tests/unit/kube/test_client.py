@@ -1,4 +1,6 @@
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -123,6 +125,21 @@ async def test_a_refusal_is_the_error_that_fits(
 async def test_a_server_that_is_not_there(server: TinyServer) -> None:
     async with Client.unix(server.path.with_name("nobody.sock"), user="system:test") as client:
         with pytest.raises(UnreachableError, match="the API server cannot be reached"):
+            await client.list(ConfigMap)
+
+
+async def test_a_server_that_goes_away_while_it_answers(tmp_path: Path) -> None:
+    async def half_an_answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{")
+        await writer.drain()
+        writer.close()
+
+    path = tmp_path / "api.sock"
+    async with (
+        await asyncio.start_unix_server(half_an_answer, path),
+        Client.unix(path, user="system:test") as client,
+    ):
+        with pytest.raises(UnreachableError, match="went away in the middle of an answer"):
             await client.list(ConfigMap)
 
 
