@@ -2,10 +2,17 @@
 .DEFAULT_GOAL := help
 PYTEST := .venv/bin/pytest
 WORKERS ?= 2
+# System tests wait more than they compute. What shares a world of its own stays on one worker.
+SYSTEM := -q -n $(shell expr 2 '*' $(WORKERS)) --dist loadgroup
+# What can depend on who runs it: namespaces of users, files, limits. All else is the same inside.
+ROOTLESS := $(patsubst %,tests/system/test_%.py,capture capture_agent changes cni dns faults \
+	interruptions isolation lending mistakes network nftables pod_dns pods_inside proxy_userspace \
+	sandbox services streams trace workloads)
+EXAMPLE := examples/02-your-own-tests
 FUZZ_SECONDS ?= 60
 FUZZ_SEED ?= random
 
-.PHONY: help demo test lint unit system namespaces containers labs vectors fuzz bench clean
+.PHONY: help demo test lint style mypy pyright unit system namespaces rootless containers labs vectors fuzz bench clean
 
 help: ## show this
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -18,11 +25,15 @@ test: lint unit system ## everything that must pass
 
 lint: ## style, types and import contracts
 	@scripts/virtual-environment --dev
+	@$(MAKE) --no-print-directory --jobs $(WORKERS) --output-sync pyright mypy style
+
+style:
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
 	.venv/bin/lint-imports
-	.venv/bin/mypy
-	.venv/bin/pyright
+
+mypy pyright:
+	.venv/bin/$@
 
 unit: ## tests without namespaces
 	@scripts/virtual-environment --dev
@@ -34,8 +45,14 @@ system: namespaces containers ## tests with real packets and real clients
 namespaces: ## ... on namespaces
 	@scripts/virtual-environment --dev
 	@scripts/system-packages
-	scripts/tests tests/system --ignore tests/system/docker -q -n $(WORKERS)
-	$(PYTEST) -c examples/02-your-own-tests/pyproject.toml --rootdir examples/02-your-own-tests examples/02-your-own-tests -q
+	scripts/tests tests/system --ignore tests/system/docker $(SYSTEM)
+	$(PYTEST) -c $(EXAMPLE)/pyproject.toml --rootdir $(EXAMPLE) $(EXAMPLE) -q
+
+rootless: ## ... of them those in which it matters that the user is not root
+	@scripts/virtual-environment --dev
+	@scripts/system-packages
+	scripts/tests $(ROOTLESS) $(SYSTEM)
+	$(PYTEST) -c $(EXAMPLE)/pyproject.toml --rootdir $(EXAMPLE) $(EXAMPLE) -q
 
 containers: ## ... on a Docker Engine; one worker, for one engine is enough
 	@scripts/virtual-environment --dev

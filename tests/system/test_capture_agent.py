@@ -11,7 +11,7 @@ import pytest
 
 from tests.needs import lack
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.xdist_group("capture-agent")]
 
 ENTER = ["unshare", "-Urnmp", "--fork", "--kill-child"]
 

@@ -13,7 +13,7 @@ import pytest
 
 from tests.needs import SEARCH, lack
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.xdist_group("proxy-userspace")]
 
 ENTER = ["unshare", "-Urnm"]
 
@@ -99,6 +99,10 @@ def test_who_is_served_where(found: dict[str, Any]) -> None:
         "client to NodePort": f"{web}10.244.1.1",
         "NodePort on another address": f"{web}10.244.1.1",
         "NodePort not on the primary one": refused,
+        "an external IP that another has": f"{web}10.244.1.1",
+        "the other, by that address": "far sees client",
+        "an external IP that another has, no endpoint": refused,
+        "the other, then": "far sees client",
         "only one that is ending": f"{web}client",
         "only one that is published": f"{web}client",
         "one that is ending beside a ready one": "far sees client",

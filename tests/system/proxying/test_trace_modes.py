@@ -23,6 +23,8 @@ from podwire.testing.modes import compared
 from tests.needs import need
 from tests.system.conftest import SHELL
 
+pytestmark = pytest.mark.xdist_group("trace-modes")
+
 MODES = ("userspace", "nftables", "iptables", "ipvs")
 TRANSLATING = ("nftables", "iptables")
 
