@@ -34,19 +34,8 @@ class RoundRobin:
             self._last = before
 
 
-class WeightedRoundRobin:
+class WeightedRoundRobin(RoundRobin):
     """wrr: as rr with these weights, but each change starts the round anew (ip_vs_wrr.c)."""
-
-    def __init__(self) -> None:
-        self._last: Destination | None = None
-
-    def choose(self, among: Sequence[Destination], packet: Packet) -> Destination | None:
-        """Return the next one of *among* that does not drain."""
-        del packet
-        chosen = _next(among, self._last)
-        if chosen is not None:
-            self._last = chosen
-        return chosen
 
     def changed(self, among: Sequence[Destination]) -> None:
         """Start anew."""

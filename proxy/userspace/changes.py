@@ -7,9 +7,14 @@ endpoint, as in the kernel's connection tracking. That is what lets a terminatin
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network
+from typing import Literal
 
 from podwire.proxy.endpoints import Backend
 from podwire.proxy.userspace.routes import Frontend, Route
+
+Leading = Literal["whole", "port", "refused"]
+"""How packets for a frontend come to be this node's: with all of their address, which is a
+Service's; with their port only, for the address may be somebody's; or to be refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +56,20 @@ def listens(frontend: Frontend, route: Route) -> bool:
         route.inside.verdict,
         route.outside.verdict,
     )
+
+
+def leading(
+    frontend: Frontend, route: Route | None, services: IPv4Network | None
+) -> Leading | None:
+    """Return how packets for *frontend* are taken in; None where the node gets them anyway.
+
+    The node's own addresses are here, and the range of *services* is led here as a whole.
+    """
+    if route is None or route.kind == "NodePort" or (services and frontend.address in services):
+        return None
+    if route.kind == "ClusterIP":
+        return "whole"
+    return "port" if listens(frontend, route) else "refused"
 
 
 def let_in(route: Route, inside: Iterable[IPv4Network]) -> tuple[IPv4Network, ...] | None:

@@ -7,7 +7,6 @@ Every call may be repeated.
 import errno
 import logging
 import socket
-from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Network
 
 from podwire.netlink.changes import AddRoute, DeleteRoute
@@ -17,6 +16,7 @@ from podwire.proxy.mode import SyncFailed
 from podwire.proxy.node import NodeView
 from podwire.proxy.userspace import ground_rules
 from podwire.proxy.userspace.borrowing import IP_TRANSPARENT
+from podwire.proxy.userspace.ground_rules import Led
 
 log = logging.getLogger(__name__)
 
@@ -26,8 +26,10 @@ class Ground:
 
     def __init__(self) -> None:
         self.keeps_source = False
+        self._marks = False
         self._laid: tuple[IPv4Network | None, IPv4Address, bool] | None = None
         self._routes: frozenset[AddRoute] = frozenset()
+        self._ports = ""
 
     async def lay(self, node: NodeView) -> None:
         """Make the node ready; done once, and again when it has changed.
@@ -40,38 +42,40 @@ class Ground:
         wanted = (settings.service_cidr, node.address, settings.keep_source)
         if wanted == self._laid:
             return
-        why = _cannot_borrow() if settings.keep_source else ""
-        keeps = settings.keep_source and not why
-        if keeps:
-            why = await _load(settings.service_cidr, keeps_source=True)
-            keeps = not why
-        if not keeps:
-            if settings.keep_source:
-                log.warning("endpoints see the node's address and not the client's: %s", why)
-            refused = await _load(settings.service_cidr, keeps_source=False)
+        why = _cannot_borrow() or await _load(settings.service_cidr, marks=True)
+        self._marks = not why
+        if why:
+            refused = await _load(settings.service_cidr, marks=False)
             if refused:
                 # The node may have seen to it by other means, where it has no packet filter.
                 log.info("no rule against pings of Service addresses: %s", refused)
         try:
             with Netlink() as netlink:
                 netlink.apply(
-                    ground_rules.delivery_changes(netlink.rules(), keeps_source=keeps),
+                    ground_rules.delivery_changes(netlink.rules(), marks=self._marks),
                     tolerate=(errno.EEXIST, errno.ENOENT),
                 )
         except OSError as error:
-            keeps = False
-            log.warning("endpoints see the node's address and not the client's: %s", error)
-        self.keeps_source = keeps
-        self.lead_here(node, (), afresh=True)
+            self._marks = False
+            why = str(error)
+        if why and settings.keep_source:
+            log.warning("endpoints see the node's address and not the client's: %s", why)
+        self.keeps_source = settings.keep_source and self._marks
+        self._ports = ""
+        await self.lead_here(node, Led(), afresh=True)
         self._laid = wanted
 
-    def lead_here(
-        self, node: NodeView, others: Iterable[IPv4Address], *, afresh: bool = False
-    ) -> None:
-        """Have packets for the Service addresses and for *others* taken in, and for no more.
+    async def lead_here(self, node: NodeView, led: Led, *, afresh: bool = False) -> None:
+        """Have packets for the Service addresses and for *led* taken in, and for no more.
 
         With *afresh* the kernel is asked what is there. Raises SyncFailed.
         """
+        others = set(led.addresses)
+        if self._marks:
+            await self._lead_ports(led)
+        else:
+            # All that can be done here is to take in their addresses whole.
+            others |= {frontend.address for frontend in led.served | led.refused} - set(node.own)
         wanted = ground_rules.routes(node.settings.service_cidr, others, node.address)
         if wanted == self._routes and not afresh:
             return
@@ -87,6 +91,19 @@ class Ground:
             raise SyncFailed(f"cannot take in packets for Services: {error}") from error
         self._routes = wanted
 
+    async def _lead_ports(self, led: Led) -> None:
+        nft = scripts.found("nft")
+        script = (ground_rules.nft_led if nft else ground_rules.iptables_led)(led)
+        if script == self._ports or not (self._ports or led.served or led.refused):
+            return
+        if nft:
+            why = await _run(nft, "-f", "-", stdin=script)
+        else:
+            why = await _restore(script)
+        if why:
+            raise SyncFailed(f"cannot take in packets for external addresses: {why}")
+        self._ports = script
+
     async def intact(self) -> bool:
         """Return whether what was laid is there; if not, the next `lay` lays it again."""
         if self._laid is None:
@@ -97,7 +114,7 @@ class Ground:
         except OSError as error:
             log.debug("cannot look at the ground: %s", error)
             return True
-        whole = not self.keeps_source or ground_rules.RULE in rules
+        whole = not self._marks or ground_rules.RULE in rules
         ours = {r.destination for r in routes if r.protocol == ground_rules.OWNER}
         whole = whole and all(route.destination in ours for route in self._routes)
         if whole and (nft := scripts.found("nft")):
@@ -112,7 +129,8 @@ class Ground:
 
     async def take_away(self) -> None:
         """Leave nothing of it; what is not there is no error."""
-        self._laid, self._routes, self.keeps_source = None, frozenset(), False
+        self._laid, self._routes, self._ports = None, frozenset(), ""
+        self._marks = self.keeps_source = False
         await take_away()
 
 
@@ -123,7 +141,7 @@ async def take_away() -> None:
             delivered = DeleteRoute(ground_rules.ANYWHERE, "lo", ground_rules.DELIVERIES)
             netlink.apply(
                 (
-                    *ground_rules.delivery_changes(netlink.rules(), keeps_source=False),
+                    *ground_rules.delivery_changes(netlink.rules(), marks=False),
                     delivered,
                     *ground_rules.route_changes((), netlink.routes()),
                 ),
@@ -138,17 +156,23 @@ async def take_away() -> None:
             await _run(iptables, *words)
 
 
-async def _load(no_ping: IPv4Network | None, *, keeps_source: bool) -> str:
+async def _load(no_ping: IPv4Network | None, *, marks: bool) -> str:
     """Load the rules; return why that is impossible, or nothing."""
     if nft := scripts.found("nft"):
-        script = ground_rules.nft(no_ping, keeps_source=keeps_source)
+        script = ground_rules.nft(no_ping, marks=marks)
         return await _run(nft, "-f", "-", stdin=script)
-    iptables, restore = scripts.found("iptables"), scripts.found("iptables-restore")
-    if not iptables or not restore:
+    iptables = scripts.found("iptables")
+    if not iptables:
         return "neither nft nor iptables is installed"
     for words in ground_rules.iptables_cleanup():
         await _run(iptables, *words)
-    script = ground_rules.iptables(no_ping, keeps_source=keeps_source)
+    return await _restore(ground_rules.iptables(no_ping, marks=marks))
+
+
+async def _restore(script: str) -> str:
+    restore = scripts.found("iptables-restore")
+    if not restore:
+        return "neither nft nor iptables is installed"
     return await _run(restore, "--noflush", "-w", stdin=script)
 
 

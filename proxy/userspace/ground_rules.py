@@ -1,18 +1,22 @@
 """Pure: what a node needs around the relay's sockets, as rules, routes and marks.
 
-Three things. Packets for Service addresses, which are on no interface, are taken in as if they were
-the node's own (AnyIP: a local route). No Service address answers a ping, as where it is on no
-machine at all. And the answers to a connection that the relay has opened with its client's address
-come back to the relay: they are recognised by its transparent socket (Linux,
-Documentation/networking/tproxy.rst), marked, and a rule of policy routing has them delivered here.
+Three things. Packets for ClusterIPs, which are on no interface, are taken in as if they were the
+node's own (AnyIP: a local route), and answer no ping, as where they are on no machine at all.
+External and load-balancer addresses may be somebody's, even another node's: of them, no more than
+the Services' ports is taken in, by a mark. And the answers to a connection that the relay has
+opened with its client's address come back to the relay: they are recognised by its transparent
+socket (Linux, Documentation/networking/tproxy.rst) and marked. A rule of policy routing has what is
+marked delivered here.
 """
 
 from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 
 from podwire.netlink.changes import AddRoute, AddRule, Change, DeleteRoute, DeleteRule, Rule
 from podwire.netlink.present import Route
 from podwire.netlink.rtnetlink import TABLE_LOCAL
+from podwire.proxy.userspace.routes import Frontend
 
 TABLE = "podwire-userspace"
 """The nft table, which is ours alone."""
@@ -20,6 +24,7 @@ TABLE = "podwire-userspace"
 CHAINS = {"PREROUTING": "PODWIRE-ANSWERS", "OUTPUT": "PODWIRE-HOST-ANSWERS"}
 """Where there is no nft: our chains in iptables' table mangle, by the chain that jumps there."""
 NO_PING_CHAIN = "PODWIRE-NO-PING"
+LED_CHAIN, REFUSED_CHAIN = "PODWIRE-LED", "PODWIRE-REFUSED"
 
 DELIVER = 0x2000
 """The mark of what must be delivered here. kube-proxy's own bits are 0x4000 and 0x8000."""
@@ -32,24 +37,53 @@ DELIVERIES = 5280
 """The routing table by which everything is delivered here."""
 PRIORITY = 80
 
+_DELIVER = f"MARK --set-xmark {DELIVER:#x}/{DELIVER:#x}"
+_REFUSED_IN = ("FORWARD", "OUTPUT")
+
 ANYWHERE = IPv4Network("0.0.0.0/0")
 DELIVERED = AddRoute(ANYWHERE, "lo", local=True, table=DELIVERIES, protocol=OWNER)
 RULE = Rule(PRIORITY, table=DELIVERIES, mark=DELIVER, mask=DELIVER)
 
 
-def nft(no_ping: IPv4Network | None, *, keeps_source: bool) -> str:
+@dataclass(frozen=True, slots=True)
+class Led:
+    """What is to be taken in beyond the range of Services: *addresses* whole, ports of *served*.
+
+    The ports of *refused* have no endpoint: who asks for them is to hear so.
+    """
+
+    addresses: frozenset[IPv4Address] = frozenset()
+    served: frozenset[Frontend] = frozenset()
+    refused: frozenset[Frontend] = frozenset()
+
+
+def nft(no_ping: IPv4Network | None, *, marks: bool) -> str:
     """Return the rules as a script for `nft -f`; it replaces our own table and no other."""
     chains = ""
-    if keeps_source:
+    if marks:
+        deliver = f"meta mark set meta mark or {DELIVER:#x}"
+        asked = "ip daddr . meta l4proto . th dport"
         chains += f"""\
+  set led {{ type ipv4_addr . inet_proto . inet_service; }}
+  set refused {{ type ipv4_addr . inet_proto . inet_service; }}
   chain answers {{
     type filter hook prerouting priority mangle; policy accept;
-    meta l4proto {{ tcp, udp }} socket transparent 1 meta mark set meta mark or {DELIVER:#x}
+    meta l4proto {{ tcp, udp }} socket transparent 1 {deliver}
+    {asked} @led {deliver}
   }}
   chain host-answers {{
     type route hook output priority mangle; policy accept;
     meta mark {FROM_HERE:#x} ct mark set {FROM_HERE:#x}
-    ct direction reply ct mark {FROM_HERE:#x} meta mark set meta mark or {DELIVER:#x}
+    ct direction reply ct mark {FROM_HERE:#x} {deliver}
+    {asked} @led {deliver}
+  }}
+  chain refused-forward {{
+    type filter hook forward priority filter; policy accept;
+    {asked} @refused reject
+  }}
+  chain refused-output {{
+    type filter hook output priority filter; policy accept;
+    {asked} @refused reject
   }}
 """
     if no_ping is not None:
@@ -62,26 +96,45 @@ def nft(no_ping: IPv4Network | None, *, keeps_source: bool) -> str:
     return f"{nft_cleanup()}table inet {TABLE} {{\n{chains}}}\n"
 
 
+def nft_led(led: Led) -> str:
+    """Return the script that has the ports of *led* taken in or refused, and no others."""
+    lines: list[str] = []
+    for name, frontends in (("led", led.served), ("refused", led.refused)):
+        lines.append(f"flush set inet {TABLE} {name}")
+        elements = ", ".join(
+            f"{f.address} . {f.protocol.lower()} . {f.port}" for f in sorted(frontends)
+        )
+        if elements:
+            lines.append(f"add element inet {TABLE} {name} {{ {elements} }}")
+    return "\n".join((*lines, ""))
+
+
 def nft_cleanup() -> str:
     """Return the script that removes our table, whether it is there or not."""
     return f"table inet {TABLE}\ndelete table inet {TABLE}\n"
 
 
-def iptables(no_ping: IPv4Network | None, *, keeps_source: bool) -> str:
+def iptables(no_ping: IPv4Network | None, *, marks: bool) -> str:
     """Return the same as a script for `iptables-restore --noflush`, where none of it is there."""
     lines: list[str] = []
-    if keeps_source:
+    if marks:
         (before, answers), (out, host) = CHAINS.items()
-        deliver = f"-j MARK --set-xmark {DELIVER:#x}/{DELIVER:#x}"
+        deliver = f"-j {_DELIVER}"
         lines += [
             "*mangle",
             f":{answers} - [0:0]",
             f":{host} - [0:0]",
+            f":{LED_CHAIN} - [0:0]",
             f"-A {before} -j {answers}",
             f"-A {out} -j {host}",
             f"-A {answers} -m socket --transparent --nowildcard {deliver}",
             f"-A {host} -m mark --mark {FROM_HERE:#x} -j CONNMARK --set-mark {FROM_HERE:#x}",
             f"-A {host} -m conntrack --ctdir REPLY -m connmark --mark {FROM_HERE:#x} {deliver}",
+            *(f"-A {chain} -j {LED_CHAIN}" for chain in CHAINS.values()),
+            "COMMIT",
+            "*filter",
+            f":{REFUSED_CHAIN} - [0:0]",
+            *(f"-A {chain} -j {REFUSED_CHAIN}" for chain in _REFUSED_IN),
             "COMMIT",
         ]
     if no_ping is not None:
@@ -95,14 +148,32 @@ def iptables(no_ping: IPv4Network | None, *, keeps_source: bool) -> str:
     return "\n".join((*lines, ""))
 
 
+def iptables_led(led: Led) -> str:
+    """Return what `nft_led` does as a script for `iptables-restore --noflush`."""
+    lines: list[str] = []
+    for table, chain, frontends, end in (
+        ("mangle", LED_CHAIN, led.served, _DELIVER),
+        ("filter", REFUSED_CHAIN, led.refused, "REJECT"),
+    ):
+        lines += [f"*{table}", f":{chain} - [0:0]"]
+        lines += [
+            f"-A {chain} -d {f.address} -p {f.protocol.lower()} --dport {f.port} -j {end}"
+            for f in sorted(frontends)
+        ]
+        lines.append("COMMIT")
+    return "\n".join((*lines, ""))
+
+
 def iptables_cleanup() -> tuple[tuple[str, ...], ...]:
     """Return the commands that remove our chains; each fails where there is nothing to remove."""
     jumps = [("mangle", chain, ours) for chain, ours in CHAINS.items()]
+    jumps += [("filter", chain, REFUSED_CHAIN) for chain in _REFUSED_IN]
     jumps.append(("filter", "INPUT", NO_PING_CHAIN))
-    return tuple(
-        ("-w", "-t", table, *words)
-        for table, chain, ours in jumps
-        for words in (("-D", chain, "-j", ours), ("-F", ours), ("-X", ours))
+    chains = dict.fromkeys((table, ours) for table, _, ours in jumps)
+    chains["mangle", LED_CHAIN] = None
+    return (
+        *(("-w", "-t", table, "-D", chain, "-j", ours) for table, chain, ours in jumps),
+        *(("-w", "-t", table, flag, ours) for table, ours in chains for flag in ("-F", "-X")),
     )
 
 
@@ -131,9 +202,9 @@ def route_changes(wanted: Collection[AddRoute], present: Iterable[Route]) -> tup
     )
 
 
-def delivery_changes(present: Collection[Rule], *, keeps_source: bool) -> tuple[Change, ...]:
+def delivery_changes(present: Collection[Rule], *, marks: bool) -> tuple[Change, ...]:
     """Return what has marked packets delivered here, or no more."""
     there = RULE in present
-    if keeps_source:
+    if marks:
         return (DELIVERED,) if there else (DELIVERED, AddRule(RULE))
     return (DeleteRule(RULE),) if there else ()

@@ -43,7 +43,7 @@ _RELIEF = 0.05
 
 
 class Scarcity:
-    """Says that files have run out: once, however many clients meet it; and asks some back.
+    """Says that new clients must wait: once, however many there are; and asks for files back.
 
     *relief* gives back files that are of little use.
     """
@@ -55,10 +55,15 @@ class Scarcity:
 
     def met(self, error: OSError) -> None:
         """Take note that *error*, one of NO_MORE, was met."""
+        self.say(str(error))
         now = self._loop.time()
-        if now - self._last > _EPISODE:
-            log.warning("clients wait to be accepted until others end: %s", error)
-        self._last = now
         if self.relief is not None and now - self._relieved > _RELIEF:
             self._relieved = now
             self.relief()
+
+    def say(self, why: str) -> None:
+        """Say *why* clients wait, unless that was said and they have waited since."""
+        now = self._loop.time()
+        if now - self._last > _EPISODE:
+            log.warning("clients wait to be accepted until others end: %s", why)
+        self._last = now

@@ -8,20 +8,19 @@ filter drops every packet. It obeys `changes` and decides nothing but which back
 import asyncio
 import socket
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from ipaddress import IPv4Network
 from typing import cast
 from weakref import WeakValueDictionary
 
 from podwire.proxy.endpoints import Backend
 from podwire.proxy.table import PortName, Protocol
-from podwire.proxy.userspace.balance import Affinity, pick, pick_for
+from podwire.proxy.userspace.balance import Affinity
 from podwire.proxy.userspace.borrowing import Address, Borrowing
 from podwire.proxy.userspace.changes import Changes, let_in
 from podwire.proxy.userspace.limits import NO_MORE, Scarcity
-from podwire.proxy.userspace.origins import Origin, Origins, Source, kept
-from podwire.proxy.userspace.picking import Picker
+from podwire.proxy.userspace.origins import Origins, kept
+from podwire.proxy.userspace.picking import Carried, Choice, Picker
 from podwire.proxy.userspace.routes import Frontend, Route
 from podwire.proxy.userspace.sockets import bound, hear_only
 from podwire.proxy.userspace.tcp import Relay
@@ -61,6 +60,8 @@ class Listeners:
         self._chance = chance
         self._origins = origins or Origins()
         self._open: dict[Frontend, _TcpListener | _UdpListener] = {}
+        # Where this relay listens itself, as Backend.sockaddr.
+        self._own: dict[Protocol, set[Address]] = {"TCP": set(), "UDP": set()}
         # One memory per Service port, shared by its frontends and gone with the last of them.
         self._affinities: WeakValueDictionary[tuple[PortName, Protocol], Affinity] = (
             WeakValueDictionary()
@@ -78,7 +79,7 @@ class Listeners:
         """Return the open TCP connections and UDP flows of each Service port and backend."""
         found: Counter[tuple[PortName, Protocol, Backend]] = Counter()
         for (what, backend), count in self._relay.connections().items():
-            if isinstance(what, _Carried) and backend is not None:
+            if isinstance(what, Carried) and backend is not None:
                 found[what.name, "TCP", backend] += count
         for listener in self._open.values():
             if isinstance(listener, _UdpListener):
@@ -125,19 +126,20 @@ class Listeners:
                 listener.server.end_idle(_DISPENSABLE)
 
     def _counted(self, what: object, backend: Backend, change: int) -> None:
-        if self._picker is not None and isinstance(what, _Carried):
+        if self._picker is not None and isinstance(what, Carried):
             self._picker.counted(what.frontend, backend, change)
 
     def _serve(self, frontend: Frontend, route: Route) -> None:
-        choice = _Choice(
+        choice = Choice(
             route,
-            _Carried(route.name, frontend),
+            Carried(route.name, frontend),
             self._origins,
             kept(route.kind, route.policy, self._origins.settings),
             self._affinity(frontend, route),
             self._chance,
-            self._relay,
+            self._relay.loop,
             self._picker,
+            self._own[frontend.protocol],
         )
         allowed = let_in(route, (*self._origins.inside, IPv4Network(frontend.address)))
         listener = self._open.get(frontend)
@@ -158,6 +160,7 @@ class Listeners:
         except BaseException:
             sock.close()
             raise
+        self._own[frontend.protocol].add((str(frontend.address), frontend.port))
 
     def _affinity(self, frontend: Frontend, route: Route) -> Affinity | None:
         if not route.affinity_seconds:
@@ -171,60 +174,15 @@ class Listeners:
     def _drop(self, frontend: Frontend) -> None:
         listener = self._open.pop(frontend, None)
         if listener is not None:
+            self._own[frontend.protocol].discard((str(frontend.address), frontend.port))
             listener.close()
-
-
-@dataclass(frozen=True, slots=True)
-class _Carried:
-    """What a connection is counted as."""
-
-    name: PortName
-    frontend: Frontend
-
-
-@dataclass(frozen=True, slots=True)
-class _Choice:
-    """How the next backend of one frontend is found, and with whose address it is asked."""
-
-    route: Route
-    what: _Carried
-    origins: Origins
-    kept: frozenset[Origin]
-    affinity: Affinity | None
-    chance: Chance
-    relay: Relay
-    picker: Picker | None
-
-    def next(self, client: Address, tried: Sequence[Backend]) -> Backend | None:
-        if self.picker is not None:
-            return self.picker.pick(self.what.frontend, client, tried)
-        target = self.route.inside
-        if self.route.outside is not self.route.inside and self.origins.of(client[0]) == "outside":
-            target = self.route.outside
-        if self.affinity is None:
-            return pick(target.backends, chance=self.chance(), tried=tried)
-        return pick_for(
-            client[0],
-            target.backends,
-            self.affinity,
-            now=self.relay.loop.time(),
-            chance=self.chance(),
-            tried=tried,
-        )
-
-    def counted(self, backend: Backend, change: int) -> None:
-        if self.picker is not None:
-            self.picker.counted(self.what.frontend, backend, change)
-
-    def source(self, client: str, backend: Backend) -> Source:
-        return self.origins.source(self.kept, client, backend)
 
 
 class _UdpListener:
     def __init__(
         self,
         sock: socket.socket,
-        choice: _Choice,
+        choice: Choice,
         loop: asyncio.AbstractEventLoop,
         borrowing: Borrowing,
         scarcity: Scarcity,
@@ -248,7 +206,7 @@ class _UdpListener:
 class _TcpListener:
     """Accepts until nobody waits; stops while the relay is full or the machine is out of files."""
 
-    def __init__(self, sock: socket.socket, choice: _Choice, relay: Relay) -> None:
+    def __init__(self, sock: socket.socket, choice: Choice, relay: Relay) -> None:
         self.socket = sock
         self.choice = choice
         self._relay = relay

@@ -1,9 +1,7 @@
 """The userspace mode: orders -> routes of frontends -> changes -> listeners."""
 
 import asyncio
-from collections import Counter
 from collections.abc import Iterable, Mapping
-from ipaddress import IPv4Address
 from typing import Self
 
 from podwire.kube.names import Key
@@ -12,9 +10,10 @@ from podwire.proxy.mode import Order, Unservable
 from podwire.proxy.node import NodeView
 from podwire.proxy.pages import Metric
 from podwire.proxy.table import PortName, Protocol
-from podwire.proxy.userspace.changes import between
+from podwire.proxy.userspace.changes import Leading, between, leading
 from podwire.proxy.userspace.claims import Claims
 from podwire.proxy.userspace.ground import Ground
+from podwire.proxy.userspace.ground_rules import Led
 from podwire.proxy.userspace.limits import raise_file_limit
 from podwire.proxy.userspace.listeners import Chance, Listeners
 from podwire.proxy.userspace.origins import Origins
@@ -38,8 +37,8 @@ class Userspace:
         self._relay = relay
         self._ground = ground
         self._known: tuple[NodeView, bool] | None = None
-        self._leading: set[Frontend] = set()
-        self._led: Counter[IPv4Address] = Counter()
+        self._leading: dict[Frontend, Leading] = {}
+        self._led = False  # whether the ground has heard of them
         self._claims: Claims[Route] = Claims()
         self._present: dict[Frontend, Route] = {}
         self._served: set[Key] = set()
@@ -73,7 +72,7 @@ class Userspace:
         touched: set[Frontend] = set()
         if order.whole:
             # Also what a sync that failed had forgotten already.
-            touched |= self._present.keys() | self._leading
+            touched |= self._present.keys() | self._leading.keys()
         gone = self._served - order.services.keys() if order.whole else set[Key]()
         for key in gone:
             touched |= self._claims.update(key, {})
@@ -82,7 +81,7 @@ class Userspace:
         self._served = (self._served - gone) | {k for k, ports in order.services.items() if ports}
         old = {f: route for f in touched if (route := self._present.get(f)) is not None}
         new = {f: route for f in touched if (route := self._claims.route(f)) is not None}
-        self._lead_here(node, touched, new)
+        await self._lead_here(order, touched, new)
         failed = self._listeners.apply(between(old, new))
         for frontend in touched:
             if frontend in new and frontend not in failed:
@@ -164,26 +163,31 @@ class Userspace:
         if cleanup and self._ground is not None:
             await self._ground.take_away()
 
-    def _lead_here(
-        self, node: NodeView, touched: Iterable[Frontend], new: Mapping[Frontend, Route]
+    async def _lead_here(
+        self, order: Order, touched: Iterable[Frontend], new: Mapping[Frontend, Route]
     ) -> None:
         """Have packets for the Services' addresses taken in, now that *touched* are as in *new*.
 
         Also where nothing is served: to be refused is what REJECT means.
         """
-        # The node's own addresses are here, and the range of Services is led here as a whole.
-        services = node.settings.service_cidr
-        wanted = {
-            frontend
-            for frontend, route in new.items()
-            if route.kind != "NodePort" and not (services and frontend.address in services)
-        }
-        gone = (self._leading & set(touched)) - wanted
-        added = wanted - self._leading
-        self._leading -= gone
-        self._leading |= added
-        self._led.subtract(frontend.address for frontend in gone)
-        self._led.update(frontend.address for frontend in added)
-        self._led = +self._led
-        if self._ground is not None:
-            self._ground.lead_here(node, self._led)
+        node, differs = order.node, order.whole or not self._led
+        for frontend in touched:
+            wanted = leading(frontend, new.get(frontend), node.settings.service_cidr)
+            differs = differs or self._leading.get(frontend) != wanted
+            if wanted is None:
+                self._leading.pop(frontend, None)
+            else:
+                self._leading[frontend] = wanted
+        if self._ground is None or not differs:
+            return
+        found: dict[Leading, set[Frontend]] = {"whole": set(), "port": set(), "refused": set()}
+        for frontend, how in self._leading.items():
+            found[how].add(frontend)
+        led = Led(
+            frozenset(frontend.address for frontend in found["whole"]),
+            frozenset(found["port"]),
+            frozenset(found["refused"]),
+        )
+        self._led = False
+        await self._ground.lead_here(node, led)
+        self._led = True

@@ -1,11 +1,16 @@
-"""Who chooses the backend of a new connection instead of the relay's own dice."""
+"""Who chooses the backend of a new connection: the relay's own dice, or somebody instead."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Callable, Sequence, Set
+from dataclasses import dataclass
 from typing import Protocol
 
 from podwire.proxy.endpoints import Backend
+from podwire.proxy.table import PortName
+from podwire.proxy.userspace.balance import Affinity, pick, pick_for
 from podwire.proxy.userspace.borrowing import Address
-from podwire.proxy.userspace.routes import Frontend
+from podwire.proxy.userspace.origins import Origin, Origins, Source
+from podwire.proxy.userspace.routes import Frontend, Route
 
 
 class Picker(Protocol):
@@ -18,3 +23,64 @@ class Picker(Protocol):
     def counted(self, frontend: Frontend, backend: Backend, change: int) -> None:
         """Hear that a connection or flow to *backend* has begun (1) or is over (-1)."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """What a connection is counted as."""
+
+    name: PortName
+    frontend: Frontend
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """How the next backend of one frontend is found, and with whose address it is asked.
+
+    *own* is where this relay listens itself.
+    """
+
+    route: Route
+    what: Carried
+    origins: Origins
+    kept: frozenset[Origin]
+    affinity: Affinity | None
+    chance: Callable[[], float]
+    loop: asyncio.AbstractEventLoop
+    picker: Picker | None
+    own: Set[Address]
+
+    def next(self, client: Address, tried: Sequence[Backend]) -> Backend | None:
+        """Return the backend for *client*, none of those *tried*; None when there is no other."""
+        found = self._pick(client, tried)
+        if found is None or found.sockaddr not in self.own:
+            return found
+        # Endpoints that were written by hand may name a Service, which is none for kube-proxy
+        # either: what was led once is not led again. Here it might go round for ever.
+        return self.next(client, (*tried, found))
+
+    def _pick(self, client: Address, tried: Sequence[Backend]) -> Backend | None:
+        if self.picker is not None:
+            return self.picker.pick(self.what.frontend, client, tried)
+        target = self.route.inside
+        if self.route.outside is not self.route.inside and self.origins.of(client[0]) == "outside":
+            target = self.route.outside
+        if self.affinity is None:
+            return pick(target.backends, chance=self.chance(), tried=tried)
+        return pick_for(
+            client[0],
+            target.backends,
+            self.affinity,
+            now=self.loop.time(),
+            chance=self.chance(),
+            tried=tried,
+        )
+
+    def counted(self, backend: Backend, change: int) -> None:
+        """Tell the picker that a connection or flow has begun (1) or is over (-1)."""
+        if self.picker is not None:
+            self.picker.counted(self.what.frontend, backend, change)
+
+    def source(self, client: str, backend: Backend) -> Source:
+        """Return with whose address *backend* is asked for *client*."""
+        return self.origins.source(self.kept, client, backend)

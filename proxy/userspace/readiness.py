@@ -14,16 +14,18 @@ Call = Callable[[], None]
 _AT_ONCE = 256
 _READ = select.EPOLLIN | select.EPOLLHUP | select.EPOLLERR
 _WRITE = select.EPOLLOUT | select.EPOLLHUP | select.EPOLLERR
+_OVER = select.EPOLLHUP | select.EPOLLERR
 
 
 class _Watched:
     """What to call for one socket."""
 
-    __slots__ = ("read", "write")
+    __slots__ = ("over", "read", "write")
 
     def __init__(self) -> None:
         self.read: Call | None = None
         self.write: Call | None = None
+        self.over: Call | None = None
 
 
 class Readiness:
@@ -45,7 +47,7 @@ class Readiness:
             watched = self._watched[fd] = _Watched()
             self._epoll.register(fd, select.EPOLLIN)
         elif watched.read is None:
-            self._epoll.modify(fd, select.EPOLLIN | select.EPOLLOUT)
+            self._epoll.modify(fd, select.EPOLLIN | (select.EPOLLOUT if watched.write else 0))
         watched.read = call
 
     def add_writer(self, fd: int, call: Call) -> None:
@@ -55,8 +57,21 @@ class Readiness:
             watched = self._watched[fd] = _Watched()
             self._epoll.register(fd, select.EPOLLOUT)
         elif watched.write is None:
-            self._epoll.modify(fd, select.EPOLLIN | select.EPOLLOUT)
+            self._epoll.modify(fd, select.EPOLLOUT | (select.EPOLLIN if watched.read else 0))
         watched.write = call
+
+    def read_no_more(self, fd: int, over: Call) -> None:
+        """Call no more when *fd* can be read, for it has ended; call *over* when it is reset.
+
+        That its peer sends no more is not told again.
+        """
+        watched = self._watched.get(fd)
+        if watched is None:
+            watched = self._watched[fd] = _Watched()
+            self._epoll.register(fd, 0)
+        watched.over = over
+        watched.read = None
+        self._fewer(fd, watched)
 
     def remove_reader(self, fd: int) -> None:
         """Call no more when *fd* can be read."""
@@ -78,7 +93,7 @@ class Readiness:
         """Call nothing more for *fd*, which is closed right after: so the kernel forgets it too."""
         watched = self._watched.pop(fd, None)
         if watched is not None:
-            watched.read = watched.write = None
+            watched.read = watched.write = watched.over = None
 
     def close(self) -> None:
         """Call nothing more at all."""
@@ -92,6 +107,8 @@ class Readiness:
             self._epoll.modify(fd, select.EPOLLIN)
         elif watched.write is not None:
             self._epoll.modify(fd, select.EPOLLOUT)
+        elif watched.over is not None:
+            self._epoll.modify(fd, 0)
         else:
             # Not an empty mask: errors and hang-ups would be told again and again.
             del self._watched[fd]
@@ -109,3 +126,5 @@ class Readiness:
                 watched.read()
             if event & _WRITE and watched.write is not None:
                 watched.write()
+            if event & _OVER and watched.over is not None:
+                watched.over()

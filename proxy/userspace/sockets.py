@@ -7,6 +7,7 @@ import struct
 from ipaddress import IPv4Network
 
 from podwire.proxy.userspace import filters
+from podwire.proxy.userspace.borrowing import IP_TRANSPARENT
 from podwire.proxy.userspace.limits import check_room
 from podwire.proxy.userspace.routes import Frontend, Route
 
@@ -14,6 +15,7 @@ from podwire.proxy.userspace.routes import Frontend, Route
 _SO_ATTACH_FILTER = 26
 _SO_DETACH_FILTER = 27
 _IP_FREEBIND = 15
+_IP_MTU_DISCOVER, _IP_PMTUDISC_DONT = 10, 0
 
 
 def bound(frontend: Frontend, route: Route) -> socket.socket:
@@ -27,9 +29,16 @@ def bound(frontend: Frontend, route: Route) -> socket.socket:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             _keep_alive(sock)
+        else:
+            # The way to a pod may be narrower than the node's own (VXLAN): who forwards an answer
+            # may then split it. Else the first long one would be lost.
+            sock.setsockopt(socket.IPPROTO_IP, _IP_MTU_DISCOVER, _IP_PMTUDISC_DONT)
         if route.kind in ("ExternalIP", "LoadBalancer"):
             # Nothing says that these addresses are routed to this node yet, nor that they must be.
             sock.setsockopt(socket.IPPROTO_IP, _IP_FREEBIND, 1)
+            # To answer from an address that is not the node's; who may not has it as a local route.
+            with contextlib.suppress(PermissionError):
+                sock.setsockopt(socket.IPPROTO_IP, IP_TRANSPARENT, 1)
         sock.bind((str(frontend.address), frontend.port))
     except OSError:
         sock.close()

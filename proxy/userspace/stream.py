@@ -261,7 +261,8 @@ class _Direction:
         if self.opposite.ended:
             self._stream.finished()  # closes both
             return
-        self._pause()
+        self._reading = False
+        self._machinery.ready.read_no_more(self._source_fd, self._stream.abort)
         if not self._stream.broken:
             try:
                 self.sink.shutdown(socket.SHUT_WR)

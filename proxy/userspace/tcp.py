@@ -35,6 +35,9 @@ Counted = Callable[[object, Backend, int], None]
 PATIENCE = (0.25, 0.5, 1.0, 2.0)
 """Seconds that the first, second... attempt may take, as in the historic userspace kube-proxy."""
 
+_MOST_REFUSALS = 64
+"""Attempts that one client's connection may take: a refusal costs no patience, but some work."""
+
 _SWEEP = 0.05
 
 _LATER, _MOST_WAITS = 0.1, 50
@@ -93,7 +96,7 @@ class Relay:
         """Call *call* once, as soon as a connection may be added."""
         if not self._waiting:
             self.counts.times_full += 1
-            log.warning("%d connections are open: new clients wait until one ends", self.open)
+            self.scarcity.say(f"{self.open} connections are open")
         self._waiting.append(call)
 
     def carry(
@@ -211,9 +214,8 @@ class _Opening:
     def attempt(self) -> None:
         """Connect to the next backend; give up when all have refused or patience is at its end."""
         relay = self._relay
-        while self._attempts < len(relay.patience):
+        while self._attempts < len(relay.patience) and len(self._refused) < _MOST_REFUSALS:
             # Who did not answer in time may be asked again when all were tried; who refused, not.
-            client = self._address[0]
             address = self._address
             backend = self._choose(address, self._tried) or self._choose(address, self._refused)
             if backend is None:
@@ -237,7 +239,7 @@ class _Opening:
                 self.deadline = relay.loop.time() + _LATER
                 return
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            source = self._source(client, backend)
+            source = self._source(address[0], backend)
             if source != "node" and not relay.borrowing.bind(sock, self._address, source):
                 source = "node"
             failure = sock.connect_ex(backend.sockaddr)
@@ -298,3 +300,4 @@ class _Opening:
             self._tried.append(self.backend)
             if failure != errno.ETIMEDOUT:
                 self._refused.append(self.backend)
+                self._attempts -= 1

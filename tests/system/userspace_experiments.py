@@ -170,6 +170,15 @@ async def reached(mode: Userspace) -> dict[str, str]:
     found["NodePort on another address"] = await ask("client", str(bridge), NODE_PORT)
     found["NodePort not on the primary one"] = await ask("client", NODE, NODE_PORT)
 
+    # What is somebody's own, as a node's or here a pod's, is taken from it by one port only.
+    borrowed = service(external_ips=(FAR,))
+    await mode.sync(order((borrowed, slice_of(WEB))))
+    found["an external IP that another has"] = await ask("client", FAR, 80)
+    found["the other, by that address"] = await ask("client", FAR, 8080)
+    await mode.sync(order((borrowed, slice_of())))
+    found["an external IP that another has, no endpoint"] = await ask("client", FAR, 80)
+    found["the other, then"] = await ask("client", FAR, 8080)
+
     ending = EndpointConditions(ready=False, serving=True, terminating=True)
     published = EndpointConditions(ready=True, serving=False, terminating=True)
     for what, conditions in (("ending", ending), ("published", published)):
@@ -320,7 +329,7 @@ async def flushed(mode: Userspace) -> dict[str, Any]:
     found: dict[str, Any] = {"before": await mode.intact()}
     for what, command in (
         ("rule", "ip rule del pref 80"),
-        ("route", f"ip route del local {EXTERNAL_IP} table local"),
+        ("route", "ip route del local 10.96.0.0/12 table local"),
     ):
         shown(*command.split())
         found[what] = await mode.intact()

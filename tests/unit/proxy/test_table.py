@@ -126,6 +126,16 @@ def test_usable_endpoints(endpoints: str, cluster: str, local: str, *, anywhere:
     assert found.anywhere is anywhere
 
 
+def test_an_external_address_that_is_an_endpoints_own_is_left_to_it() -> None:
+    """As with an ingress in the nodes' network whose external IPs are the nodes' addresses."""
+    table = routes(
+        service(external_ips=("192.168.1.11", "203.0.113.7"), ports=(ServicePort(port=8080),)),
+        slice_("192.168.1.11 node-2, 192.168.1.12 node-3"),
+    )
+    assert leads(table, "192.168.1.11:8080/TCP") == "nothing"
+    assert leads(table, "203.0.113.7:8080/TCP") == "192.168.1.11 192.168.1.12"
+
+
 def test_a_node_without_a_zone_never_filters_by_zone() -> None:
     table = routes(service(), slice_("10.244.1.5 zone=a, 10.244.2.7 zone=b"), place=Place("node-1"))
     assert leads(table, "10.96.14.7:80/TCP") == "1.5 2.7"

@@ -1,11 +1,12 @@
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 
 import pytest
 
 from podwire.proxy.endpoints import Backend
 from podwire.proxy.table import PortName, Protocol, Target, Verdict
-from podwire.proxy.userspace.changes import Changes, between, let_in
-from podwire.proxy.userspace.routes import Frontend, Route
+from podwire.proxy.userspace.changes import Changes, between, leading, let_in
+from podwire.proxy.userspace.routes import Frontend, Kind, Route
 
 A, B = (Backend(IPv4Address(f"10.244.1.{n}"), 80) for n in (1, 2))
 POD_RANGE = IPv4Network("10.244.1.0/24")
@@ -122,3 +123,31 @@ def test_flows_that_are_cut(
 )
 def test_who_is_heard(wish: Route, heard: tuple[IPv4Network, ...] | None) -> None:
     assert let_in(wish, (POD_RANGE,)) == heard
+
+
+@pytest.mark.parametrize(
+    ("kind", "address", "where", "expected"),
+    [
+        ("ClusterIP", "10.96.0.80", (A,), None),
+        ("ClusterIP", "10.112.0.80", (A,), "whole"),
+        ("ClusterIP", "10.112.0.80", "REJECT", "whole"),
+        ("NodePort", "192.168.1.10", (A,), None),
+        ("ExternalIP", "192.168.1.11", (A,), "port"),
+        ("ExternalIP", "192.168.1.11", "DROP", "port"),
+        ("ExternalIP", "192.168.1.11", "REJECT", "refused"),
+        ("ExternalIP", "10.96.0.80", "REJECT", None),
+        ("LoadBalancer", "203.0.113.10", (A,), "port"),
+    ],
+)
+def test_how_packets_come_to_be_this_nodes(
+    kind: Kind, address: str, where: Verdict | tuple[Backend, ...], expected: str | None
+) -> None:
+    """Of an address that may be somebody's, another node's even, the port alone is taken in."""
+    at = Frontend(IPv4Address(address), 80, "TCP")
+    wanted = replace(route(where), kind=kind)
+    assert leading(at, wanted, IPv4Network("10.96.0.0/12")) == expected
+    assert leading(at, None, IPv4Network("10.96.0.0/12")) is None
+
+
+def test_what_is_not_relayed_is_refused_at_external_addresses() -> None:
+    assert leading(frontend("SCTP"), replace(route((A,)), kind="ExternalIP"), None) == "refused"

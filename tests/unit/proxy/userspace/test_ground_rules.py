@@ -10,10 +10,14 @@ from podwire.netlink.changes import AddRoute, describe
 from podwire.netlink.present import Route
 from podwire.netlink.rtnetlink import TABLE_LOCAL, TABLE_MAIN
 from podwire.proxy.userspace import ground_rules
+from podwire.proxy.userspace.ground_rules import Led
+from podwire.proxy.userspace.routes import Frontend
 from tests.needs import SEARCH, lack, need
 
 SERVICES = IPv4Network("10.96.0.0/12")
 NODE = IPv4Address("192.168.1.10")
+TCP = Frontend(IPv4Address("198.51.100.7"), 80, "TCP")
+UDP = Frontend(IPv4Address("198.51.100.7"), 53, "UDP")
 PRIVATE = ("unshare", "-Urn")
 
 
@@ -57,7 +61,7 @@ def test_only_our_routes_go() -> None:
 
 
 @pytest.mark.parametrize(
-    ("there", "keeps", "changes"),
+    ("there", "marks", "changes"),
     [
         (False, True, ["add route 0.0.0.0/0 dev lo", "add rule pref 80 fwmark 0x2000/0x2000"]),
         (True, True, ["add route 0.0.0.0/0 dev lo"]),
@@ -65,18 +69,39 @@ def test_only_our_routes_go() -> None:
         (False, False, []),
     ],
 )
-def test_delivery(there: bool, keeps: bool, changes: list[str]) -> None:  # noqa: FBT001
+def test_delivery(there: bool, marks: bool, changes: list[str]) -> None:  # noqa: FBT001
     present = (ground_rules.RULE,) if there else ()
-    found = ground_rules.delivery_changes(present, keeps_source=keeps)
+    found = ground_rules.delivery_changes(present, marks=marks)
     assert [describe(change).removesuffix(" lookup 5280") for change in found] == changes
 
 
-@pytest.mark.parametrize("keeps", [True, False])
-@pytest.mark.parametrize("services", [SERVICES, None])
-def test_nft_takes_the_script_twice(services: IPv4Network | None, keeps: bool) -> None:  # noqa: FBT001
+def test_nft_has_the_ports_taken_in_and_no_others() -> None:
     need("nft")
     own_namespaces()
-    script = ground_rules.nft(services, keeps_source=keeps)
+    loads = "".join(
+        f"nft -f - <<'E'\n{script}E\n"
+        for script in (
+            ground_rules.nft(SERVICES, marks=True),
+            ground_rules.nft_led(Led(served=frozenset({UDP}), refused=frozenset({TCP}))),
+            ground_rules.nft_led(Led(served=frozenset({TCP, UDP}))),
+        )
+    )
+    show = "; ".join(f"nft list set inet {ground_rules.TABLE} {n}" for n in ("led", "refused"))
+    done = subprocess.run(
+        [*PRIVATE, "sh", "-ec", f"{loads}{show}"], capture_output=True, text=True, check=False
+    )
+    led, _, refused = done.stdout.partition("set refused")
+    assert "198.51.100.7 . tcp . 80" in led, done
+    assert "198.51.100.7 . udp . 53" in led
+    assert "elements" not in refused
+
+
+@pytest.mark.parametrize("marks", [True, False])
+@pytest.mark.parametrize("services", [SERVICES, None])
+def test_nft_takes_the_script_twice(services: IPv4Network | None, marks: bool) -> None:  # noqa: FBT001
+    need("nft")
+    own_namespaces()
+    script = ground_rules.nft(services, marks=marks)
     listing = "nft list tables"
     again = f"nft -f - <<'E'\n{script}E\n"
     gone = f"nft -f - <<'E'\n{ground_rules.nft_cleanup()}E\n"
@@ -94,9 +119,13 @@ def test_iptables_takes_the_script_and_gives_it_back() -> None:
     if iptables is None:
         lack("iptables")
     own_namespaces()
-    script = ground_rules.iptables(SERVICES, keeps_source=True)
+    script = ground_rules.iptables(SERVICES, marks=True)
     removal = "; ".join(f"iptables {' '.join(each)}" for each in ground_rules.iptables_cleanup())
-    load = f"iptables-restore --noflush -w <<'E'\n{script}E\n"
+    led = Led(served=frozenset({UDP}), refused=frozenset({TCP}))
+    load = "".join(
+        f"iptables-restore --noflush -w <<'E'\n{each}E\n"
+        for each in (script, ground_rules.iptables_led(led), ground_rules.iptables_led(led))
+    )
     done = subprocess.run(
         [
             *PRIVATE,
@@ -110,4 +139,6 @@ def test_iptables_takes_the_script_and_gives_it_back() -> None:
     laid, _, after = done.stdout.partition("after\n")
     assert "-A PODWIRE-ANSWERS -m socket --transparent --nowildcard" in laid, done
     assert "-A PODWIRE-NO-PING -d 10.96.0.0/12" in laid
+    assert laid.count("-A PODWIRE-LED -d 198.51.100.7/32 -p udp -m udp --dport 53 -j MARK") == 1
+    assert laid.count("-A PODWIRE-REFUSED -d 198.51.100.7/32 -p tcp -m tcp --dport 80") == 1
     assert "PODWIRE" not in after

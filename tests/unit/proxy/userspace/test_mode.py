@@ -1,6 +1,5 @@
 """A sync that fails half-way leaves nothing behind once the next one succeeds."""
 
-from collections.abc import Iterable
 from ipaddress import IPv4Address
 from typing import cast
 
@@ -13,6 +12,7 @@ from podwire.proxy.mode import Order, SyncFailed
 from podwire.proxy.node import NodeView
 from podwire.proxy.table import ServicePort, service_ports
 from podwire.proxy.userspace.ground import Ground
+from podwire.proxy.userspace.ground_rules import Led
 from podwire.proxy.userspace.mode import Userspace
 from tests.unit.proxy.conftest import World, free_port, naming, new_address
 from tests.unit.proxy.test_proxier import slice_of
@@ -21,7 +21,7 @@ NODE = NodeView(Place("node-1"), IPv4Address("127.9.0.1"))
 WEB, OTHER = Key("default", "web"), Key("default", "other")
 
 
-class Led:
+class Fake:
     """What stands for the ground: the addresses that lead here. It fails while told to."""
 
     keeps_source = False
@@ -33,11 +33,11 @@ class Led:
     async def lay(self, node: NodeView) -> None:
         del node
 
-    def lead_here(self, node: NodeView, others: Iterable[IPv4Address]) -> None:
+    async def lead_here(self, node: NodeView, led: Led) -> None:
         del node
         if self.failing:
             raise SyncFailed("no such luck")
-        self.addresses = set(others)
+        self.addresses = set(led.addresses)
 
 
 async def ports(world: World, address: str, port: int) -> tuple[ServicePort, ...]:
@@ -50,7 +50,7 @@ async def ports(world: World, address: str, port: int) -> tuple[ServicePort, ...
 
 
 async def test_what_a_failed_sync_had_begun_is_done_by_the_next(world: World) -> None:
-    ground = Led()
+    ground = Fake()
     mode = Userspace(world.listeners, world.relay, cast("Ground", ground))
     address, port = new_address(), free_port("TCP")
     web = await ports(world, address, port)
@@ -73,7 +73,7 @@ async def test_what_a_failed_sync_had_begun_is_done_by_the_next(world: World) ->
 
 
 async def test_an_address_with_a_port_that_is_taken_leads_here_once(world: World) -> None:
-    ground = Led()
+    ground = Fake()
     mode = Userspace(world.listeners, world.relay, cast("Ground", ground))
     taken = world.socket(address=new_address())
     taken.listen()

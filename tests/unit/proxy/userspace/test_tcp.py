@@ -14,15 +14,14 @@ from ipaddress import IPv4Address
 import pytest
 
 from podwire.proxy.endpoints import Backend
-from podwire.proxy.table import Target
 from podwire.proxy.userspace.limits import raise_file_limit
 from podwire.proxy.userspace.pipes import Pipes
 from podwire.proxy.userspace.routes import Frontend
+from podwire.proxy.userspace.sockets import hear_only
 from tests.unit.proxy.conftest import World, echo, naming
 
 MakeWorld = Callable[..., World]
 MEBI = 1 << 20
-DROP = Target("DROP")
 
 
 async def test_bytes_go_both_ways(world: World) -> None:
@@ -161,13 +160,33 @@ async def test_another_endpoint_is_tried_when_one_refuses(make_world: MakeWorld)
 
 async def test_another_endpoint_is_tried_when_one_is_silent(make_world: MakeWorld) -> None:
     world = make_world(chance=lambda: 0.0, patience=(0.02, 1.0))
-    silent = world.frontend(world.route(**{"inside": DROP, "outside": DROP}))
-    frontend = world.frontend(
-        world.route(Backend(silent.address, silent.port), await world.backend(echo))
-    )
+    frontend = world.frontend(world.route(silent(world), await world.backend(echo)))
     reader, writer = await world.connect(frontend)
     writer.write(b"not lost")
     assert await reader.readexactly(8) == b"not lost"
+
+
+async def test_of_many_endpoints_the_one_that_answers_is_found(make_world: MakeWorld) -> None:
+    """A refusal comes at once, so it takes nobody's patience: most of a Service may be dead."""
+    world = make_world(chance=lambda: 0.0)
+    frontend = world.frontend(
+        world.route(*[nobody(world) for _ in range(10)], await world.backend(naming("alive")))
+    )
+    assert await (await world.connect(frontend))[0].readexactly(5) == b"alive"
+    assert world.relay.counts.failed_attempts == 10
+
+
+async def test_an_endpoint_that_is_the_relay_itself_refuses(make_world: MakeWorld) -> None:
+    """Endpoints may be written by hand: a Service that leads to itself must not run for ever."""
+    world = make_world(chance=lambda: 0.0)
+    frontend = world.frontend(world.route(nobody(world)))
+    itself = Backend(frontend.address, frontend.port)
+    world.change(frontend, world.route(itself))
+    with pytest.raises(ConnectionResetError):
+        await everything_from(world, frontend)
+    world.change(frontend, world.route(itself, await world.backend(naming("other"))))
+    assert await (await world.connect(frontend))[0].readexactly(5) == b"other"
+    assert world.relay.counts.connections == 2
 
 
 async def test_the_client_is_reset_when_no_endpoint_answers(world: World) -> None:
@@ -180,8 +199,7 @@ async def test_the_client_is_reset_when_no_endpoint_answers(world: World) -> Non
 
 async def test_a_silent_endpoint_is_asked_again_until_patience_ends(make_world: MakeWorld) -> None:
     world = make_world(patience=(0.01, 0.01, 0.01))
-    silent = world.frontend(world.route(**{"inside": DROP, "outside": DROP}))
-    frontend = world.frontend(world.route(Backend(silent.address, silent.port)))
+    frontend = world.frontend(world.route(silent(world)))
     with pytest.raises(ConnectionResetError):
         await everything_from(world, frontend)
     assert world.relay.counts.failed_attempts == 3
@@ -220,6 +238,45 @@ async def test_a_reset_by_the_backend_reaches_the_client(world: World) -> None:
     assert world.relay.open == 0
 
 
+async def test_a_client_that_vanishes_after_its_half_close_is_taken_from_a_silent_backend(
+    world: World,
+) -> None:
+    asked = asyncio.Event()
+
+    async def think(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        asked.set()
+        await world.until(lambda: over(writer))
+
+    frontend = world.frontend(world.route(await world.backend(think)))
+    _, writer = await world.connect(frontend)
+    writer.write_eof()
+    await asked.wait()
+    set_reset_on_close(writer)
+    writer.transport.abort()
+    await world.until(lambda: world.relay.open == 0)
+
+
+async def test_a_backend_that_vanishes_after_its_half_close_is_taken_from_a_silent_client(
+    world: World,
+) -> None:
+    heard = asyncio.Event()
+
+    async def farewell(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write_eof()
+        await heard.wait()
+        set_reset_on_close(writer)
+        writer.transport.abort()
+
+    frontend = world.frontend(world.route(await world.backend(farewell)))
+    reader, writer = await world.connect(frontend)
+    assert await reader.read() == b""
+    assert world.relay.open == 1
+    heard.set()
+    await world.until(lambda: over(writer))
+    assert world.relay.open == 0
+
+
 async def test_an_answer_arrives_though_the_backend_closed_on_a_talking_client(
     world: World,
 ) -> None:
@@ -253,7 +310,9 @@ async def test_a_thousand_connections_at_once(world: World) -> None:
     await world.until(lambda: world.relay.open == 0)
 
 
-async def test_beyond_the_limit_clients_wait_to_be_accepted(make_world: MakeWorld) -> None:
+async def test_beyond_the_limit_clients_wait_to_be_accepted(
+    make_world: MakeWorld, caplog: pytest.LogCaptureFixture
+) -> None:
     world = make_world(limit=2)
     frontend = world.frontend(world.route(await world.backend(echo)))
     first, _ = await world.connect(frontend), await world.connect(frontend)
@@ -263,6 +322,9 @@ async def test_beyond_the_limit_clients_wait_to_be_accepted(make_world: MakeWorl
     assert world.relay.open == 2
     first[1].close()
     assert await reader.readexactly(7) == b"patient"
+    await world.connect(frontend)
+    await world.until(lambda: world.relay.counts.times_full > 1)
+    assert caplog.text.count("clients wait to be accepted until others end: 2 connections") == 1
 
 
 async def test_without_files_clients_wait_to_be_accepted(
@@ -322,9 +384,24 @@ def nobody(world: World) -> Backend:
     return backend_of(world.socket())
 
 
+def silent(world: World) -> Backend:
+    """Return the address of a socket that listens and hears nobody."""
+    sock = world.socket()
+    sock.listen()
+    hear_only(sock, ())
+    return backend_of(sock)
+
+
 def backend_of(sock: socket.socket) -> Backend:
     address, port = sock.getsockname()
     return Backend(IPv4Address(address), port)
+
+
+def over(writer: asyncio.StreamWriter) -> bool:
+    """Whether the kernel knows that the connection is no more, whoever asks it or not."""
+    sock: socket.socket = writer.get_extra_info("socket")
+    closed = 7  # TCP_CLOSE (include/net/tcp_states.h)
+    return sock.fileno() < 0 or sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == closed
 
 
 def set_reset_on_close(writer: asyncio.StreamWriter) -> None:

@@ -74,6 +74,16 @@ async def test_a_client_stays_on_its_endpoint_and_clients_spread(world: World) -
     assert world.listeners.flows == 30
 
 
+async def test_an_endpoint_that_is_the_relay_itself_is_passed_over(world: World) -> None:
+    """A datagram that is led to itself would go round for ever."""
+    frontend = world.frontend(world.route(answering(world, "a")), "UDP")
+    itself = Backend(frontend.address, frontend.port)
+    world.change(frontend, world.route(itself))
+    client(world, frontend).send(b"round and round")
+    world.change(frontend, world.route(itself, answering(world, "b")))
+    assert {await ask(client(world, frontend), "1") for _ in range(8)} == {"b 1"}
+
+
 async def test_a_flow_moves_when_its_endpoint_goes(world: World) -> None:
     a, b = answering(world, "a"), answering(world, "b")
     frontend = world.frontend(world.route(a), "UDP")
