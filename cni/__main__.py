@@ -6,16 +6,22 @@ Started as `podwire-cni` by a container runtime, or as a built-in program in a f
 import errno
 import json
 import os
+import select
 import sys
 from collections.abc import Mapping, Sequence
 
-from podwire.cni.commands import COMMANDS, Invocation
+from podwire.cni.addresses import Invocation
+from podwire.cni.commands import COMMANDS
 from podwire.cni.netconf import parse_request
 from podwire.cni.spec import NEWEST, VERSIONS, CniError, Code, parse_call, version_document
 
 _ABOUT = (
     "podwire-cni: a CNI plugin (https://www.cni.dev); container runtimes start it, people do not"
 )
+
+
+# A pipe gives 64 KiB at a time, a file a mebibyte: ample for any configuration.
+_MOST_PARTS = 256
 
 
 def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] | None = None) -> int:
@@ -56,13 +62,21 @@ def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] | None = 
 
 def _read_all(command: str) -> bytes:
     # The file descriptors themselves: in a forked process sys.stdin is that of the parent.
-    if command == "VERSION" and os.isatty(0):
-        return b""
+    # VERSION needs no configuration, so it waits for none that does not come.
+    patience = 0.2 if command == "VERSION" else None
     parts: list[bytes] = []
     try:
-        while part := os.read(0, 65536):
+        while select.select([0], [], [], patience)[0] and (part := os.read(0, 1 << 20)):
             parts.append(part)
+            if len(parts) > _MOST_PARTS:
+                if command == "VERSION":
+                    return b""
+                raise CniError(
+                    Code.DECODE_FAILURE, "error unmarshall network config: it does not end"
+                )
     except OSError as error:
+        if command == "VERSION":
+            return b""
         raise CniError(Code.IO_FAILURE, f"error reading from stdin: {error.strerror}") from error
     return b"".join(parts)
 
@@ -83,7 +97,8 @@ def _print(document: Mapping[str, object]) -> None:
         try:
             data = data[os.write(1, data) :]
         except OSError as error:
-            if error.errno != errno.EPIPE:
+            # Nobody listens any more, or ever did.
+            if error.errno not in (errno.EPIPE, errno.EBADF):
                 raise
             return
 

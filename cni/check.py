@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from podwire.cni.spec import Call, Result, ResultInterface
+from podwire.cni.results import Result, ResultInterface
+from podwire.cni.spec import Call
 from podwire.netlink.present import Link, LinkAddress, Route
 
 
@@ -18,11 +19,19 @@ class Survey(NamedTuple):
 
 
 def faults(
-    survey: Survey, previous: Result, call: Call, *, bridge: str, host: str, isolated: bool = False
+    survey: Survey,
+    previous: Result,
+    call: Call,
+    *,
+    bridge: str,
+    host: str,
+    isolated: bool = False,
+    promiscuous: bool = False,
 ) -> Iterator[str]:
     """Yield what differs from *previous*. More is allowed: plugins are chained.
 
-    *isolated* says that the end on the node must be an isolated port of the bridge.
+    *isolated* says that the end on the node must be an isolated port of the bridge, *promiscuous*
+    that the bridge must take every frame.
     """
     name = call.attachment.interface
     wanted = [(number, each) for number, each in enumerate(previous.interfaces) if each.sandbox]
@@ -38,14 +47,22 @@ def faults(
         )
         return
     yield from _bridge_faults(survey, bridge=bridge, host=host)
+    for each in previous.interfaces:
+        there = {bridge: survey.bridge, host: survey.host}.get(each.name)
+        if there is not None and not each.sandbox and each.mac and there.mac != each.mac.lower():
+            yield f"{each.name} has MAC {there.mac}, not {each.mac}"
     if isolated and survey.host is not None and not survey.host.isolated:
         yield f"host interface {host} is not an isolated port of {bridge}"
+    if promiscuous and survey.bridge is not None and not survey.bridge.promiscuous:
+        yield f"bridge {bridge} is not promiscuous"
     if survey.pod is None:
         yield f"Interface name {name} not found"
         return
     yield from _pod_faults(survey.pod, survey.host, interface)
     here = {each.address for each in survey.addresses if each.link == survey.pod.number}
     for ip in previous.addresses:
+        if ip.interface is not None and not 0 <= ip.interface < len(previous.interfaces):
+            yield f"prevResult has no interface number {ip.interface} for {ip.address}"
         if ip.interface in (None, number) and ip.address not in here:
             yield f"Failed to match addr {ip.address} on interface {name}"
     for route in previous.routes:

@@ -5,13 +5,11 @@ Each takes an `Invocation`, returns the JSON object for standard output or None,
 
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager, suppress
-from pathlib import Path
-from typing import NamedTuple
 
 from podwire.cni import check as checks
 from podwire.cni import kernel, masquerade, plan
+from podwire.cni.addresses import Invocation, allot, delegate, give_back
 from podwire.cni.documents import Json, table
-from podwire.cni.ipam import HostLocal
 from podwire.cni.ledger import Ledger
 from podwire.cni.netconf import (
     Delegate,
@@ -21,29 +19,14 @@ from podwire.cni.netconf import (
     parse_release,
     parse_valid_attachments,
 )
-from podwire.cni.spec import (
-    Call,
-    CniError,
-    Code,
-    Dns,
+from podwire.cni.ports import port_rules
+from podwire.cni.results import (
     Result,
-    ResultAddress,
-    at_least,
-    parse_resolv_conf,
     parse_result,
     print_result,
 )
+from podwire.cni.spec import Call, CniError, Code, at_least
 from podwire.netlink import namespace as namespaces
-
-
-class Invocation(NamedTuple):
-    """One call with all that came with it. *log* takes a line for standard error."""
-
-    call: Call
-    request: Request
-    stdin: bytes
-    environ: Mapping[str, str]
-    log: Callable[[str], None]
 
 
 def add(invocation: Invocation) -> dict[str, object]:
@@ -55,18 +38,18 @@ def add(invocation: Invocation) -> dict[str, object]:
         kernel.require_absent(
             plan.host_interface(conf.name, call.attachment), call.attachment.interface, pod
         )
-        allotted = _allot(invocation, conf)
+        allotted = allot(invocation, conf)
         try:
             wanted = plan.plan(conf, call, allotted)
-            if wanted.masquerade:
-                _load_rules(wanted, invocation.environ)
+            _load_rules(wanted, conf, invocation.environ)
             made = kernel.attach(wanted, pod)
         except BaseException:
             # What undoing says is less useful than why it was needed; DEL will say it again.
             with suppress(CniError, OSError):
-                masquerade.remove(plan.masquerade_table(conf.name, call.attachment))
+                for rules in plan.tables(conf.name, call.attachment):
+                    masquerade.remove(rules)
             with suppress(CniError):
-                _give_back(invocation, conf)
+                give_back(invocation, conf)
             raise
     return print_result(plan.result(made, conf, allotted), conf.version)
 
@@ -82,7 +65,7 @@ def delete(invocation: Invocation) -> None:
         Ledger(release.data_dir, release.name).release(owner)
     if release.ipam is not None:
         try:
-            _delegate(invocation, release.ipam, "DEL")
+            delegate(invocation, release.ipam, "DEL")
         except CniError as error:
             # A plugin that could never be run for ADD holds nothing; a pod must be removable then.
             never_ran = (
@@ -92,8 +75,9 @@ def delete(invocation: Invocation) -> None:
                 failures.append(error)
             else:
                 invocation.log(error.message)
-    with _collected(failures):
-        masquerade.remove(plan.masquerade_table(release.name, owner))
+    for rules in plan.tables(release.name, owner):
+        with _collected(failures):
+            masquerade.remove(rules)
     if failures:
         raise failures[0]
 
@@ -108,19 +92,30 @@ def check(invocation: Invocation) -> None:
     with _namespace(call) as pod:
         survey = kernel.survey(conf.bridge, host, call.attachment.interface, pod)
     faults = list(
-        checks.faults(survey, previous, call, bridge=conf.bridge, host=host, isolated=conf.isolated)
+        checks.faults(
+            survey,
+            previous,
+            call,
+            bridge=conf.bridge,
+            host=host,
+            isolated=conf.isolated,
+            promiscuous=conf.promiscuous,
+        )
     )
     if isinstance(conf.ipam, Delegate):
-        _delegate(invocation, conf.ipam, "CHECK")
+        delegate(invocation, conf.ipam, "CHECK")
     elif conf.ipam is not None and not Ledger(conf.ipam.data_dir, conf.name).held_by(
         call.attachment
     ):
         faults.append(
             f"host-local: Failed to find address added by container {call.attachment.container_id}"
         )
-    rules = plan.masquerade_table(conf.name, call.attachment)
-    if conf.masquerade and previous.addresses and rules not in masquerade.tables(rules):
-        faults.append(f"nft table inet {rules} not found")
+    for rules, wanted in (
+        (plan.masquerade_table(conf.name, call.attachment), conf.masquerade),
+        (plan.ports_table(conf.name, call.attachment), conf.ports),
+    ):
+        if wanted and previous.addresses and rules not in masquerade.tables(rules):
+            faults.append(f"nft table inet {rules} not found")
     if faults:
         raise CniError(Code.CHECK_FAILED, faults[0], "; ".join(faults[1:]))
 
@@ -132,19 +127,19 @@ def collect_garbage(invocation: Invocation) -> None:
     valid, release = parse_valid_attachments(request), parse_release(request)
     failures: list[str] = []
     hosts = {plan.host_interface(release.name, each) for each in valid}
-    tables = {plan.masquerade_table(release.name, each) for each in valid}
+    tables = {name for each in valid for name in plan.tables(release.name, each)}
     with _noted(failures):
         failures += kernel.detach_others(plan.alias_prefix(release.name), hosts)
     with _noted(failures):
         failures += Ledger(release.data_dir, release.name).release_others(valid)
     with _noted(failures):
-        for name in masquerade.tables(plan.masquerade_prefix(release.name)):
+        for name in masquerade.tables(*plan.table_prefixes(release.name)):
             if name not in tables:
                 with _noted(failures):
                     masquerade.remove(name)
     if release.ipam is not None:
         with _noted(failures):
-            _delegate(invocation, release.ipam, "GC")
+            delegate(invocation, release.ipam, "GC")
     if failures:
         raise CniError(Code.IO_FAILURE, "GC could not remove everything", "; ".join(failures))
 
@@ -156,7 +151,7 @@ def status(invocation: Invocation) -> None:
     try:
         kernel.require_bridge_usable(conf.bridge)
         if isinstance(conf.ipam, Delegate):
-            _delegate(invocation, conf.ipam, "STATUS")
+            delegate(invocation, conf.ipam, "STATUS")
         elif conf.ipam is not None:
             Ledger(conf.ipam.data_dir, conf.name).require_room(conf.ipam)
         if conf.masquerade:
@@ -176,65 +171,15 @@ COMMANDS: Mapping[str, Callable[[Invocation], Json | None]] = {
 }
 
 
-def _allot(invocation: Invocation, conf: NetConf) -> Result:
-    match conf.ipam:
-        case None:
-            return Result()
-        case HostLocal() as wanted:
-            dns = _resolv_conf(wanted.resolv_conf)
-            leases = Ledger(wanted.data_dir, conf.name).reserve(invocation.call.attachment, wanted)
-            return Result(
-                addresses=tuple(ResultAddress(each.address, each.gateway) for each in leases),
-                routes=wanted.routes,
-                dns=dns,
-            )
-        case Delegate() as other:
-            try:
-                answer = _delegate(invocation, other, "ADD")
-                allotted = parse_result(answer or {})
-                if not allotted.addresses:
-                    raise CniError(Code.DELEGATE, "IPAM plugin returned missing IP config")
-            except (CniError, ValueError) as error:
-                with suppress(CniError):
-                    _delegate(invocation, other, "DEL")
-                if isinstance(error, CniError):
-                    raise
-                raise CniError(
-                    Code.DELEGATE, f"IPAM plugin {other.plugin} gave no valid result: {error}"
-                ) from error
-            return allotted
-
-
-def _give_back(invocation: Invocation, conf: NetConf) -> None:
-    match conf.ipam:
-        case None:
-            return
-        case HostLocal() as wanted:
-            Ledger(wanted.data_dir, conf.name).release(invocation.call.attachment)
-        case Delegate() as other:
-            _delegate(invocation, other, "DEL")
-
-
-def _delegate(invocation: Invocation, other: Delegate, command: str) -> Json | None:
+def _load_rules(wanted: plan.Plan, conf: NetConf, environ: Mapping[str, str]) -> None:
+    if not wanted.masquerade and not wanted.ports:
+        return
     from podwire.cni import programs  # noqa: PLC0415 (subprocess: not for every ADD)
 
-    program = programs.find_plugin(other.plugin, invocation.call.plugin_path)
-    return programs.delegate(program, command, invocation.environ, invocation.stdin)
-
-
-def _load_rules(wanted: plan.Plan, environ: Mapping[str, str]) -> None:
-    from podwire.cni import programs  # noqa: PLC0415 (subprocess: not for every ADD)
-
-    programs.load_rules(plan.masquerade_rules(wanted), environ)
-
-
-def _resolv_conf(path: str) -> Dns:
-    if not path:
-        return Dns()
-    try:
-        return parse_resolv_conf(Path(path).read_text(errors="replace"))
-    except OSError as error:
-        raise CniError(Code.IO_FAILURE, f"cannot read {path}: {error.strerror}") from error
+    rules = plan.masquerade_rules(wanted) if wanted.masquerade else ""
+    if wanted.ports:
+        rules += port_rules(wanted.ports, conf.ports, (a.address for a in wanted.addresses))
+    programs.load_rules(rules, environ)
 
 
 def _previous(request: Request) -> Result:

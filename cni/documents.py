@@ -4,7 +4,10 @@ Everything raises ValueError with the member's name; who calls knows which error
 """
 
 from collections.abc import Mapping
+from ipaddress import ip_address
 from typing import TypeVar, cast
+
+from podwire.netlink.changes import Address
 
 Json = Mapping[str, object]
 Default = TypeVar("Default")
@@ -17,7 +20,14 @@ def text(document: Json, name: str, default: str = "") -> str:
         return default
     if not isinstance(value, str):
         raise ValueError(f"{name!r} must be a string, not {value!r}")
+    if not is_plain(value):
+        raise ValueError(f"{name!r} must be text without NUL and half characters, not {value!r}")
     return value
+
+
+def is_plain(value: str) -> bool:
+    """Return whether the kernel can be given *value*, be it a name or a path."""
+    return "\0" not in value and not any("\ud800" <= c <= "\udfff" for c in value)
 
 
 def texts(document: Json, name: str) -> tuple[str, ...]:
@@ -46,6 +56,23 @@ def number(document: Json, name: str, default: Default) -> int | Default:
         return default
     if isinstance(value, bool) or not isinstance(value, int):
         raise ValueError(f"{name!r} must be a whole number, not {value!r}")
+    return value
+
+
+def ip(document: Json, name: str) -> Address | None:
+    """Return a member that is an IP address, None if absent or empty."""
+    value = text(document, name)
+    try:
+        return ip_address(value) if value else None
+    except ValueError as error:
+        raise ValueError(f"{name!r} must be an IP address, not {value!r}") from error
+
+
+def u32(document: Json, name: str) -> int:
+    """Return a member that the kernel keeps in 32 bits, 0 if absent."""
+    value = number(document, name, 0)
+    if not 0 <= value < 1 << 32:
+        raise ValueError(f"{name!r} must be between 0 and 4294967295, not {value}")
     return value
 
 

@@ -5,12 +5,12 @@ address given last and wraps, so an address just freed rests for as long as poss
 """
 
 from collections.abc import Container, Iterator, Sequence
-from ipaddress import IPv4Interface, IPv6Interface, ip_address, ip_network
+from ipaddress import IPv4Interface, IPv6Interface, ip_address
 from itertools import combinations
 from typing import NamedTuple
 
-from podwire.cni.documents import Json, anycase, as_object, lists, objects, text
-from podwire.cni.spec import ResultRoute, parse_route
+from podwire.cni.documents import Json, anycase, as_object, ip, lists, objects, text
+from podwire.cni.results import ResultRoute, network, parse_route
 from podwire.netlink.changes import Address, Interface, Network
 
 DATA_DIR = "/var/lib/cni/networks"
@@ -28,6 +28,14 @@ class Range(NamedTuple):
         """Return whether *address* is one of the range's."""
         same_family = address.version == self.first.version
         return same_family and int(self.first) <= int(address) <= int(self.last)
+
+    def gives(self, address: Address) -> bool:
+        """Return whether a pod can have *address*, which the range holds.
+
+        In IPv4 the first and the last of a network are nobody's, even if rangeStart says so.
+        """
+        ends = (self.subnet[0], self.subnet[-1]) if address.version == 4 else ()
+        return address != self.gateway and address not in ends
 
     def __str__(self) -> str:
         return f"{self.first}-{self.last}"
@@ -82,13 +90,15 @@ def parse_sets(document: Json, name: str) -> tuple[RangeSet, ...]:
 def parse_range(item: Json) -> Range:
     """Return one range, with host-local's defaults filled in. Raises ValueError."""
     item = anycase(item)  # Of the capability ipRanges, too, and so as Go would read it.
-    subnet = _subnet(text(item, "subnet"))
+    subnet = _subnet(item)
     small = subnet.network_address
     # IPv6 has no broadcast address, so there the last address can be given out.
     end = subnet.broadcast_address - 1 if subnet.version == 4 else subnet.broadcast_address
-    first = ip_address(text(item, "rangestart") or str(small + 1))
-    last = ip_address(text(item, "rangeend") or str(end))
-    gateway = ip_address(text(item, "gateway") or str(small + 1))
+    first = ip(item, "rangestart") or small + 1
+    last = ip(item, "rangeend") or end
+    gateway = ip(item, "gateway") or small + 1
+    if gateway.version != subnet.version:
+        raise ValueError(f"gateway {gateway} is of another family than {subnet}")
     if first not in subnet:
         raise ValueError(f"RangeStart {first} not in network {subnet}")
     if last not in subnet:
@@ -134,7 +144,7 @@ def requested_lease(
             continue
         if address == owner.gateway:
             raise ValueError(f"requested ip {address} is subnet's gateway")
-        if str(address) in taken:
+        if not owner.gives(address) or str(address) in taken:
             raise ValueError(
                 f"requested IP address {address} is not available in range set {show(ranges)}"
             )
@@ -159,14 +169,12 @@ def _between(owner: Range, first: int, last: int) -> Iterator[tuple[Address, Ran
     kind = type(owner.first)
     for number in range(first, last + 1):
         address = kind(number)
-        if address != owner.gateway:
+        if owner.gives(address):
             yield address, owner
 
 
-def _subnet(written: str) -> Network:
-    if "/" not in written:
-        raise ValueError(f"invalid CIDR address: {written}")
-    subnet = ip_network(written, strict=False)
+def _subnet(item: Json) -> Network:
+    written, subnet = text(item, "subnet"), network(item, "subnet")
     if subnet.prefixlen > subnet.max_prefixlen - 2:
         raise ValueError(f"Network {written} too small to allocate from")
     if ip_address(written.partition("/")[0]) != subnet.network_address:

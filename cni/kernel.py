@@ -40,13 +40,14 @@ def attach(wanted: Plan, pod: int) -> Plan:
     interface = wanted.attachment.interface
     try:
         with Netlink() as here, Netlink.inside(pod) as there:
-            bridge = _ensure_bridge(here, wanted.bridge)
-            _forward(wanted)
             here.apply([plans.veth(wanted)], namespaces={wanted.namespace: pod})
             try:
                 if any(each.address.version == 6 for each in wanted.addresses):
                     _allow_ipv6(pod, interface)
+                # The pod first: what the kernel refuses, it refuses before there is a bridge.
                 there.apply(plans.pod_changes(wanted))
+                bridge = _ensure_bridge(here, wanted.bridge)
+                _set_up_node(wanted)
                 here.apply(plans.host_changes(wanted))
                 host = _wait_until_up(here, wanted.host_interface)
             except BaseException:
@@ -118,6 +119,8 @@ def _ensure_bridge(here: Netlink, bridge: Bridge) -> Link:
     if link is None or link.kind != "bridge":
         raise CniError(Code.INVALID_CONFIG, _not_a_bridge(bridge.name))
     changes: list[Change] = [] if link.up else [SetLink(bridge.name, up=True)]
+    if bridge.promiscuous and not link.promiscuous:
+        changes.append(SetLink(bridge.name, promiscuous=True))
     present = [each.address for each in here.addresses() if each.link == link.number]
     for wanted in bridge.addresses:
         if wanted in present:
@@ -137,12 +140,18 @@ def _ensure_bridge(here: Netlink, bridge: Bridge) -> Link:
             )
         changes += [DeleteAddress(bridge.name, each) for each in rivals]
         changes.append(AddAddress(bridge.name, wanted))
+    if changes and link.mac != bridge.mac:
+        # A bridge of another's making: its MAC would follow its ports', and the pods' ARP not.
+        changes.append(SetLink(bridge.name, mac=link.mac))
     here.apply(changes)
     return link
 
 
-def _forward(wanted: Plan) -> None:
+def _set_up_node(wanted: Plan) -> None:
     settings: list[tuple[str, str]] = []
+    if wanted.ports:
+        # For what the node sends to its own 127.0.0.1, and the rules turn towards the pod.
+        settings.append((f"net/ipv4/conf/{wanted.bridge.name}/route_localnet", "1"))
     for version in {each.version for each in wanted.bridge.addresses}:
         name = "net/ipv4/ip_forward" if version == 4 else "net/ipv6/conf/all/forwarding"
         # Writing it resets other settings of every interface, so not without need.

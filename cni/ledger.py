@@ -17,7 +17,7 @@ from podwire.cni.ipam import HostLocal, Lease, next_free, requested_lease, show
 from podwire.cni.spec import Attachment, CniError, Code
 from podwire.netlink.changes import Address
 
-_LOCK, _LAST = "lock", "last_reserved_ip."
+_LOCK, _LAST, _DRAFT = "lock", "last_reserved_ip.", "draft"
 
 
 class Ledger:
@@ -46,6 +46,7 @@ class Ledger:
                 for number, lease in enumerate(leases):
                     self._write(lease, owner, number, written)
             except OSError as error:
+                written.append(self._directory / _DRAFT)
                 # Also when the disk filled up half-way: host-local leaves the file behind.
                 for path in written:
                     with suppress(OSError):
@@ -114,14 +115,17 @@ class Ledger:
         return tuple(leases)
 
     def _write(self, lease: Lease, owner: Attachment, number: int, written: list[Path]) -> None:
-        path = self._directory / str(lease.address.ip)
-        # O_EXCL though we hold the lock: a foreign file in the way is an error, never overwritten.
-        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        written.append(path)
+        path, draft = self._directory / str(lease.address.ip), self._directory / _DRAFT
+        # Written whole before it has its name: an address whose file says nothing, because the
+        # runtime killed us then, could not be freed by any DEL.
+        draft.unlink(missing_ok=True)
+        file = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             os.write(file, f"{owner.container_id}\r\n{owner.interface}".encode())
         finally:
             os.close(file)
+        draft.rename(path)
+        written.append(path)
         self._last_path(number).write_text(str(lease.address.ip))
 
     def _last_path(self, number: int) -> Path:
@@ -143,7 +147,7 @@ class Ledger:
         except OSError as error:
             raise _failure("read the reservations", error) from error
         for name in names:
-            if name == _LOCK or name.startswith(_LAST):
+            if name in (_LOCK, _DRAFT) or name.startswith(_LAST):
                 continue
             try:
                 content = (self._directory / name).read_text(errors="replace").strip()

@@ -43,8 +43,8 @@ def remove(table: str) -> None:
                 raise
 
 
-def tables(prefix: str) -> tuple[str, ...]:
-    """Return the names of all nft tables that begin with *prefix*. Raises NetlinkError."""
+def tables(*prefixes: str) -> tuple[str, ...]:
+    """Return the names of all nft tables that begin with one of *prefixes*. Raises NetlinkError."""
     with Netlink(family=_NETLINK_NETFILTER) as netlink:
         try:
             answers = netlink.ask(Message(_GET_TABLE, _DUMP, _header()))
@@ -54,7 +54,7 @@ def tables(prefix: str) -> tuple[str, ...]:
             raise
     names = (dict(attributes(each, 4)).get(_TABLE_NAME, b"") for each in answers)
     found = (name.rstrip(b"\0").decode(errors="replace") for name in names)
-    return tuple(name for name in found if name.startswith(prefix))
+    return tuple(name for name in found if name.startswith(prefixes))
 
 
 def _header() -> bytes:

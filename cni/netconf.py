@@ -8,15 +8,18 @@ from typing import NamedTuple, cast
 
 from podwire.cni.documents import Json, anycase, flag, number, objects, table, text, texts
 from podwire.cni.ipam import DATA_DIR, HostLocal, RangeSet, parse_host_local, parse_sets
+from podwire.cni.ports import PortMapping, parse_port_mappings
+from podwire.cni.results import Dns, parse_dns
 from podwire.cni.spec import (
+    OLDEST,
     VERSIONS,
     Attachment,
     Call,
     CniError,
     Code,
-    Dns,
+    at_least,
+    interface_name_fault,
     is_network_name,
-    parse_dns,
 )
 from podwire.netlink.changes import Address
 
@@ -52,11 +55,13 @@ class NetConf(NamedTuple):
     force_address: bool = False
     masquerade: bool = False
     hairpin: bool = False
+    promiscuous: bool = False
     isolated: bool = False
     mtu: int = 0
     mac: str = ""
     ipam: HostLocal | Delegate | None = None
     dns: Dns = Dns()
+    ports: tuple[PortMapping, ...] = ()
     unused: tuple[str, ...] = ()
 
 
@@ -67,7 +72,6 @@ class Release(NamedTuple):
     """
 
     name: str
-    bridge: str
     ipam: Delegate | None
     data_dir: str
 
@@ -75,7 +79,8 @@ class Release(NamedTuple):
 def parse_request(data: bytes) -> Request:
     """Return what is on standard input. Raises CniError with code 6, 7 or 1."""
     try:
-        document: object = json.loads(data)
+        # As UTF-8, which it must be: json would guess UTF-16 and more.
+        document: object = json.loads(data.decode())
     except (ValueError, RecursionError) as error:
         raise CniError(
             Code.DECODE_FAILURE, f"error unmarshall network config: {_short(error)}"
@@ -91,12 +96,12 @@ def parse_request(data: bytes) -> Request:
         raise CniError(Code.INVALID_CONFIG, "missing network name")
     if not is_network_name(name):
         raise CniError(Code.INVALID_CONFIG, "invalid characters found in network name", repr(name))
+    version = version or OLDEST
     if version not in VERSIONS:
-        # An absent version means 0.1.0, which has another form of result.
         raise CniError(
             Code.INCOMPATIBLE_VERSION,
             "incompatible CNI versions",
-            f'config is "{version or "0.1.0"}", plugin supports {json.dumps(VERSIONS)}',
+            f'config is "{version}", plugin supports {json.dumps(VERSIONS)}',
         )
     return Request(name, version, config)
 
@@ -116,12 +121,12 @@ def parse_release(request: Request) -> Release:
     ipam: Json = {}
     with suppress(ValueError):
         ipam = table(request.document, "ipam")
-    kind, data_dir, bridge = ipam.get("type"), ipam.get("dataDir"), request.document.get("bridge")
+    ours = ("", "host-local", request.document.get("type"))
+    kind, data_dir = _lenient(ipam, "type"), _lenient(ipam, "dataDir")
     return Release(
         name=request.name,
-        bridge=bridge if isinstance(bridge, str) and bridge else BRIDGE,
-        ipam=Delegate(kind) if isinstance(kind, str) and kind not in ("", "host-local") else None,
-        data_dir=data_dir if isinstance(data_dir, str) and data_dir else DATA_DIR,
+        ipam=None if kind in ours else Delegate(kind),
+        data_dir=data_dir or DATA_DIR,
     )
 
 
@@ -165,33 +170,46 @@ def _parse(request: Request, call: Call) -> NetConf:
         force_address=flag(document, "forceAddress"),
         masquerade=flag(document, "ipMasq"),
         hairpin=flag(document, "hairpinMode"),
+        promiscuous=flag(document, "promiscMode"),
         isolated=flag(document, "portIsolation"),
         mtu=mtu,
         mac=_mac(document, runtime, call),
         dns=_dns(document, runtime),
-        unused=tuple(key for key in ("portMappings", "bandwidth") if runtime.get(key.lower())),
+        ports=parse_port_mappings(runtime),
+        unused=("bandwidth",) if runtime.get("bandwidth") else (),
     )
     ipam = table(document, "ipam")
+    if not ipam and not at_least(request.version, "0.3.0"):
+        raise ValueError(f"CNI version {request.version} has no result without 'ipam'")
     if not ipam:
         return conf
     kind = text(ipam, "type")
     if not kind:
         raise ValueError("'ipam' has no 'type'")
+    if kind == document.get("type"):
+        # It would be its own, and call itself without end.
+        raise ValueError(f"plugin {kind!r} is no IPAM plugin: 'ipam' needs another 'type'")
     if kind != "host-local":
         return conf._replace(ipam=Delegate(kind))
     requested = _requested(document, runtime, call)
     more_sets: tuple[RangeSet, ...] = parse_sets(runtime, "ipranges") if runtime else ()
-    return conf._replace(ipam=parse_host_local(ipam, requested=requested, more_sets=more_sets))
+    wanted = parse_host_local(ipam, requested=requested, more_sets=more_sets)
+    families = [ranges[0].subnet.version for ranges in wanted.sets]
+    if not at_least(request.version, "0.3.0") and len(families) != len(set(families)):
+        raise ValueError(f"CNI version {request.version} has one address of each family only")
+    return conf._replace(ipam=wanted)
+
+
+def _lenient(document: Json, name: str) -> str:
+    try:
+        return text(document, name)
+    except ValueError:
+        return ""
 
 
 def _bridge(name: str) -> str:
-    if (
-        len(name.encode()) > 15
-        or "/" in name
-        or any(c.isspace() for c in name)
-        or name in (".", "..")
-    ):
-        raise ValueError(f"'bridge' must be an interface name of at most 15 bytes, not {name!r}")
+    if fault := interface_name_fault(name):
+        raise ValueError(f"'bridge': {fault}: {name!r}")
     return name
 
 
@@ -201,7 +219,8 @@ def _mac(document: Json, runtime: Json, call: Call) -> str:
     if not mac:
         return ""
     plain = mac.lower().replace("-", ":")
-    if not re.fullmatch(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}", plain) or int(plain[:2], 16) & 1:
+    written = re.fullmatch(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}", plain)
+    if not written or int(plain[:2], 16) & 1 or plain == "00:00:00:00:00:00":
         raise ValueError(
             f"'mac' must be the address of one host, as 02:00:00:00:00:01, not {mac!r}"
         )
@@ -210,10 +229,13 @@ def _mac(document: Json, runtime: Json, call: Call) -> str:
 
 def _requested(document: Json, runtime: Json, call: Call) -> tuple[Address, ...]:
     args = table(table(document, "args"), "cni")
-    wanted = (*texts(runtime, "ips"), *texts(args, "ips"))
+    wanted, source = (*texts(runtime, "ips"), *texts(args, "ips")), "'ips'"
     if not wanted and call.arguments.get("IP"):
-        wanted = tuple(call.arguments["IP"].split(","))
-    return tuple(ip_address(each.strip().partition("/")[0]) for each in wanted)
+        wanted, source = tuple(call.arguments["IP"].split(",")), "IP in CNI_ARGS"
+    try:
+        return tuple(ip_address(each.strip().partition("/")[0]) for each in wanted)
+    except ValueError as error:
+        raise ValueError(f"{source}: {error}") from error
 
 
 def _dns(document: Json, runtime: Json) -> Dns:
@@ -237,7 +259,6 @@ def _require_supported(document: Json) -> None:
 
 
 _UNSUPPORTED = (
-    "promiscMode",
     "vlan",
     "vlanTrunk",
     "macspoofchk",

@@ -9,14 +9,8 @@ from ipaddress import IPv4Address, IPv4Interface, IPv6Interface, ip_network
 from typing import NamedTuple
 
 from podwire.cni.netconf import NetConf
-from podwire.cni.spec import (
-    Attachment,
-    Call,
-    Result,
-    ResultAddress,
-    ResultInterface,
-    ResultRoute,
-)
+from podwire.cni.results import Dns, Result, ResultAddress, ResultInterface, ResultRoute
+from podwire.cni.spec import Attachment, Call
 from podwire.netlink.changes import (
     AddAddress,
     AddBridge,
@@ -31,7 +25,7 @@ from podwire.netlink.changes import (
     SetLink,
 )
 
-MASQUERADE_PREFIX = "podwire_masquerade_"
+MASQUERADE_PREFIX, PORTS_PREFIX = "podwire_masquerade_", "podwire_ports_"
 # The kernel keeps 255 bytes of a link's alias.
 _ALIAS_LIMIT = 255
 
@@ -44,10 +38,11 @@ class Bridge(NamedTuple):
     mtu: int
     addresses: tuple[Interface, ...]
     force_address: bool
+    promiscuous: bool
 
 
 class Plan(NamedTuple):
-    """All of one attachment. *masquerade* is the name of its nft table, or empty."""
+    """All of one attachment. *ports* and *masquerade* are the names of its nft tables, or empty."""
 
     attachment: Attachment
     namespace: str
@@ -62,6 +57,7 @@ class Plan(NamedTuple):
     addresses: tuple[ResultAddress, ...]
     routes: tuple[ResultRoute, ...]
     masquerade: str
+    ports: str
 
 
 def plan(conf: NetConf, call: Call, ipam: Result) -> Plan:
@@ -84,17 +80,21 @@ def plan(conf: NetConf, call: Call, ipam: Result) -> Plan:
             mtu=conf.mtu,
             addresses=gateways,
             force_address=conf.force_address,
+            promiscuous=conf.promiscuous,
         ),
         host_interface=host_interface(conf.name, owner),
         host_mac=mac_of(first, mark, prefix="fe:58"),
         pod_mac=conf.mac or mac_of(first, mark),
         mtu=conf.mtu,
-        hairpin=conf.hairpin,
+        # A pod may ask for its own port of the node. With br_netfilter the bridge itself turns that
+        # round, if it may.
+        hairpin=conf.hairpin or (bool(conf.ports) and not conf.promiscuous),
         isolated=conf.isolated,
         alias=alias(conf.name, owner),
         addresses=addresses,
         routes=_routes(conf, addresses, ipam.routes),
         masquerade=masquerade_table(conf.name, owner) if conf.masquerade and addresses else "",
+        ports=ports_table(conf.name, owner) if conf.ports and addresses else "",
     )
 
 
@@ -105,18 +105,29 @@ def host_interface(network: str, owner: Attachment) -> str:
 
 def masquerade_table(network: str, owner: Attachment) -> str:
     """Return the name of the nft table of one attachment: one table each, so DEL needs no state."""
-    return masquerade_prefix(network) + _digest(network, owner)[:13]
+    return _table(MASQUERADE_PREFIX, network, owner)
 
 
-def masquerade_prefix(network: str) -> str:
-    """Return how the names of all tables of *network* begin."""
-    return f"{MASQUERADE_PREFIX}{sha256(network.encode()).hexdigest()[:8]}_"
+def ports_table(network: str, owner: Attachment) -> str:
+    """Return the name of the nft table that leads ports of the node to one attachment."""
+    return _table(PORTS_PREFIX, network, owner)
+
+
+def tables(network: str, owner: Attachment) -> tuple[str, str]:
+    """Return the names of all nft tables that one attachment may have."""
+    return masquerade_table(network, owner), ports_table(network, owner)
+
+
+def table_prefixes(network: str) -> tuple[str, str]:
+    """Return how the names of all tables of *network* begin, of either kind."""
+    return _table_prefix(MASQUERADE_PREFIX, network), _table_prefix(PORTS_PREFIX, network)
 
 
 def alias(network: str, owner: Attachment) -> str:
     """Return the label of the veth's end on the node: whose it is, for people and for GC."""
-    label = f"{alias_prefix(network)}{owner.container_id} {owner.interface}"
-    return label if len(label.encode()) <= _ALIAS_LIMIT else ""
+    full = f"{alias_prefix(network)}{owner.container_id} {owner.interface}"
+    short = f"{alias_prefix(network)}{_digest(network, owner)}"
+    return next((each for each in (full, short) if len(each.encode()) <= _ALIAS_LIMIT), "")
 
 
 def alias_prefix(network: str) -> str:
@@ -220,8 +231,16 @@ def result(wanted: Plan, conf: NetConf, ipam: Result) -> Result:
         ),
         addresses=tuple(each._replace(interface=pod) for each in wanted.addresses),
         routes=wanted.routes,
-        dns=ipam.dns if conf.dns.nameservers == () and ipam.dns.nameservers else conf.dns,
+        dns=conf.dns if conf.dns != Dns() else ipam.dns,
     )
+
+
+def _table(kind: str, network: str, owner: Attachment) -> str:
+    return _table_prefix(kind, network) + _digest(network, owner)[:13]
+
+
+def _table_prefix(kind: str, network: str) -> str:
+    return f"{kind}{sha256(network.encode()).hexdigest()[:8]}_"
 
 
 def _digest(network: str, owner: Attachment) -> str:

@@ -76,6 +76,7 @@ class SetLink(NamedTuple):
     namespace: str | None = None
     alias: str | None = None
     rename: str | None = None
+    promiscuous: bool | None = None
 
 
 class SetHairpin(NamedTuple):

@@ -12,7 +12,7 @@ from ipaddress import (
 from typing import NamedTuple
 
 from podwire.netlink.changes import Address, Interface, Network, Rule, RuleAction
-from podwire.netlink.rtnetlink import AF_BRIDGE, FAMILY, IFF_UP, ONLINK, RULE_ACTIONS
+from podwire.netlink.rtnetlink import AF_BRIDGE, FAMILY, IFF_PROMISC, IFF_UP, ONLINK, RULE_ACTIONS
 
 OPERSTATE_UP = 6
 _NOTHING = b"\xff\xff\xff\xff"  # a rule's suppress_prefixlength that suppresses nothing
@@ -33,6 +33,7 @@ class Link(NamedTuple):
     alias: str
     hairpin: bool
     isolated: bool
+    promiscuous: bool = False
 
 
 class LinkAddress(NamedTuple):
@@ -83,6 +84,7 @@ def link(body: bytes) -> Link:
         alias=_text(found.get(20, b"")),
         hairpin=slave.get(4, b"\0") != b"\0",
         isolated=slave.get(33, b"\0") != b"\0",
+        promiscuous=bool(flags & IFF_PROMISC),
     )
 
 

@@ -45,7 +45,7 @@ NEW_RULE, DELETE_RULE, GET_RULE = 32, 33, 34
 
 AF_BRIDGE = 7
 FAMILY = {4: 2, 6: 10}
-IFF_UP = 1
+IFF_UP, IFF_PROMISC = 1, 0x100
 ONLINK = 4
 SCOPE_LINK, SCOPE_HOST = 253, 254
 TABLE_MAIN, TABLE_LOCAL = 254, 255
@@ -140,10 +140,12 @@ def mac_bytes(mac: str) -> bytes:
     return bytes.fromhex(mac.replace(":", ""))
 
 
-def link_body(index: int = 0, *, up: bool | None = None, family: int = 0) -> bytes:
+def link_body(
+    index: int = 0, *, up: bool | None = None, promiscuous: bool | None = None, family: int = 0
+) -> bytes:
     """Return the fixed part of a link message (struct ifinfomsg)."""
-    flags = IFF_UP if up else 0
-    change = 0 if up is None else IFF_UP
+    flags = (IFF_UP if up else 0) | (IFF_PROMISC if promiscuous else 0)
+    change = (0 if up is None else IFF_UP) | (0 if promiscuous is None else IFF_PROMISC)
     return struct.pack("=BxHiII", family, 0, index, flags, change)
 
 
@@ -204,7 +206,7 @@ def _vxlan(change: AddVxlan, device: int) -> bytes:
 
 
 def _set_link(change: SetLink, index_of: Lookup, namespace_of: Lookup) -> bytes:
-    body = link_body(index_of(change.name), up=change.up)
+    body = link_body(index_of(change.name), up=change.up, promiscuous=change.promiscuous)
     if change.rename is not None:
         body += attribute(IFLA_IFNAME, _text(change.rename))
     if change.mac is not None:

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-VERSIONS = ("0.3.1", "0.4.0", "1.0.0", "1.1.0")
+VERSIONS = ("0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0")
 _PROGRAMS = ("unshare", "nsenter", "ip", "nft", "busybox")
 
 
@@ -214,6 +214,7 @@ class Machine:
         for link in links:
             link.pop("operstate", None)
             link.pop("flags", None)  # A bridge without ports loses its carrier.
-        return json.dumps(
-            [links, self.ip("addr"), self.ip("route"), rules, self.reserved()], indent=1
-        )
+        addresses = self.ip("addr")
+        for each in [one for link in addresses for one in link["addr_info"]]:
+            each.pop("tentative", None)  # A bridge's own IPv6 address is, for its first second.
+        return json.dumps([links, addresses, self.ip("route"), rules, self.reserved()], indent=1)

@@ -8,7 +8,9 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from tests.needs import lack
 pytestmark = pytest.mark.system
 
 CASES = Path(__file__).parents[1] / "data" / "cni" / "cases.json"
+PROGRAM = Path(__file__).parents[2] / "cni" / "podwire-cni"
 
 
 @pytest.fixture
@@ -55,20 +58,31 @@ def test_every_case_has_a_test() -> None:
         ),
         *(
             (["ADD", "DEL"], {"CNI_IFNAME": name}, None, 4)
-            for name in ("", ".", "..", "a/b", "a:b", "a b", "sixteen-letters-")
+            for name in ("", ".", "..", "a/b", "a:b", "a b", "sixteen-letters-", "eth%d", "e\udcff")
         ),
         *(
             (["ADD", "CHECK", "DEL"], {}, stdin, 6)
-            for stdin in (b"", b"{not json", b"[1,2]", b'{"name":"\xff"}', b"[" * (2 << 20))
+            for stdin in (
+                b"",
+                b"null",
+                b"{not json",
+                b"[1,2]",
+                b'{"name":"\xff"}',
+                '{"name":"net","cniVersion":"1.0.0"}'.encode("utf-16"),
+                b'{"name":"net"} {}',
+                b'{"name":"net","mtu":' + b"9" * 5000 + b"}",
+                b"[" * (2 << 20),
+            )
         ),
         (["ADD", "DEL"], {}, b'{"name":"net","cniVersion":"9.9.9"}', 1),
         (["ADD", "DEL"], {}, b'{"name":"net","cniVersion":"abc"}', 1),
-        (["ADD", "DEL"], {}, b'{"name":"net","cniVersion":""}', 1),
+        (["ADD", "DEL"], {}, b'{"name":"net","cniVersion":"1.1"}', 1),
         (["ADD", "DEL"], {}, b'{"name":"net","cniVersion":1}', 6),
         (["ADD", "DEL"], {}, b'{"name":"../x","cniVersion":"1.0.0"}', 7),
         (["ADD", "DEL"], {}, b'{"cniVersion":"1.0.0"}', 7),
         (["CHECK"], {}, b'{"name":"net","cniVersion":"0.3.1"}', 1),
         (["STATUS", "GC"], {}, b'{"name":"net","cniVersion":"1.0.0"}', 1),
+        (["CHECK", "STATUS", "GC"], {}, b'{"name":"net"}', 1),
     ],
 )
 def test_refused(
@@ -92,7 +106,6 @@ def test_refused(
         ({"bridge": "lo"}, "lo"),
         ({"bridge": "br-of-16-letters"}, "bridge"),
         ({"hairpinMode": True, "promiscMode": True}, "promisc"),
-        ({"promiscMode": True}, "promiscMode"),
         ({"vlan": 5000}, "VLAN"),
         ({"vlan": 5}, "vlan"),
         ({"mtu": "1400"}, "mtu"),
@@ -102,6 +115,13 @@ def test_refused(
         ({"ipam": {"type": "host-local"}}, "no IP ranges specified"),
         ({"ipam": {"type": "host-local", "subnet": "10.1.0.0/31"}}, "too small"),
         ({"ipam": {"type": "host-local", "subnet": "10.1.0.7/24"}}, "host bits"),
+        ({"ipam": {"type": "podwire"}}, "'podwire' is no IPAM plugin"),
+        ({"ipam": {"type": "host-local", "subnet": "10.1.0.0/24", "dataDir": "/a\0b"}}, "dataDir"),
+        (
+            {"runtimeConfig": {"portMappings": [{"hostPort": 99999, "containerPort": 80}]}},
+            "Invalid host port number: 99999",
+        ),
+        ({"cniVersion": "0.2.0", "ipam": None}, "0.2.0"),
         ({"ipam": {"type": "nosuch"}}, 'failed to find plugin "nosuch"'),
         ({"ipam": {"type": "../x"}}, "invalid plugin name: ../x"),
         ({"args": {"cni": {"ips": ["10.50.0.1"]}}}, "gateway"),
@@ -130,7 +150,7 @@ def test_version(machine: Machine) -> None:
         assert answer.document == {"cniVersion": version, "supportedVersions": list(VERSIONS)}
 
 
-@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("version", ["0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"])
 def test_add_check_del(machine: Machine, version: str) -> None:
     """P11, A01, C01, D01."""
     config = machine.config(version, mtu=1400)
@@ -163,7 +183,7 @@ def test_add_check_del(machine: Machine, version: str) -> None:
     machine.in_pod(pod, "busybox", "ping", "-c1", "-W2", "10.50.0.1")
     assert machine.run("cat", "/proc/sys/net/ipv4/ip_forward").strip() == "1"
 
-    if version != "0.3.1":
+    if version not in ("0.3.0", "0.3.1"):
         checked = config | {"prevResult": result}
         assert machine.call("CHECK", checked, pod).status == 0
         machine.in_pod(pod, "ip", "addr", "add", "10.9.9.9/32", "dev", "eth0")
@@ -180,6 +200,36 @@ def test_add_check_del(machine: Machine, version: str) -> None:
     assert machine.reserved() == []
     machine.delete(config)
     machine.delete(config)
+
+
+@pytest.mark.parametrize("version", [None, "", "0.1.0", "0.2.0"])
+def test_old_results(machine: Machine, version: str | None) -> None:
+    """P11, I06: no version at all means 0.1.0; one address of each family, and what it needs."""
+    ranges = [[{"subnet": "10.50.0.0/24"}], [{"subnet": "fd00:50::/64"}]]
+    routes = [{"dst": "0.0.0.0/0"}, {"dst": "fd01::/16", "gw": "fd00:50::7"}]
+    config = machine.config(ipam=machine.ipam(ranges=ranges, routes=routes))
+    config["cniVersion"] = version
+    pod = machine.pod("p")
+    assert machine.add(config, pod).document == {
+        "cniVersion": version or "0.1.0",
+        "ip4": {
+            "ip": "10.50.0.2/24",
+            "gateway": "10.50.0.1",
+            "routes": [{"dst": "0.0.0.0/0", "gw": "10.50.0.1"}],
+        },
+        "ip6": {
+            "ip": "fd00:50::2/64",
+            "gateway": "fd00:50::1",
+            "routes": [
+                {"dst": "fd01::/16", "gw": "fd00:50::7"},
+                {"dst": "::/0", "gw": "fd00:50::1"},
+            ],
+        },
+        "dns": {},
+    }
+    machine.in_pod(pod, "busybox", "ping", "-c1", "-W2", "10.50.0.1")
+    machine.delete(config, pod)
+    assert machine.reserved() == []
 
 
 # C01, C03: each thing that CHECK must miss.
@@ -231,8 +281,15 @@ def test_hostile_environment(machine: Machine) -> None:
         "VIRTUAL_ENV": "/nonexistent",
         "LD_LIBRARY_PATH": "/nonexistent",
     }
+    # As it is installed: beside a Python. Runtimes find it by a link.
+    installed = machine.directory / "bin" / "podwire-cni"
+    installed.parent.mkdir()
+    shutil.copy(PROGRAM, installed)
+    python = installed.with_name("python3")
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
     link = machine.directory / "link"
-    link.symlink_to(machine.plugins / "podwire")
+    link.symlink_to(installed)
     enter = shutil.which("nsenter")
     assert enter
     for command in ("ADD", "DEL"):
@@ -399,9 +456,6 @@ def test_what_runtimes_send_along(machine: Machine) -> None:
         "mtu": None,
         "dns": None,
         "runtimeConfig": {
-            "portMappings": [
-                {"HostPort": 18080, "ContainerPort": 80, "Protocol": "tcp", "HostIP": ""}
-            ],
             "bandwidth": {"IngressRate": 1000000, "IngressBurst": 4294967295},
             "dns": {"Servers": ["10.96.0.10"], "Searches": ["svc.cluster.local"], "Options": None},
             "io.kubernetes.cri.pod-annotations": {"foo": "bar"},
@@ -418,7 +472,7 @@ def test_what_runtimes_send_along(machine: Machine) -> None:
             "nameservers": ["10.96.0.10"],
             "search": ["svc.cluster.local"],
         }
-        assert "portMappings" in answer.stderr
+        assert "bandwidth" in answer.stderr
         machine.delete(config, pod)
     refused = machine.call("ADD", config, pod, environ={"CNI_ARGS": "FOO"})
     assert refused.code == 4
@@ -457,6 +511,81 @@ def test_masquerade_and_hairpin(machine: Machine) -> None:
     machine.delete(plain, pod)
     machine.add(machine.config(ipMasq=True), pod)
     machine.in_pod(pod, *ping)
+
+
+def test_promiscuous_bridge(machine: Machine) -> None:
+    config, pod = machine.config(promiscMode=True), machine.pod("p")
+    result = machine.add(config, pod).document
+    assert "PROMISC" in machine.run("ip", "link", "show", "dev", "br0")
+    checked = config | {"prevResult": result}
+    assert machine.call("CHECK", checked, pod).status == 0
+    machine.run("ip", "link", "set", "br0", "promisc", "off")
+    assert "not promiscuous" in machine.call("CHECK", checked, pod).document["msg"]
+
+
+def test_ports_of_the_node(machine: Machine) -> None:
+    """A10, A17: from the node, its loopback, another host, another pod and the pod itself."""
+    outside = machine.pod("outside")
+    machine.run(
+        "sh",
+        "-c",
+        "ip link add up0 type veth peer name eth0 netns /run/netns/outside;"
+        "ip addr add 192.0.2.1/24 dev up0; ip link set up0 up;"
+        "nsenter --net=/run/netns/outside sh -c "
+        "'ip addr add 192.0.2.2/24 dev eth0; ip link set eth0 up'",
+    )
+    mappings: list[dict[str, object]] = [
+        {"HostPort": 18080, "ContainerPort": 80, "Protocol": "tcp", "HostIP": ""},
+        {"hostPort": 18081, "containerPort": 80, "protocol": "TCP", "hostIP": "192.0.2.1"},
+        {"hostPort": 18080, "containerPort": 53, "protocol": "udp"},
+    ]
+    config = machine.config(ipMasq=True, runtimeConfig={"portMappings": mappings})
+    pods = [machine.pod(name) for name in ("p", "q")]
+    results = [
+        machine.add(config, pod, cid=f"c{number}").document for number, pod in enumerate(pods)
+    ]
+    checked = config | {"prevResult": results[0]}
+    assert machine.call("CHECK", checked, pods[0], cid="c0").status == 0
+
+    def ask(where: str, address: str, port: int = 18080) -> str:
+        request = f"echo hello | busybox nc -w 2 {address} {port}"
+        enter = ("nsenter", f"--net={where}") if where else ()
+        done = subprocess.run(
+            machine.inside(*enter, "sh", "-c", request), capture_output=True, text=True, check=False
+        )
+        return done.stdout.strip()
+
+    with ExitStack() as stack:
+        for number, pod in enumerate(pods):
+            serve = f"exec busybox nc -ll -p 80 -e busybox echo pod {number}"
+            server = subprocess.Popen(
+                machine.inside("nsenter", f"--net={pod}", "sh", "-c", serve),
+                stderr=subprocess.DEVNULL,
+            )
+            stack.callback(server.wait)
+            stack.callback(server.kill)
+            while not machine.in_pod(pod, "busybox", "netstat", "-ltn").count(":80 "):
+                assert server.poll() is None
+        ways = [
+            ("", "127.0.0.1", 18080),
+            ("", "192.0.2.1", 18080),
+            ("", "10.50.0.1", 18080),
+            (outside, "192.0.2.1", 18080),
+            (outside, "192.0.2.1", 18081),
+            (pods[0], "10.50.0.1", 18080),
+            (pods[1], "192.0.2.1", 18080),
+        ]
+        # Both have asked for the same port: the younger has it, and its end leaves the elder's.
+        assert [ask(*way) for way in ways] == ["pod 1"] * len(ways)
+        assert ask(pods[1], "10.50.0.2", 18080) == ""
+        assert ask("", "127.0.0.1", 18081) == ""
+        machine.delete(config, pods[1], cid="c1")
+        assert [ask(*way) for way in ways if way[0] != pods[1]] == ["pod 0"] * (len(ways) - 1)
+        machine.delete(config, pods[0], cid="c0")
+        assert ask("", "192.0.2.1") == ""
+    assert machine.run("nft", "list", "ruleset") == ""
+    gone = machine.call("CHECK", checked, pods[0], cid="c0").document
+    assert "nft table inet podwire_ports_" in gone["details"]
 
 
 def test_isolated_ports(machine: Machine) -> None:

@@ -5,14 +5,8 @@ from ipaddress import ip_address, ip_interface, ip_network
 import pytest
 
 from podwire.cni.check import Survey, faults
-from podwire.cni.spec import (
-    Attachment,
-    Call,
-    Result,
-    ResultAddress,
-    ResultInterface,
-    ResultRoute,
-)
+from podwire.cni.results import Result, ResultAddress, ResultInterface, ResultRoute
+from podwire.cni.spec import Attachment, Call
 from podwire.netlink.present import Link, LinkAddress, Route
 
 CALL = Call("CHECK", Attachment("c1", "eth0"), "/n")
@@ -122,3 +116,13 @@ def test_previous_result_of_another_pod() -> None:
     other = PREVIOUS._replace(interfaces=(ResultInterface("eth0", MAC, 0, "/other"),))
     assert "doesn't match configured netns" in found(WHOLE, other)
     assert "no interface eth0" in found(WHOLE, PREVIOUS._replace(interfaces=()))
+    addresses = (ResultAddress(ip_interface("10.1.0.5/24"), GATEWAY, 99),)
+    assert "no interface number 99" in found(WHOLE, PREVIOUS._replace(addresses=addresses))
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_mac_of_the_node_that_changed(number: int) -> None:
+    interfaces = list(PREVIOUS.interfaces)
+    interfaces[number] = interfaces[number]._replace(mac="02:00:00:00:00:01")
+    words = found(WHOLE, PREVIOUS._replace(interfaces=tuple(interfaces)))
+    assert words == f"{interfaces[number].name} has MAC {MAC}, not 02:00:00:00:00:01"

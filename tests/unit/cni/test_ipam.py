@@ -29,6 +29,8 @@ def ranges(*written: str) -> RangeSet:
         (["10.0.0.0/29"], "10.9.9.9", ".2 .3 .4 .5 .6"),
         (["10.0.0.0/24 10.0.0.5-10.0.0.7"], "10.0.0.5", ".6 .7 .5"),
         (["10.0.0.0/24 10.0.0.5-10.0.0.5"], "10.0.0.5", ".5"),
+        (["10.0.0.0/29 10.0.0.0-10.0.0.7"], None, ".2 .3 .4 .5 .6"),
+        (["10.0.0.0/24 10.0.0.255-10.0.0.255"], None, ""),
         (
             ["10.0.0.0/28 10.0.0.2-10.0.0.3", "10.0.0.16/28 10.0.0.20-10.0.0.21"],
             None,
@@ -96,15 +98,16 @@ def test_requested(wanted: str, given: str | None) -> None:
     ("wanted", "message"),
     [
         ("10.0.0.1", "requested ip 10.0.0.1 is subnet's gateway"),
+        ("10.0.0.0", "requested IP address 10.0.0.0 is not available"),
         (
             "10.0.0.3",
-            "requested IP address 10.0.0.3 is not available in range set 10.0.0.1-10.0.0.6",
+            "requested IP address 10.0.0.3 is not available in range set 10.0.0.0-10.0.0.6",
         ),
     ],
 )
 def test_requested_in_vain(wanted: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        requested_lease(ranges("10.0.0.0/29"), [ip_address(wanted)], ["10.0.0.3"])
+        requested_lease(ranges("10.0.0.0/29 10.0.0.0-10.0.0.6"), [ip_address(wanted)], ["10.0.0.3"])
 
 
 @pytest.mark.parametrize(
@@ -113,6 +116,10 @@ def test_requested_in_vain(wanted: str, message: str) -> None:
         (dict[str, Any](), "no IP ranges specified"),
         ({"ranges": [list[Any]()]}, "empty range set"),
         ({"subnet": "10.0.0.0"}, "invalid CIDR address: 10.0.0.0"),
+        ({"subnet": "10.0.0.0/33"}, "'subnet': invalid CIDR address: 10.0.0.0/33"),
+        ({"subnet": "10.0.0.0/255.0.0.0"}, "'subnet': invalid CIDR address"),
+        ({"subnet": "10.0.0.0/24", "gateway": "x"}, "'gateway' must be an IP address, not 'x'"),
+        ({"subnet": "10.0.0.0/24", "gateway": "fd00::1"}, "another family than 10.0.0.0/24"),
         ({"subnet": "10.0.0.0/31"}, "Network 10.0.0.0/31 too small to allocate from"),
         ({"subnet": "10.0.0.9/24"}, "mask of length 24 the network address is 10.0.0.0"),
         ({"subnet": "10.0.0.0/24", "rangeStart": "10.1.0.1"}, "RangeStart 10.1.0.1 not in network"),

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -55,6 +56,33 @@ def test_answers(
     )
     assert done.returncode == status
     assert json.loads(done.stdout).items() >= printed.items()
+
+
+@pytest.mark.parametrize(("command", "status"), [("ADD", 1), ("DEL", 1), ("VERSION", 0)])
+def test_endless_standard_input(command: str, status: int) -> None:
+    call = {"CNI_COMMAND": command, "CNI_CONTAINERID": "c", "CNI_IFNAME": "e", "CNI_NETNS": "/n"}
+    with Path("/dev/zero").open("rb") as zeros:
+        done = subprocess.run(
+            [sys.executable, "-P", "-m", "podwire.cni"],
+            stdin=zeros,
+            capture_output=True,
+            check=False,
+            env={**os.environ, **call},
+        )
+    assert done.returncode == status
+    assert json.loads(done.stdout).get("code") == (6 if status else None)
+
+
+def test_version_waits_for_no_configuration() -> None:
+    """A runtime may leave the plugin its own standard input, which never ends."""
+    with subprocess.Popen(
+        [sys.executable, "-P", "-m", "podwire.cni"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "CNI_COMMAND": "VERSION"},
+    ) as plugin:
+        assert plugin.stdout is not None
+        assert json.loads(plugin.stdout.read())["cniVersion"] == "1.1.0"
 
 
 def test_closed_standard_input() -> None:

@@ -15,7 +15,8 @@ from podwire.cni.netconf import (
     parse_request,
     parse_valid_attachments,
 )
-from podwire.cni.spec import Attachment, Call, CniError, Dns, parse_call
+from podwire.cni.results import Dns
+from podwire.cni.spec import Attachment, Call, CniError, parse_call
 
 CALLS = Path(__file__).parents[2] / "data" / "cni" / "runtime-calls.json"
 CALL = Call("ADD", Attachment("c1", "eth0"), "/n")
@@ -130,8 +131,8 @@ def test_dns_of_the_runtime(name: str) -> None:
 
 
 def test_capabilities_of_other_plugins_are_named() -> None:
-    runtime: dict[str, Any] = {"portMappings": [{"hostPort": 1}], "bandwidth": {}}
-    assert conf(runtimeConfig=runtime).unused == ("portMappings",)
+    runtime: dict[str, Any] = {"portMappings": None, "bandwidth": {"ingressRate": 1}}
+    assert conf(runtimeConfig=runtime).unused == ("bandwidth",)
 
 
 @pytest.mark.parametrize(
@@ -143,9 +144,29 @@ def test_capabilities_of_other_plugins_are_named() -> None:
         ({"vlan": 100}, 2, "vlan"),
         ({"portIsolation": 1}, 7, "portIsolation"),
         ({"bridge": "a b"}, 7, "bridge"),
+        ({"bridge": "br%d"}, 7, "bridge"),
+        ({"bridge": "b\0x"}, 7, "bridge"),
+        ({"bridge": "b:x"}, 7, "bridge"),
+        ({"hairpinMode": True, "promiscMode": True}, 7, "promiscMode"),
         ({"runtimeConfig": []}, 7, "runtimeConfig"),
         ({"runtimeConfig": {"mac": "01:00:00:00:00:00"}}, 7, "mac"),
         ({"runtimeConfig": {"mac": "nonsense"}}, 7, "mac"),
+        ({"runtimeConfig": {"mac": "00:00:00:00:00:00"}}, 7, "mac"),
+        ({"runtimeConfig": {"portMappings": 5}}, 7, "portmappings"),
+        ({"runtimeConfig": {"portMappings": [{"hostPort": 0, "containerPort": 80}]}}, 7, "host"),
+        ({"type": "x", "ipam": {"type": "x"}}, 7, "'x' is no IPAM plugin"),
+        ({"cniVersion": "0.2.0"}, 7, "0.2.0 has no result without 'ipam'"),
+        (
+            {
+                "cniVersion": "0.1.0",
+                "ipam": {
+                    "type": "host-local",
+                    "ranges": [[{"subnet": "10.1.0.0/24"}], [{"subnet": "10.2.0.0/24"}]],
+                },
+            },
+            7,
+            "0.1.0 has one address of each family only",
+        ),
         ({"ipam": {"subnet": "10.0.0.0/24"}}, 7, "type"),
         ({"ipam": {"type": "host-local", "ranges": [dict[str, Any]()]}}, 7, "ranges"),
     ],
@@ -161,6 +182,10 @@ def test_refused(members: dict[str, Any], code: int, word: str) -> None:
     ("document", "where", "ipam"),
     [
         ({}, "/var/lib/cni/networks", None),
+        ({"ipam": {"type": "host-local", "dataDir": "/d\0"}}, "/var/lib/cni/networks", None),
+        ({"type": "x", "ipam": {"type": "x"}}, "/var/lib/cni/networks", None),
+        ({"ipam": {"type": "a\0b"}}, "/var/lib/cni/networks", None),
+        ({"ipam": {"type": "\ud800"}}, "/var/lib/cni/networks", None),
         ({"ipam": 7, "mtu": -1}, "/var/lib/cni/networks", None),
         ({"ipam": {"type": "host-local", "subnet": "x", "dataDir": "/d"}}, "/d", None),
         ({"ipam": {"type": "dhcp"}}, "/var/lib/cni/networks", Delegate("dhcp")),

@@ -12,15 +12,17 @@ from podwire.cni.plan import (
     host_changes,
     host_interface,
     mac_of,
-    masquerade_prefix,
     masquerade_rules,
     masquerade_table,
     plan,
     pod_changes,
     result,
+    table_prefixes,
+    tables,
     veth,
 )
-from podwire.cni.spec import Attachment, Call, Dns, Result, ResultAddress, ResultRoute
+from podwire.cni.results import Dns, Result, ResultAddress, ResultRoute
+from podwire.cni.spec import Attachment, Call
 from podwire.netlink.changes import SetHairpin, SetIsolated, describe
 
 OWNER = Attachment("c1", "eth0")
@@ -76,12 +78,15 @@ def test_names_follow_from_the_attachment() -> None:
     assert len(names) == 4
     assert all(len(name) == 15 and name.startswith("pw") for name in names)
     assert host_interface("net", OWNER) == host_interface("net", Attachment("c1", "eth0"))
-    assert masquerade_table("net", OWNER).startswith(masquerade_prefix("net"))
-    assert not masquerade_table("net", OWNER).startswith(masquerade_prefix("other"))
+    assert all(name.startswith(table_prefixes("net")) for name in tables("net", OWNER))
+    assert not any(name.startswith(table_prefixes("other")) for name in tables("net", OWNER))
 
 
-def test_a_label_too_long_for_the_kernel_is_left_out() -> None:
+def test_a_label_too_long_for_the_kernel_is_shortened() -> None:
     assert alias("n" * 250, OWNER) == ""
+    long = alias("net", Attachment("c" * 250, "eth0"))
+    assert long.startswith("podwire net ")
+    assert long != alias("net", Attachment("d" * 250, "eth0"))
 
 
 @pytest.mark.parametrize(
