@@ -12,8 +12,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from podwire.emulator import node_rules
-from podwire.emulator.node_rules import NodeRules
+from podwire.emulator.node_rules import Rules
 from podwire.emulator.topology import HOST_SYSCTLS, Namespace, Sysctls, Topology
 from podwire.errors import MachineError
 from podwire.linux import CLONE_NEWNET, MS_BIND, mount, setns, unmount, unshare
@@ -146,7 +145,7 @@ def _write(sysctls: Sysctls) -> None:
     write_sysctls(s for s in sysctls if s[0] not in _OPTIONAL or read_sysctl(s[0]) is not None)
 
 
-def _load(rules: NodeRules, namespace: int) -> subprocess.Popen[str]:
+def _load(rules: Rules, namespace: int) -> subprocess.Popen[str]:
     search = f"{os.environ.get('PATH', '')}:{_SBIN}"
     for program, render, arguments in _LOADERS:
         path = shutil.which(program, path=search)
@@ -170,9 +169,9 @@ def _load(rules: NodeRules, namespace: int) -> subprocess.Popen[str]:
     )
 
 
-_LOADERS: tuple[tuple[str, Callable[[NodeRules], str], tuple[str, ...]], ...] = (
-    ("nft", node_rules.nft, ("-f", "-")),
-    ("iptables-restore", node_rules.iptables, ()),
+_LOADERS: tuple[tuple[str, Callable[[Rules], str], tuple[str, ...]], ...] = (
+    ("nft", lambda rules: rules.nft(), ("-f", "-")),
+    ("iptables-restore", lambda rules: rules.iptables(), ()),
 )
 
 

@@ -1,13 +1,27 @@
-"""Pure: the packet filter of a node, for nft and, where there is no nft, for iptables.
+"""Pure: the packet filters of nodes and of the router, for nft and, where there is none, iptables.
 
-One rule: what pods send out of the cluster leaves with the node's address. All that has to do with
-Services is the proxy's.
+One rule each. What pods send out of the cluster leaves with their node's address; all that has to
+do with Services is the proxy's. And what comes from outside for a ClusterIP ends at the router, as
+at the edge of anybody's network: a node would serve it.
 """
 
 from dataclasses import dataclass
 from ipaddress import IPv4Network
+from typing import Protocol
 
 TABLE = "podwire"
+
+
+class Rules(Protocol):
+    """The packet filter of one namespace."""
+
+    def nft(self) -> str:
+        """Return the rules as a script for `nft -f`; it replaces our own table and no other."""
+        ...
+
+    def iptables(self) -> str:
+        """Return the rules as a script for `iptables-restore`, which replaces one table whole."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,31 +32,56 @@ class NodeRules:
     cluster_subnet: IPv4Network
     underlay_interface: str
 
-
-def nft(rules: NodeRules) -> str:
-    """Return the rules as a script for `nft -f`; it replaces our own table and no other."""
-    return f"""\
-table inet {TABLE}
-delete table inet {TABLE}
-table inet {TABLE} {{
+    def nft(self) -> str:
+        """Return the rules in a table of our own."""
+        return _table(f"""\
   chain postrouting {{
     type nat hook postrouting priority srcnat; policy accept;
-    oifname "{rules.underlay_interface}" ip saddr {rules.pod_subnet} \
-ip daddr != {rules.cluster_subnet} masquerade
-  }}
-}}
-"""
+    oifname "{self.underlay_interface}" ip saddr {self.pod_subnet} \
+ip daddr != {self.cluster_subnet} masquerade
+  }}""")
 
-
-def iptables(rules: NodeRules) -> str:
-    """Return the rules as a script for `iptables-restore`, which replaces table nat whole."""
-    return f"""\
+    def iptables(self) -> str:
+        """Return the rules in table nat."""
+        return f"""\
 *nat
 :PREROUTING ACCEPT [0:0]
 :INPUT ACCEPT [0:0]
 :OUTPUT ACCEPT [0:0]
 :POSTROUTING ACCEPT [0:0]
--A POSTROUTING -o {rules.underlay_interface} -s {rules.pod_subnet} \
-! -d {rules.cluster_subnet} -j MASQUERADE
+-A POSTROUTING -o {self.underlay_interface} -s {self.pod_subnet} \
+! -d {self.cluster_subnet} -j MASQUERADE
 COMMIT
 """
+
+
+@dataclass(frozen=True, slots=True)
+class RouterRules:
+    """What the rules of the router speak of."""
+
+    service_subnet: IPv4Network
+    outside_interface: str
+
+    def nft(self) -> str:
+        """Return the rules in a table of our own."""
+        return _table(f"""\
+  chain forward {{
+    type filter hook forward priority filter; policy accept;
+    iifname "{self.outside_interface}" ip daddr {self.service_subnet} drop
+  }}""")
+
+    def iptables(self) -> str:
+        """Return the rules in table filter."""
+        return f"""\
+*filter
+:INPUT ACCEPT [0:0]
+:FORWARD ACCEPT [0:0]
+:OUTPUT ACCEPT [0:0]
+-A FORWARD -i {self.outside_interface} -d {self.service_subnet} -j DROP
+COMMIT
+"""
+
+
+def _table(chains: str) -> str:
+    # Named first, as one cannot delete what is not there.
+    return f"table inet {TABLE}\ndelete table inet {TABLE}\ntable inet {TABLE} {{\n{chains}\n}}\n"

@@ -20,7 +20,7 @@ from podwire.emulator.addressing import (
     router_end_mac,
 )
 from podwire.emulator.config import ClusterConfig
-from podwire.emulator.node_rules import NodeRules
+from podwire.emulator.node_rules import NodeRules, RouterRules, Rules
 from podwire.netlink.changes import (
     AddAddress,
     AddBridge,
@@ -98,7 +98,7 @@ class Namespace:
     routes: tuple[AddRoute, ...] = ()
     neighbours: tuple[AddNeighbour, ...] = ()
     forwarding: tuple[AddForwarding, ...] = ()
-    rules: NodeRules | None = None
+    rules: Rules | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +119,7 @@ def topology(config: ClusterConfig) -> Topology:
     """Return the network of the cluster that *config* describes."""
     known = addresses(config)
     nodes = (_node(node, known, config) for node in known.nodes)
-    return Topology((_router(known), _external(known), *nodes))
+    return Topology((_router(known, config), _external(known), *nodes))
 
 
 def pod_mtu(config: ClusterConfig) -> int:
@@ -156,7 +156,7 @@ def node_wire(node: NodeAddresses) -> str:
     return f"vethnode-{node.number}"
 
 
-def _router(known: ClusterAddresses) -> Namespace:
+def _router(known: ClusterAddresses, config: ClusterConfig) -> Namespace:
     wires = tuple(
         _wire(node_wire(node), node.name, node.underlay, node.underlay_mac) for node in known.nodes
     )
@@ -176,6 +176,7 @@ def _router(known: ClusterAddresses) -> Namespace:
             AddAddress(UNDERLAY_BRIDGE, known.control_plane),
             AddAddress(EXTERNAL_WIRE, known.router_outside),
         ),
+        rules=RouterRules(config.service_subnet, EXTERNAL_WIRE),
     )
 
 

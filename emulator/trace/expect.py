@@ -156,7 +156,7 @@ class _Expectation:
     def _to_frontend(self, frontend: Frontend) -> Route:
         service, node = frontend.service, self._node
         if not node:
-            why = f"no route outside leads to the {frontend.via} of Service {key(service)}"
+            why = f"no way from outside leads to the {frontend.via} of Service {key(service)}"
             return Route(self._to_node(""), outcome="timed out", why=why)
         if frontend.port is None:
             ports = ", ".join(f"{p.port}/{p.protocol}" for p in service.spec.ports) or "none"

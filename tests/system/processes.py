@@ -93,7 +93,7 @@ def leftovers(cluster: str) -> list[str]:
     for line in Path("/proc/net/unix").read_text(encoding="utf-8").splitlines()[1:]:
         if line.split()[-1].startswith("@podwire/") and line.endswith(suffix):
             left.append(f"abstract socket {line.split()[-1]}")
-    for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines():
+    for line in _mounts():
         if "podwire" in line.split(" - ")[-1] or "/run/netns/node-" in line:
             left.append(f"mount {line}")
     return left
@@ -125,9 +125,11 @@ def _lasting(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def _mounts() -> list[str]:
-    # Without the leading ids, which tell nothing.
+    # Without the leading ids, which tell nothing, and without those of an engine of tests that run
+    # at the same time: of the machine's own engine, or of one that they started.
     lines = Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines()
-    return [line.split(" ", 2)[2] for line in lines]
+    engines = ("/podwire-engine-", "/var/lib/docker/", "/run/docker/")
+    return [line.split(" ", 2)[2] for line in lines if not any(e in line for e in engines)]
 
 
 def _switches(root: Path) -> dict[str, str]:

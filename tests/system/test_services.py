@@ -92,21 +92,25 @@ async def test_a_cluster_ip_is_on_no_interface_and_silent_to_arp(cluster: Cluste
     assert {"REACHABLE", "STALE", "DELAY", "PROBE"} & set(neighbours[node]), neighbours
 
 
-async def test_a_cluster_ip_is_served_to_external_only_with_a_route(
-    cluster: Cluster,
-) -> None:
+async def test_a_cluster_ip_is_not_for_external_whatever_its_routes(cluster: Cluster) -> None:
     await cluster.apply(WEB)
     await cluster.ready("web")
     address = str((await service(cluster, "web-svc"))["clusterIP"])
     curl = ("curl", "-sS", "--max-time", "1.5", f"http://{address}/")
     without = await cluster.external.exec(*curl, check=False)
     assert without.exit_code in (7, 28), without.stderr
-    await cluster.node("router").exec("ip", "route", "add", "10.96.0.0/12", "via", "192.168.1.10")
+    router = cluster.node("router")
+    await router.exec("ip", "route", "add", "10.96.0.0/12", "via", "192.168.1.10")
     try:
         with_route = await cluster.external.exec(*curl, check=False)
+        trace = await cluster.trace("external", f"http://{address}/", timeout=1.5)
+        inside = await router.exec(*curl, check=False)
     finally:
-        await cluster.node("router").exec("ip", "route", "del", "10.96.0.0/12")
-    assert with_route.exit_code == 0, with_route.stderr
+        await router.exec("ip", "route", "del", "10.96.0.0/12")
+    assert with_route.exit_code == 28, "timed out"
+    assert trace.verdict == "refuted"
+    assert "no way from outside leads to the ClusterIP of Service" in trace.reason
+    assert inside.exit_code == 0, "the route leads there, and it is not the node that drops"
 
 
 @pytest.mark.parametrize("node", ["node-1", "node-2", "node-3"])

@@ -22,6 +22,7 @@ from podwire.testing.launch import launch
 from podwire.testing.modes import compared
 from tests.needs import need
 from tests.system.conftest import SHELL
+from tests.system.proxying.world import let_in
 
 pytestmark = pytest.mark.xdist_group("trace-modes")
 
@@ -218,8 +219,7 @@ async def _filled(cluster: Cluster) -> dict[str, str]:
     path = "/api/v1/namespaces/default/services/lb/status"
     await cluster.call(lambda c: c.patch(path, status))
     await cluster.ready("client", "web-here", "web-there", "web-host")
-    for to in ("198.51.100.0/24", "10.96.0.0/12"):
-        await cluster.node("router").exec("ip", "route", "add", to, "via", "192.168.1.10")
+    await let_in(cluster, "192.168.1.10", "198.51.100.0/24", "10.96.0.0/12")
     services = await cluster.get("/api/v1/namespaces/default/services")
     words = {s["metadata"]["name"]: s["spec"]["clusterIP"] for s in services["items"]}
     for pod in await cluster.pods():

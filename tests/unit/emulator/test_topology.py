@@ -8,7 +8,6 @@ import pytest
 
 from podwire.cni.netconf import NetConf, parse, parse_request
 from podwire.cni.spec import Attachment, Call
-from podwire.emulator import node_rules
 from podwire.emulator.config import Backend, ClusterConfig, NodeConfig, numbered_nodes
 from podwire.emulator.topology import Topology, network_list, pod_mtu, topology
 from podwire.netlink.changes import AddBridge, AddVeth, AddVxlan, describe
@@ -55,7 +54,6 @@ def test_router() -> None:
     assert dict(router.sysctls)["net/ipv4/ip_forward"] == "1"
     # It refuses every question for a name outside, and each at once.
     assert dict(router.sysctls)["net/ipv4/icmp_ratelimit"] == "0"
-    assert router.rules is None
 
 
 def test_external() -> None:
@@ -178,8 +176,15 @@ def test_network_list_is_what_the_plugin_takes(backend: Backend) -> None:
 def test_rules() -> None:
     rules = cluster().namespace("node-1").rules
     assert rules is not None
-    script = node_rules.nft(rules)
+    script = rules.nft()
     assert "delete table inet podwire\n" in script
     assert 'oifname "eth0" ip saddr 10.244.1.0/24 ip daddr != 10.244.0.0/16 masquerade' in script
-    other = node_rules.iptables(rules)
+    other = rules.iptables()
     assert "-A POSTROUTING -o eth0 -s 10.244.1.0/24 ! -d 10.244.0.0/16 -j MASQUERADE" in other
+
+
+def test_the_router_keeps_the_outside_from_cluster_ips() -> None:
+    rules = cluster().namespace("router").rules
+    assert rules is not None
+    assert 'iifname "vethexternal" ip daddr 10.96.0.0/12 drop' in rules.nft()
+    assert "-A FORWARD -i vethexternal -d 10.96.0.0/12 -j DROP" in rules.iptables()

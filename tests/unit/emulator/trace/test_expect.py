@@ -182,7 +182,7 @@ def test_an_endpoint_that_is_no_pod_lies_on_the_node_of_its_range(bench: "Bench"
             "10.96.14.7:80",
             "10.244.2.6",
             "timed out",
-            "no route outside leads to the ClusterIP of Service default/web-svc",
+            "no way from outside leads to the ClusterIP of Service default/web-svc",
         ),
         (
             "external",

@@ -214,7 +214,7 @@ no.node      node-1 cni0:out       10.244.1.1 > 10.244.1.5   unreachable port 10
             "10.244.2.6 default/web-1",
             "timed out",
             "the packet to 10.96.14.7:80 reached node-1 cni0 and nothing left, though Service"
-            " default/web-svc has 1 ready endpoint: a rule of node-1 dropped it",
+            " default/web-svc has 1 ready endpoint: a rule or a missing route of node-1 stops it",
         ),
         (
             "nftables",
@@ -380,4 +380,4 @@ def test_a_route_from_outside_leads_to_any_node(bench: "Bench") -> None:
     lost = judged(
         bench, OUTSIDE, "nftables", source="external", to="10.96.14.7:80", without="b c d e f g h"
     )
-    assert "no route outside leads to the ClusterIP of Service default/web-svc" in lost.reason
+    assert "no way from outside leads to the ClusterIP of Service default/web-svc" in lost.reason
