@@ -19,7 +19,8 @@ def to_the_end(walk: Walk, leg: Leg, seen: Sequence[Packet], backend: Backend | 
         service = walk.snapshot.service(walk.route.proxied.service)
     if reaction.kind == "refused":
         pod = backend.pod if backend else walk.route.backend.pod if walk.route.backend else ""
-        about = reasons.nothing_listens(walk.snapshot, service, pod, leg.port)
+        at = walk.route.backend.where if walk.route.backend else str(leg.address)
+        about = reasons.nothing_listens(walk.snapshot, service, pod, at, leg.port)
         word = "RST" if leg.protocol == "TCP" else "ICMP port unreachable"
         how = f"{_end(leg, last)} got it and answered {word}"
         return walk.stopped(last, reaction, f"{how}: {about}")
@@ -41,27 +42,50 @@ def _answered(walk: Walk, leg: Leg, seen: Sequence[Packet], reply: Packet) -> Fi
     asks = bool(walk.sightings.stream(walk.opening.where, walk.opening, "to"))
     if last.core.protocol == "TCP" and asks:
         asked = _data(walk, last, last.core.flow)
+        answer = _data(walk, last, last.core.flow.reversed())
+        if asked is None and answer is None:
+            return _never_asked(walk, leg, seen, reply)
         if asked is not None and last is not walk.opening:
             walk.hops.append(packet_hop(asked, walk.name, expected="the request's bytes"))
-        answer = _data(walk, last, last.core.flow.reversed())
         if answer is None:
-            return _hung_up(walk, leg, last, asked)
+            return _hung_up(walk, leg, last)
         reply = answer
     walk.hops.append(packet_hop(reply, walk.name, expected="an answer"))
     return _home(walk, seen, needs_data=bool(reply.core.payload))
 
 
-def _hung_up(walk: Walk, leg: Leg, last: Packet, asked: Packet | None) -> Finding:
+def _never_asked(walk: Walk, leg: Leg, seen: Sequence[Packet], accepted: Packet) -> Finding:
+    """Judge a connection that the backend took, and on which the request never came."""
+    walk.hops.append(packet_hop(accepted, walk.name, expected="an answer"))
+    lost = _way_back(walk, list(reversed(seen)), "SYN ACK", needs_data=False)
+    if isinstance(lost, Finding):
+        return lost
+    sent: Packet | None = None
+    for packet in seen:
+        found = _data(walk, packet, packet.core.flow)
+        if found is None and sent is not None:
+            place = Place(packet.where, packet.interface, packet.inner is not None)
+            last = walk.sightings.furthest(sent, (sent.where, packet.where))
+            reason = f"the request's bytes {reasons.between(last, place)}"
+            return walk.wrong(walk.missing(place, sent), "timed out", reason)
+        sent = found or sent
+    reason = f"{_end(leg, seen[-1], device=False)} accepted the connection and was asked nothing"
+    if walk.route.proxied is not None:
+        reason += f": {walk.route.proxied.node} passed none of the request's bytes on"
+    hop = walk.nothing_came(seen[-1], "no request", "the request's bytes")
+    return walk.wrong(hop, "timed out", reason)
+
+
+def _hung_up(walk: Walk, leg: Leg, last: Packet) -> Finding:
     flow = last.core.flow
     closing = _closing(walk.sightings.answers(last.where, flow, last.time_ns))
     gave_up = _closing(walk.sightings.of(last.where, flow))
     if gave_up and closing and gave_up[0].time_ns <= closing[0].time_ns:
         closing = []  # only a goodbye to a client that had left
-    if asked is not None and closing:
+    if closing:
         reason = f"{_end(leg, last, device=False)} closed the connection without an answer"
         return walk.wrong(packet_hop(closing[0], walk.name), "refused", reason)
-    got = "got the request" if asked is not None else "accepted the connection"
-    reason = f"{_end(leg, last, device=False)} {got} and did not answer in time"
+    reason = f"{_end(leg, last, device=False)} got the request and did not answer in time"
     return walk.stopped(last, Reaction("silent"), reason)
 
 
@@ -77,21 +101,9 @@ def _home(walk: Walk, seen: Sequence[Packet], *, needs_data: bool) -> Finding:
     way = [*reversed(seen)]
     if walk.route.proxied is not None:
         way += reversed(walk.taken)
-    previous = walk.hops[-1].packet or seen[-1]
-    reached: Packet | None = None
-    for packet in way:
-        back = walk.sightings.answers(packet.where, packet.core.flow, packet.time_ns)
-        fit = [p for p in back if p.core.payload or not needs_data]
-        same = (p for p in fit if p.interface == packet.interface)
-        found = next(same, next(iter(fit), None))
-        if found is None:
-            place = Place(packet.where, packet.interface, packet.inner is not None)
-            reason = (
-                f"the answer left {previous.where} {previous.interface}"
-                f" but never reached {packet.where} {packet.interface}"
-            )
-            return walk.wrong(walk.missing(place, previous), "timed out", reason)
-        previous = reached = found
+    reached = _way_back(walk, way, "answer", needs_data=needs_data)
+    if isinstance(reached, Finding):
+        return reached
     if reached is not None and reached is not walk.hops[-1].packet:
         walk.hops.append(packet_hop(reached, walk.name, expected="the answer"))
     if walk.blind:
@@ -100,6 +112,28 @@ def _home(walk: Walk, seen: Sequence[Packet], *, needs_data: bool) -> Finding:
     # Of a mere connect the client hears before the backend does.
     hops = sorted(walk.hops, key=lambda hop: hop.time_ns)
     return Finding("confirmed", tuple(hops), "answered")
+
+
+def _way_back(
+    walk: Walk, way: Sequence[Packet], what: str, *, needs_data: bool
+) -> Packet | Finding | None:
+    """Return how *what* came back to the first place of the way there, or where it was lost."""
+    previous = walk.hops[-1].packet or way[0]
+    reached: Packet | None = None
+    for packet in way:
+        back = walk.sightings.answers(packet.where, packet.core.flow, packet.time_ns)
+        fit = [p for p in back if p.core.payload or not needs_data]
+        if packet.inner is not None:
+            fit = [p for p in fit if p.inner is not None]
+        same = (p for p in fit if p.interface == packet.interface)
+        found = next(same, next(iter(fit), None))
+        if found is None:
+            place = Place(packet.where, packet.interface, packet.inner is not None)
+            last = walk.sightings.furthest(previous, (previous.where, packet.where))
+            reason = f"the {what} {reasons.between(last, place)}"
+            return walk.wrong(walk.missing(place, previous), "timed out", reason)
+        previous = reached = found
+    return reached
 
 
 def _end(leg: Leg, last: Packet, *, device: bool = True) -> str:

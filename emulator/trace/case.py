@@ -9,6 +9,8 @@ from podwire.emulator.trace.request import Command, Request
 from podwire.emulator.trace.snapshot import EXTERNAL, ROUTER, Location, Snapshot, key
 from podwire.emulator.trace.wiring import Wiring
 
+_LOCALHOST = IPv4Address("127.0.0.1")
+
 
 @dataclass(frozen=True, slots=True)
 class ClientReport:
@@ -69,7 +71,7 @@ def points(case: Case) -> tuple[str, ...]:
 
 def expected_addresses(case: Case, host: str) -> list[IPv4Address]:
     """Return the addresses that the objects give for *host*, a name or an address."""
-    address = literal(host)
+    address = known_beforehand(case, host)
     if address is not None:
         return [address]
     for name in candidates_of(case, host):
@@ -77,6 +79,23 @@ def expected_addresses(case: Case, host: str) -> list[IPv4Address]:
         if answer.addresses:
             return sorted(answer.addresses)
     return []
+
+
+def known_beforehand(case: Case, host: str) -> IPv4Address | None:
+    """Return the address of *host* if no DNS is asked for it: it is one, or /etc/hosts has it."""
+    address, name = literal(host), host.lower()
+    if address is not None or name == "localhost":
+        return address or _LOCALHOST
+    pod = case.snapshot.pod(case.source.pod)
+    if pod is None or pod.spec.host_network:
+        return None
+    # As the kubelet writes the file (pkg/kubelet/kubelet_pods.go, managedHostsFileContent).
+    own = pod.spec.hostname or pod.metadata.name
+    whole = f"{own}.{pod.spec.subdomain}.{pod.metadata.namespace}.svc.{case.wiring.domain}"
+    if name in {own, whole}:
+        return case.source.address
+    aliases = (alias for alias in pod.spec.host_aliases if name in alias.hostnames)
+    return next((literal(alias.ip) for alias in aliases), None)
 
 
 def said(case: Case) -> str:

@@ -139,6 +139,16 @@ def port_of(service: Service, number: int, protocol: str) -> ServicePort | None:
     return None
 
 
+def port_for(
+    snapshot: Snapshot, service: Service, address: IPv4Address, number: int, protocol: str
+) -> ServicePort | None:
+    """Return which port of *service* is asked at *address*: a NodePort on addresses of nodes."""
+    owner = node_port(snapshot, number, protocol)
+    if snapshot.service_at(address) is None and owner is not None and owner[0] is service:
+        return owner[1]
+    return port_of(service, number, protocol)
+
+
 def node_port(snapshot: Snapshot, number: int, protocol: str) -> tuple[Service, ServicePort] | None:
     """Return whose NodePort that is, served or not."""
     for service in snapshot.services:

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from podwire.emulator.trace import reasons
+from podwire.emulator.trace import choice, reasons
 from podwire.emulator.trace.expect import Proxied
 from podwire.emulator.trace.frames import Packet
 from podwire.emulator.trace.hops import Finding, packet_hop
@@ -18,7 +18,9 @@ def without_backend(walk: Walk, last: Packet) -> Finding:
     proxied = route.proxied
     service = walk.snapshot.service(proxied.service) if proxied else None
     if service is not None and route.outcome == "refused":
-        reason = reasons.no_endpoints(walk.snapshot, service)
+        core = last.core
+        port = choice.port_for(walk.snapshot, service, core.dst, core.dport, core.protocol)
+        reason = reasons.no_endpoints(walk.snapshot, service, port)
     reaction = walk.reaction(last)
     node = walk.snapshot.node(last.where)
     mode = walk.snapshot.proxy_of(last.where).mode
@@ -41,10 +43,19 @@ def without_backend(walk: Walk, last: Packet) -> Finding:
 def not_taken(walk: Walk, last: Packet, reaction: Reaction, proxied: Proxied) -> Finding:
     """Judge a flow that the proxy's node did not take though there are endpoints."""
     core = last.core
+    served = f"{core.dst}:{core.dport}/{core.protocol}"
+    untouched = passed_untouched(walk.sightings, proxied.node, last)
+    if reaction.kind == "silent" and untouched is None:
+        reason = (
+            f"{proxied.node} got it and did not answer, though {_ready(proxied)}: a rule of"
+            f" {proxied.node} drops what is for {served}, or its answer; or its kube-proxy hangs"
+        )
+        return walk.stopped(last, reaction, reason)
     what = {"silent": "did not answer", "refused": "refused"}.get(reaction.kind, "says unreachable")
+    astray = "" if untouched is None else f" (it left by {untouched.interface} as it came)"
     reason = (
-        f"{proxied.node} {what}, though {_ready(proxied)}: nothing serves {core.dst}:{core.dport}"
-        f"/{core.protocol} there; is kube-proxy running on {proxied.node}?"
+        f"{proxied.node} {what}, though {_ready(proxied)}: nothing serves {served} there{astray};"
+        f" is kube-proxy running on {proxied.node}?"
     )
     return walk.stopped(last, reaction, reason)
 
@@ -73,10 +84,22 @@ def not_relayed(walk: Walk, proxied: Proxied, last: Packet) -> Finding:
     )
     hop = replace(hop, where=proxied.node)
     reason = f"{proxied.node} took {word} and sent nothing on to an endpoint of {proxied.service}"
-    reason += reasons.no_arp_answer(
-        walk.sightings, walk.opening.time_ns, at=proxied.node, address=""
+    why = reasons.no_arp_answer(walk.sightings, walk.opening.time_ns, at=proxied.node, address="")
+    if _hung_up_first(walk, last):
+        return walk.wrong(hop, "refused", f"{reason}, and closed it{why or _no_way(proxied)}")
+    hangs = f"{_no_way(proxied)}; or its kube-proxy hangs"
+    return walk.wrong(hop, "timed out", reason + (why or hangs))
+
+
+def _hung_up_first(walk: Walk, last: Packet) -> bool:
+    """Return whether the node closed the connection before its client did."""
+    flow = last.core.flow
+    back = walk.sightings.answers(last.where, flow, last.time_ns)
+    there = walk.sightings.of(last.where, flow)
+    closed, left = (
+        [p.time_ns for p in packets if {"R", "F"} & set(p.core.flags)] for packets in (back, there)
     )
-    return walk.wrong(hop, "timed out", reason)
+    return bool(closed) and (not left or min(closed) < min(left))
 
 
 def one_connection(walk: Walk, proxied: Proxied, onward: Packet) -> Finding:
@@ -119,9 +142,10 @@ def not_translated(walk: Walk, proxied: Proxied, last: Packet) -> Finding:
         return walk.wrong(hop, "timed out", reason)
     reason = (
         f"the packet to {core.dst}:{core.dport} reached {last.where} {last.interface} and nothing"
-        f" left, though {_ready(proxied)}: a rule of {node} dropped it"
+        f" left, though {_ready(proxied)}"
     )
-    return walk.wrong(hop, "timed out", reason)
+    arp_text = reasons.no_arp_answer(walk.sightings, walk.opening.time_ns, at=node, address="")
+    return walk.wrong(hop, "timed out", reason + (arp_text or _no_way(proxied)))
 
 
 def _silent_endpoint(walk: Walk, proxied: Proxied) -> Finding | None:
@@ -131,6 +155,15 @@ def _silent_endpoint(walk: Walk, proxied: Proxied) -> Finding | None:
         if arp is not None:
             return walk.no_neighbour(arp, backend.pod or str(backend), leg.address)
     return None
+
+
+def _no_way(proxied: Proxied) -> str:
+    """Return what keeps a node from sending, to be put behind a reason."""
+    address = proxied.legs[0][0].address
+    return (
+        f": a rule or a missing route of {proxied.node} stops it"
+        f" (podwire exec node/{proxied.node} -- ip route get {address})"
+    )
 
 
 def _ready(proxied: Proxied) -> str:

@@ -10,6 +10,7 @@ import http.client
 import json
 import os
 import socket
+import struct
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +22,7 @@ NO_NAME, REFUSED, TIMED_OUT, NO_ANSWER = 6, 7, 28, 52
 # A relay accepts first and learns then that its endpoint refuses: so long it may take to say so.
 _FIRST_WORD = 0.25
 _DATAGRAM = b"podwire\n"
+_DNS_PORT = 53
 
 
 def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
@@ -93,8 +95,16 @@ def _send(url: str, timeout: float, said: dict[str, Any]) -> None:
         sock.settimeout(timeout)
         sock.connect(address)
         said["local_port"] = sock.getsockname()[1]
-        sock.send(_DATAGRAM)
+        sock.send(_question(str(address[0])) if address[1] == _DNS_PORT else _DATAGRAM)
         sock.recv(65536)
+
+
+def _question(address: str) -> bytes:
+    """Return a DNS query for the name of *address*: a DNS server says nothing to anything else."""
+    labels = [*reversed(address.split(".")), "in-addr", "arpa"] if "." in address else []
+    name = b"".join(bytes([len(label)]) + label.encode() for label in labels)
+    header = struct.pack("!6H", os.getpid() & 0xFFFF, 0x0100, 1, 0, 0, 0)
+    return header + name + struct.pack("!BHH", 0, 12, 1)  # PTR, IN
 
 
 if __name__ == "__main__":

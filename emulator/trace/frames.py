@@ -105,10 +105,15 @@ class Packet:
 
     @property
     def dns(self) -> DnsMessage | None:
-        """Return the DNS message in this packet, if it is to or from port 53."""
-        if self.protocol == "UDP" and 53 in {self.sport, self.dport}:
+        """Return the DNS message in this packet, if it is to or from port 53.
+
+        Of TCP that is the first one, if it begins here and is whole.
+        """
+        if not self.payload or 53 not in {self.sport, self.dport}:
+            return None
+        if self.protocol == "UDP":
             return dnsmessage.decode(self.payload)
-        return None
+        return next(iter(dnsmessage.of_stream(self.payload)), None)
 
 
 def packets(capture: pcapng.Capture) -> tuple[Packet, ...]:

@@ -110,6 +110,30 @@ class Sightings:
                 found = packet
         return found
 
+    def furthest(self, seen: Packet, places: Iterable[str]) -> Packet:
+        """Return how the packet *seen* showed last at *places*, where it may have been lost.
+
+        Of what is sent again only the first counts, and of a bridge itself and its ports, to all of
+        which it may send what it knows no port for, the bridge.
+        """
+        core, last = seen.core, seen
+        shown = set[tuple[str, str, str, bool]]()
+        for where in places:
+            sent = False
+            for packet in self.of(where, core.flow):
+                other = packet.core
+                if (other.seq, other.payload) != (core.seq, core.payload):
+                    continue
+                if packet.time_ns < seen.time_ns:
+                    continue
+                at = (where, packet.interface, packet.direction, packet.inner is None)
+                again = sent and packet.inner is None
+                if at not in shown and not again and packet.time_ns >= last.time_ns:
+                    last = packet
+                sent = sent or (packet.direction == "out" and packet.inner is None)
+                shown.add(at)
+        return last
+
     def errors_about(self, flow: Flow, since_ns: int) -> list[Packet]:
         """Return the ICMP errors that quote a packet of *flow*, from anywhere."""
         return [

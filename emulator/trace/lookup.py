@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 
 from podwire.emulator.trace import nearest, resolve
-from podwire.emulator.trace.case import Case, candidates_of, literal
+from podwire.emulator.trace.case import Case, candidates_of, known_beforehand
 from podwire.emulator.trace.choice import Outcome
 from podwire.emulator.trace.dnsmessage import DnsMessage
 from podwire.emulator.trace.expect import route, visible
@@ -20,6 +20,7 @@ from podwire.emulator.trace.join import Sightings
 from podwire.emulator.trace.naming import Naming, why_in_this_order
 from podwire.emulator.trace.questions import Question, questions_of, said_of
 from podwire.emulator.trace.request import Command
+from podwire.emulator.trace.ways import Transport
 
 _SEE_PODS = "next: kubectl -n kube-system get pods -l k8s-app=kube-dns"
 _SEE_LOGS = "next: kubectl -n kube-system logs -l k8s-app=kube-dns"
@@ -38,7 +39,7 @@ def look_up(case: Case, sightings: Sightings) -> Lookup:
     """Judge all questions for addresses that the request asked."""
     request = case.request
     host = None if isinstance(request, Command) else request.host
-    address = literal(host) if host is not None else None
+    address = known_beforehand(case, host) if host is not None else None
     if address is not None:
         return Lookup(Finding("confirmed", ()), frozenset({address}))
     questions = questions_of(case, sightings, host)
@@ -58,7 +59,7 @@ def _judged(
     for number, question in enumerate(questions):
         answer, message = question.answer, question.message
         if answer is None or message is None:
-            return Lookup(_unanswered(case, sightings, question.packet, hops))
+            return Lookup(_unanswered(case, sightings, question, hops))
         wanted = _wanted(case, question)
         expected = _expected(case, wanted)
         last = number == len(questions) - 1
@@ -70,7 +71,8 @@ def _judged(
             hidden = walked.not_captured
             hops += [_answers(hop, answer, expected) for hop in walked.hops]
         else:
-            hops.append(packet_hop(question.packet, "dns"))
+            summary = f"SYN   (to ask {question.asked.summary()})" if question.is_tcp else ""
+            hops.append(packet_hop(question.packet, "dns", summary=summary))
             hops.append(packet_hop(answer, "dns", expected=expected))
         hops += _again_over_tcp(question, expected)
         if len(questions) > 1:
@@ -150,7 +152,8 @@ def _is_cluster_dns(case: Case, address: IPv4Address) -> bool:
 
 def _ask(case: Case, sightings: Sightings, packet: Packet) -> Finding:
     core = packet.core
-    path = route(case.snapshot, case.wiring, case.source, core.dst, core.dport, "UDP")
+    protocol: Transport = "TCP" if core.protocol == "TCP" else "UDP"
+    path = route(case.snapshot, case.wiring, case.source, core.dst, core.dport, protocol)
     path = visible(path, case.snapshot, case.wiring, sightings.places)
     return follow(sightings, case.snapshot, path, packet, "dns")
 
@@ -159,10 +162,9 @@ def _answers(hop: Hop, answer: Packet, expected: str) -> Hop:
     return replace(hop, expected=expected) if hop.packet is answer else hop
 
 
-def _unanswered(case: Case, sightings: Sightings, packet: Packet, hops: list[Hop]) -> Finding:
+def _unanswered(case: Case, sightings: Sightings, question: Question, hops: list[Hop]) -> Finding:
+    packet, name = question.packet, question.asked.name
     walked = _ask(case, sightings, packet)
-    message = packet.core.dns
-    name = message.name if message else ""
     if walked.word == "confirmed":
         # Another question on the same socket was answered; this one was not.
         walked = replace(
@@ -171,10 +173,16 @@ def _unanswered(case: Case, sightings: Sightings, packet: Packet, hops: list[Hop
         )  # fmt: skip
     reason = walked.reason
     if walked.word == "refuted" and _is_cluster_dns(case, packet.core.dst):
-        reason = f"cluster DNS: {reason}; {_SEE_PODS}"
+        reason = f"cluster DNS: {reason}" + (f"; {_SEE_PODS}" if _at_dns(case, walked) else "")
     elif walked.word == "refuted":
         reason = f"DNS: {_foreign(case, packet.core.dst)}: {reason}"
     return replace(walked, hops=(*hops, *walked.hops), reason=reason)
+
+
+def _at_dns(case: Case, walked: Finding) -> bool:
+    """Return whether a question died at the DNS pods, or for want of them: not on its way."""
+    pod = case.snapshot.pod(walked.wrong.where) if walked.wrong is not None else None
+    return pod is not None or walked.outcome == "refused"
 
 
 def _fits(message: DnsMessage, wanted: resolve.Answer) -> bool:
@@ -249,10 +257,18 @@ def _cause(case: Case, host: str, questions: Sequence[Question]) -> str:
 
 
 def _foreign(case: Case, server: IPv4Address) -> str:
-    """Return that a pod asks another server than the cluster's, and by what rule."""
-    pod = case.snapshot.pod(case.source.pod)
-    rule = f" (dnsPolicy {pod.spec.dns_policy})" if pod is not None else ""
-    return f"{case.source.where} asks {server}, which is not the cluster's DNS{rule}"
+    """Return that a client asks another server than the cluster's, and by what rule."""
+    source = case.source
+    pod = case.snapshot.pod(source.pod)
+    text = f"{source.where} asks {server}, which is not the cluster's DNS"
+    if pod is None:
+        return f"{text}: only pods ask that; name the ClusterIP instead"
+    if pod.spec.host_network and pod.spec.dns_policy == "ClusterFirst":
+        return (
+            f"{text} (hostNetwork: dnsPolicy ClusterFirst counts as Default;"
+            " ClusterFirstWithHostNet asks cluster DNS)"
+        )
+    return f"{text} (dnsPolicy {pod.spec.dns_policy})"
 
 
 def _beside_the_search(case: Case, host: str, namespace: str) -> str:

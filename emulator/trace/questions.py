@@ -3,7 +3,7 @@
 from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
 
-from podwire.emulator.trace.case import Case
+from podwire.emulator.trace.case import Case, candidates_of
 from podwire.emulator.trace.dnsmessage import DnsMessage, of_stream
 from podwire.emulator.trace.frames import Packet
 from podwire.emulator.trace.join import Sightings
@@ -15,7 +15,8 @@ from podwire.emulator.trace.snapshot import key
 class Question:
     """A question for IPv4 addresses, with the packets of its answer.
 
-    *message* is what the client knows in the end. *opening* is the SYN of the connection on which
+    *packet* is the datagram or, of a client that asks over TCP at once, the SYN. *message* is what
+    the client knows in the end. *opening* is the SYN of the connection on which
     it asked again because *answer* was truncated, *told* the packet that brought that answer.
     """
 
@@ -28,6 +29,11 @@ class Question:
     queries: int = 1
     server: str = ""
 
+    @property
+    def is_tcp(self) -> bool:
+        """Return whether the client asked over TCP without being told to."""
+        return self.packet.core.protocol == "TCP"
+
     def step(self) -> NameStep:
         """Return the question as a step of a search."""
         last = self.told or self.answer or self.packet
@@ -39,9 +45,12 @@ class Question:
             start_ns=self.packet.time_ns,
             end_ns=last.time_ns,
             server=self.server,
-            transport="TCP" if self.told is not None else "UDP",
+            transport="TCP" if self.told is not None or self.is_tcp else "UDP",
             addresses=message.addresses if message is not None else (),
         )
+
+
+_DNS_PORT = 53
 
 
 def questions_of(case: Case, sightings: Sightings, host: str | None) -> list[Question]:
@@ -54,7 +63,7 @@ def questions_of(case: Case, sightings: Sightings, host: str | None) -> list[Que
     sent: dict[str, Counter[str]] = defaultdict(Counter)
     for packet in sightings.sent_by(case.source, case.wiring):
         core = packet.core
-        if core.protocol != "UDP" or core.dport != 53:
+        if core.protocol != "UDP" or core.dport != _DNS_PORT:
             continue
         message = core.dns
         if message is None or message.is_answer or not _is_of(case, message.name, host):
@@ -66,7 +75,41 @@ def questions_of(case: Case, sightings: Sightings, host: str | None) -> list[Que
         answer = _answer_to(sightings, packet, message)
         if name not in found or (answer is not None and _before_answer(packet, found[name])):
             found[name] = Question(packet, message, answer)
-    return [_whole(case, sightings, q, max(sent[name].values())) for name, q in found.items()]
+    asked = [_whole(case, sightings, q, max(sent[name].values())) for name, q in found.items()]
+    over_tcp = _over_tcp(case, sightings, host)
+    return asked + [q for q in over_tcp if q.asked.name.lower() not in found]
+
+
+def _over_tcp(case: Case, sightings: Sightings, host: str | None) -> list[Question]:
+    """Return what a client asks over TCP at once (option use-vc), each name once.
+
+    A connection on which nothing could be asked counts as a question for the first name.
+    """
+    found: dict[str, Question] = {}
+    unheard: list[Packet] = []
+    for packet in sightings.sent_by(case.source, case.wiring):
+        core = packet.core
+        if not core.opens or core.dport != _DNS_PORT:
+            continue
+        said = of_stream(sightings.stream(packet.where, packet, "back"))
+        back = sightings.answers(packet.where, core.flow, packet.time_ns)
+        told = next((p for p in back if p.core.payload), None)
+        asked = of_stream(sightings.stream(packet.where, packet, "to"))
+        unheard += [] if asked else [packet]
+        queries = Counter(m.name.lower() for m in asked)
+        for message in asked:
+            if message.kind != "A" or message.is_answer or not _is_of(case, message.name, host):
+                continue
+            whole = next((m for m in said if m.is_answer and m.id == message.id), None)
+            name = message.name.lower()
+            question = Question(
+                packet, message, told if whole else None, whole, queries=queries[name]
+            )
+            found.setdefault(name, replace(question, server=_server(case, sightings, question)))
+    if found or host is None or not unheard:
+        return list(found.values())
+    name = candidates_of(case, host)[0]
+    return [Question(unheard[0], DnsMessage(0, is_answer=False, rcode="", name=name, kind="A"))]
 
 
 def _is_of(case: Case, name: str, host: str | None) -> bool:
@@ -117,7 +160,7 @@ def _server(case: Case, sightings: Sightings, question: Question) -> str:
         if not question.packet.time_ns <= packet.time_ns <= question.answer.time_ns:
             continue
         core = packet.core
-        if core.sport != 53 or core.protocol != "UDP":
+        if core.sport != _DNS_PORT or core.protocol != question.packet.core.protocol:
             continue
         pod = case.snapshot.pod_at(core.src)
         said = core.dns if pod is not None else None

@@ -1,6 +1,6 @@
 """Pure: causes in the words of a Kubernetes engineer."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Address
 
 from podwire.emulator.trace.frames import Packet
@@ -8,14 +8,21 @@ from podwire.emulator.trace.join import Sightings
 from podwire.emulator.trace.modes import Mode
 from podwire.emulator.trace.snapshot import Snapshot, key
 from podwire.emulator.trace.ways import Place
-from podwire.kube.objects import Pod, Service
+from podwire.kube.objects import Pod, Service, ServicePort
+
+_NODE_PORTS = range(30000, 32768)  # what clusters have unless they are told otherwise
 
 
-def no_endpoints(snapshot: Snapshot, service: Service) -> str:
-    """Return why a Service has no ready endpoints."""
+def no_endpoints(snapshot: Snapshot, service: Service, port: ServicePort | None = None) -> str:
+    """Return why a Service has no ready endpoints, at *port* if one is given."""
     text = f"Service {key(service)} has no ready endpoints"
     selector = service.spec.selector
     if not selector:
+        others = _listed_ports(snapshot, service)
+        if port is not None and others and port.name not in others:
+            named = ", ".join(name or "one without a name" for name in others)
+            wanted = f"port {port.name}" if port.name else "a port without a name"
+            return f"{text}: its EndpointSlices have {named}, and the Service asks for {wanted}"
         return f"{text}: it has no selector, and its EndpointSlices list none"
     words = _labels(selector.items())
     pods = snapshot.selected(service)
@@ -25,16 +32,24 @@ def no_endpoints(snapshot: Snapshot, service: Service) -> str:
     more = f" and {len(pods) - 3} more" if len(pods) > 3 else ""
     count = "1 pod" if len(pods) == 1 else f"{len(pods)} pods"
     if all(_is_ready(pod) for pod in pods):
+        unknown = _unknown_target(pods, port)
+        if unknown:
+            return f"{text}: {unknown}"
+        are = "is" if len(pods) == 1 else "are"
         return (
-            f"{text}, though its selector {words} matches {count} that are ready ({states}{more})"
+            f"{text}, though its selector {words} matches {count} that {are} ready ({states}{more})"
         )
     return f"{text}: its selector {words} matches {count}, none of them ready ({states}{more})"
 
 
-def nothing_listens(snapshot: Snapshot, service: Service | None, pod_name: str, port: int) -> str:
-    """Return why a pod refused a connection to *port*."""
-    text = f"nothing listens on port {port} in {pod_name or 'the backend'}"
+def nothing_listens(
+    snapshot: Snapshot, service: Service | None, pod_name: str, where: str, port: int
+) -> str:
+    """Return why a pod, or else *where*, refused a connection to *port*."""
+    text = f"nothing listens on port {port} " + (f"in {pod_name}" if pod_name else f"of {where}")
     about: list[str] = []
+    if service is None and snapshot.node(where) is not None and port in _NODE_PORTS:
+        about.append("no Service has that NodePort")
     if service is not None:
         ports = [f"port {p.port}, targetPort {p.target_port or p.port}" for p in service.spec.ports]
         about.append(f"Service {key(service)}: {'; '.join(ports)}")
@@ -63,23 +78,43 @@ def lost_between(
 ) -> str:
     """Return where a packet disappeared, with what else the capture shows of the cause."""
     core = seen.core
+    last = sightings.furthest(seen, (seen.where, missing.where))
     what = {"TCP": "SYN" if core.opens else "segment"}.get(core.protocol, "datagram")
-    if seen.where == missing.where:
-        how = " inside VXLAN" if missing.tunnelled else ""
+    what = f"the {what} to {core.dst}:{core.dport}"
+    if last.where == missing.where and missing.tunnelled and last.interface == missing.device:
         text = (
-            f"the {what} to {core.dst}:{core.dport} reached {seen.where} {seen.interface} "
-            f"but never left by {missing.device}{how}"
+            f"{what} left {last.where} {last.interface} as it is, not inside VXLAN: {last.where}"
+            f" has no route to {core.dst} by its VXLAN device"
         )
     else:
-        text = (
-            f"the {what} to {core.dst}:{core.dport} left {seen.where} {seen.interface} "
-            f"but never reached {missing.where} {missing.device}".rstrip()
-        )
+        text = f"{what} {between(last, missing)}" + _led_astray(snapshot, last, missing)
     errors = sightings.errors_about(core.flow, since_ns)
     if errors:
         error = errors[0].core
-        return f"{text}: {error.icmp}, says {error.src} ({snapshot.name_of(error.src)})"
-    return text + no_arp_answer(sightings, since_ns, at=seen.where, address=str(core.dst))
+        name = snapshot.name_of(error.src)
+        named = "" if name == str(error.src) else f" ({name})"
+        return f"{text}: {error.icmp}, says {error.src}{named}"
+    return text + no_arp_answer(sightings, since_ns, at=last.where, address=str(core.dst))
+
+
+def between(last: Packet, missing: Place) -> str:
+    """Return, to be put behind what was lost, where it was seen last and where never."""
+    how = " inside VXLAN" if missing.tunnelled else ""
+    if last.where == missing.where:
+        return f"reached {last.where} {last.interface} but never left by {missing.device}{how}"
+    reached = "reached" if last.direction == "in" else "left"
+    there = f"{missing.where} {missing.device}".rstrip()
+    return f"{reached} {last.where} {last.interface} but never reached {there}"
+
+
+def _led_astray(snapshot: Snapshot, last: Packet, missing: Place) -> str:
+    """Return that VXLAN led a packet to another node than it is for, or nothing."""
+    address = snapshot.node_address(missing.where)
+    if last.inner is None or address is None or last.dst == address:
+        return ""
+    to = address_text(snapshot, last.dst)
+    see = f"podwire exec node/{last.where} -- bridge fdb show"
+    return f": {last.where} sent it inside VXLAN to {to} ({see})"
 
 
 def no_arp_answer(sightings: Sightings, since_ns: int, *, at: str, address: str) -> str:
@@ -94,6 +129,28 @@ def address_text(snapshot: Snapshot, address: IPv4Address) -> str:
     """Return an address with what it belongs to."""
     name = snapshot.name_of(address)
     return name if name == str(address) else f"{name} ({address})"
+
+
+def _listed_ports(snapshot: Snapshot, service: Service) -> list[str]:
+    """Return the names of the ports for which a Service's EndpointSlices list endpoints."""
+    slices = [s for s in snapshot.slices_of(service) if s.endpoints]
+    return sorted({entry.name or "" for s in slices for entry in s.ports or ()})
+
+
+def _unknown_target(pods: Sequence[Pod], port: ServicePort | None) -> str:
+    """Return that none of *pods* has a port of the name that *port* sends to, or nothing."""
+    name = port.target_port if port is not None else None
+    if not isinstance(name, str):
+        return ""
+    names = {p.name for pod in pods for c in pod.spec.containers for p in c.ports if p.name}
+    if name in names:
+        return ""
+    known = f"they have {', '.join(sorted(names))}" if names else "they name none"
+    return f"its targetPort {name} is the name of no port of {_pods_named(pods)} ({known})"
+
+
+def _pods_named(pods: Sequence[Pod]) -> str:
+    return ", ".join(key(pod) for pod in pods[:3]) + (" and others" if len(pods) > 3 else "")
 
 
 def _labels(items: Iterable[tuple[str, str]]) -> str:

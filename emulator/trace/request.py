@@ -73,6 +73,7 @@ def _url(text: str) -> Fetch | Connect:
         raise UsageError(f"{text!r}: {error}") from error
     if not parts.hostname or (parts.scheme not in PORTS and port is None):
         raise UsageError(f"{text!r} is no URL that can be traced\n  use http://HOST[:PORT]/PATH")
+    _check_host(parts.hostname)
     if parts.scheme in {"tcp", "udp"} and port is not None:
         return Connect(parts.hostname, port, "UDP" if parts.scheme == "udp" else "TCP")
     if parts.scheme not in PORTS:
@@ -89,6 +90,12 @@ def _port(text: str) -> Connect:
             f"{text!r} is neither a URL nor HOST:PORT\n"
             "  examples: http://web-svc, web-svc:80, kube-dns.kube-system:53/udp"
         )
+    _check_host(host)
     if protocol.lower() not in {"", "tcp", "udp"}:
         raise UsageError(f"{text!r}: the protocol is tcp or udp")
     return Connect(host, int(number), "UDP" if protocol.lower() == "udp" else "TCP")
+
+
+def _check_host(host: str) -> None:
+    if ":" in host:
+        raise UsageError(f"{host} is an IPv6 address\n  the cluster has IPv4 only")

@@ -9,7 +9,7 @@ from dataclasses import replace
 from ipaddress import IPv4Address
 
 from podwire.emulator.trace import hidden
-from podwire.emulator.trace.case import Case, expected_addresses, literal, said
+from podwire.emulator.trace.case import Case, expected_addresses, known_beforehand, said
 from podwire.emulator.trace.choice import Outcome
 from podwire.emulator.trace.expect import Route, places_of, route, takes_over, visible
 from podwire.emulator.trace.follow import follow
@@ -19,6 +19,8 @@ from podwire.emulator.trace.join import Sightings
 from podwire.emulator.trace.lookup import Lookup, look_up
 from podwire.emulator.trace.request import Command
 from podwire.emulator.trace.ways import Transport
+
+_LOCALHOST = IPv4Address("127.0.0.1")
 
 
 def judge(case: Case, sightings: Sightings, *, dropped: int) -> Finding:
@@ -30,7 +32,9 @@ def judge(case: Case, sightings: Sightings, *, dropped: int) -> Finding:
     if dropped:
         known = f" (without that: {finding.word}; {finding.reason or 'every hop was seen'})"
         finding = replace(
-            finding, word="inconclusive", reason=f"the capture lost {dropped} packets{known}"
+            finding,
+            word="inconclusive",
+            reason=f"the capture lost {dropped} packets{known}; a smaller answer loses fewer",
         )
     return _numbered(case, finding)
 
@@ -121,7 +125,7 @@ def _must_pass(case: Case, node: str) -> bool:
     request = case.request
     if isinstance(request, Command):
         return False
-    address = literal(request.host)
+    address = known_beforehand(case, request.host)
     # A name is asked of the DNS Service, which the node serves.
     target, port = (case.wiring.dns, 53) if address is None else (address, request.port)
     protocol = "UDP" if address is None else request.protocol
@@ -148,13 +152,14 @@ def _openings(case: Case, sightings: Sightings, lookup: Lookup) -> list[Packet]:
     request = case.request
     own = _client_addresses(case)
     found: dict[object, Packet] = {}
+    looked_up = {hop.packet.core.flow for hop in lookup.finding.hops if hop.packet is not None}
     for packet in sightings.sent_by(case.source, case.wiring):
         core = packet.core
         if packet.inner is not None or (own and core.src not in own):
             continue
         if isinstance(request, Command):
             is_ours = core.opens or (core.protocol == "UDP" and core.dport != 53 and core.payload)
-            is_ours = is_ours and (core.dst not in own)
+            is_ours = is_ours and core.dst not in own and core.flow not in looked_up
         else:
             addresses = _addresses(case, lookup)
             is_ours = (
@@ -193,7 +198,7 @@ def _route(case: Case, sightings: Sightings, opening: Packet) -> Route:
 def _client_addresses(case: Case) -> frozenset[IPv4Address]:
     if case.source.kind == "node":
         return frozenset()
-    return frozenset({case.source.address})
+    return frozenset({case.source.address, _LOCALHOST})
 
 
 def _nothing_opened(case: Case, sightings: Sightings, lookup: Lookup) -> Finding:

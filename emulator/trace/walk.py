@@ -115,6 +115,13 @@ class Walk:
             at=seen.where, address=str(seen.core.dst)
         )
         outcome: Outcome = "unreachable" if known else "timed out"
+        answers = self.sightings.answers(seen.where, seen.core.flow, seen.time_ns)
+        if answers and not known:
+            # Somebody on the way did what only the other end may do.
+            first = answers[0].core
+            refused = "R" in first.flags
+            outcome, did = ("refused", "answered RST") if refused else ("answered", "answered")
+            reason += f", and yet {first.src} {did}: has somebody else that address, too?"
         return self.wrong(self.missing(lost.place, seen), outcome, reason)
 
     def missing(self, place: Place, seen: Packet) -> Hop:

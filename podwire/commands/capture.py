@@ -29,8 +29,8 @@ examples:
   podwire capture -w - | wireshark -k -i -
   podwire capture --list                       the places where packets can be recorded
 
-Every interface of a place becomes an interface of the file, named "PLACE INTERFACE". Ctrl-C
-ends the capture in order; the file is whole.
+Every interface of a place becomes an interface of the file, named "PLACE INTERFACE". Ctrl-C,
+SIGTERM or SIGHUP ends the capture in order; the file is whole.
 """
 
 
@@ -69,14 +69,17 @@ def run(args: argparse.Namespace) -> int:
                     raise PodwireError(f"{error.message}\n  {hint}") from error
                 raise
             where = ", ".join(args.place) or "all places"
-            note(f"capturing at {where}; Ctrl-C ends it")
             try:
-                _record(running, duration)
+                _record(running, duration, said=f"capturing at {where}; Ctrl-C ends it")
             finally:
                 running.close()
     if name != "-":
         _summary(args, Path(name))
     return 0
+
+
+# As of tcpdump: what was recorded so far is a whole file.
+_ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Writer:
@@ -120,22 +123,26 @@ class Writer:
             self._path.unlink()
 
 
-def _record(running: Capture, duration: float | None) -> None:
-    """Record until Ctrl-C, or for *duration*."""
+def _record(running: Capture, duration: float | None, *, said: str) -> None:
+    """Record until Ctrl-C or another wish to end, or for *duration*; say so when that counts."""
     read_end, write_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-    before = signal.signal(signal.SIGINT, _ended_by(write_end))
+    before = {number: signal.signal(number, _ended_by(write_end)) for number in _ENDS}
+    note(said)
     try:
         running.record(read_end, duration)
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
         os.close(read_end)
         os.close(write_end)
 
 
 def _ended_by(write_end: int) -> Callable[[int, FrameType | None], None]:
-    def handler(_number: int, _frame: FrameType | None) -> None:
+    def handler(number: int, _frame: FrameType | None) -> None:
         os.write(write_end, b"\0")
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # a second one means it
+        # A second one means it.
+        hard = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+        signal.signal(number, hard)
 
     return handler
 

@@ -6,16 +6,20 @@ import signal
 import sys
 import termios
 import tty
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from types import FrameType
+from typing import Any, cast
 
 from podwire.errors import ApiError
 from podwire.kube import channels
 from podwire.kube.plain import Connection, WebSocket
 
 Sink = Callable[[bytes], object]
+
+_MUST_NAME = "a container name must be specified"
+_DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +50,30 @@ def opened(
     stdin: bool = False,
     terminal: bool = False,
 ) -> WebSocket:
-    """Start *command* and return its stream; raises ApiError when it cannot be started."""
+    """Start *command* and return its stream; raises ApiError when it cannot be started.
+
+    Of a pod with several containers that is in its default one, if none is named.
+    """
     query = [("command", word) for word in command]
-    query += [("container", container)] if container else []
     query += [("stdin", "true")] if stdin else []
     query += [("stdout", "true"), ("tty", "true") if terminal else ("stderr", "true")]
+    named = [("container", container)] if container else []
+    try:
+        return connection.websocket(path, [*query, *named], protocols=[channels.PROTOCOL])
+    except ApiError as error:
+        if container or error.code != 400 or _MUST_NAME not in error.message:
+            raise
+    pod = connection.get(path.removesuffix("/exec"))
+    query.append(("container", default_container(pod)))
     return connection.websocket(path, query, protocols=[channels.PROTOCOL])
+
+
+def default_container(pod: Mapping[str, Any]) -> str:
+    """Return the container of a pod in which kubectl runs what names none."""
+    names = [str(container["name"]) for container in pod["spec"]["containers"]]
+    noted = cast("Mapping[str, Any]", pod["metadata"].get("annotations") or {})
+    wanted = str(noted.get(_DEFAULT_CONTAINER) or "")
+    return wanted if wanted in names else names[0]
 
 
 def collected(

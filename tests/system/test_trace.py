@@ -39,6 +39,54 @@ async def test_a_request_that_arrives_is_confirmed(cluster: Cluster, target: str
     assert any(where.startswith(f"{cluster.namespace}/web-") for where in wheres)
 
 
+SIDECAR = """
+apiVersion: v1
+kind: Pod
+metadata: {name: front}
+spec:
+  dnsConfig: {options: [{name: use-vc}]}
+  containers:
+  - {name: web, image: nginx}
+  - {name: side, image: busybox, command: [sleep, infinity]}
+"""
+
+
+@pytest.mark.parametrize(
+    "target", ["http://web-svc", "http://front", "kube-dns.kube-system:53/udp"]
+)
+async def test_a_pod_of_two_containers_asks_over_tcp_itself_and_dns(
+    cluster: Cluster, target: str
+) -> None:
+    await cluster.apply(WEB + "---" + SIDECAR)
+    await cluster.ready("web", "front")
+    trace = await cluster.trace("front", target)
+    assert trace.confirmed, trace
+    if target == "http://front":  # its own name stands in its /etc/hosts
+        assert {hop.interface for hop in trace.hops} == {"lo"}
+    else:
+        assert trace.naming is not None
+        assert {step.transport for step in trace.naming.steps} == {"TCP"}
+
+
+async def test_an_answer_that_is_lost_is_not_the_backends_fault(cluster: Cluster) -> None:
+    await web_and_client(cluster)
+    address = next(iter(await cluster.pods("app=web")))["status"]["podIP"]
+    node = cluster.node(f"node-{address.split('.')[2]}")
+    table = f"lost_{cluster.namespace.replace('-', '_')}"
+    # Outside of the node's own rules: what the pod sends stays in its node.
+    rules = f"""add table netdev {table} ; add chain netdev {table} i {{ type filter hook ingress
+        device cni0 priority 0; }} ; add rule netdev {table} i ip saddr {address} tcp sport 80 drop"""
+    await node.exec("nft", rules.replace("\n", " "))
+    try:
+        trace = await cluster.trace("client", f"http://{address}", timeout=1.5)
+    finally:
+        await node.exec("nft", f"delete table netdev {table}")
+    assert trace.verdict == "refuted", trace
+    assert "the SYN ACK " in trace.reason or "the answer " in trace.reason, trace
+    assert trace.first_wrong_hop is not None
+    assert not trace.first_wrong_hop.where.startswith(f"{cluster.namespace}/web-"), trace
+
+
 async def test_a_node_port_is_confirmed_from_outside(cluster: Cluster) -> None:
     node_port = WEB.replace(
         "spec:\n  selector: {app: web}", "spec:\n  type: NodePort\n  selector: {app: web}"

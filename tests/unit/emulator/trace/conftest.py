@@ -207,8 +207,9 @@ def _ip(src: str, dst: str, what: str) -> Any:
         return ip / TCP(**tcp, flags="RA", seq=0, ack=other + 1)
     if what == "FIN":
         return ip / TCP(**tcp, flags="FA", seq=mine + 1, ack=other + 1)
-    if what.startswith("tcp= "):
-        message = bytes(_answer(what[5:]))
+    if what.startswith(("tcp= ", "tcp? ")):
+        asked = DNS(id=7, qd=DNSQR(qname=what[5:]))
+        message = bytes(asked if what.startswith("tcp? ") else _answer(what[5:]))
         payload = len(message).to_bytes(2, "big") + message
     else:
         assert what.startswith("data "), what

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import pytest
 
 from podwire.emulator.trace import fetch
+from podwire.emulator.trace.dnsmessage import decode
 
 Serve = Callable[[socket.socket], None]
 
@@ -100,3 +101,9 @@ def test_datagrams(capsys: pytest.CaptureFixture[str]) -> None:
         thread.join(5)
         code, said = run(url, capsys)
         assert (code, said["outcome"]) == (fetch.TIMED_OUT, "timed out")
+
+
+def test_a_dns_server_is_asked_in_its_own_words() -> None:
+    asked = decode(fetch._question("10.96.0.10"))  # pyright: ignore[reportPrivateUsage]
+    assert asked is not None
+    assert asked.summary() == "PTR? 10.0.96.10.in-addr.arpa."

@@ -57,7 +57,17 @@ def test_commands(argv: tuple[str, ...], text: str, stem: str) -> None:
 
 @pytest.mark.parametrize(
     "written",
-    ["", "web-svc", "web-svc:", "web-svc:99999", "web:80/sctp", "ftp://x", "http://"],
+    [
+        "",
+        "web-svc",
+        "web-svc:",
+        "web-svc:99999",
+        "web:80/sctp",
+        "ftp://x",
+        "http://",
+        "http://[::1]/",
+        "[::1]:80",
+    ],
 )
 def test_what_is_no_request(written: str) -> None:
     with pytest.raises(UsageError, match=r"\n|:"):

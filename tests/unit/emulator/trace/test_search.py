@@ -281,3 +281,74 @@ def test_the_retry_over_tcp_is_shown(bench: "Bench") -> None:
     assert said[-2:] == ["SYN   (truncated at 100 bytes: asked again over TCP)", "A 10.96.14.7"]
     assert said[-3] == "A 10.96.14.7 (truncated)"
     assert search_of(finding).steps[0].transport == "TCP"
+
+
+OVER_TCP = """
+syn      default/client eth0       10.244.1.5:40001 > 10.96.0.10:53  SYN
+syn      node-1 cni0               10.244.1.5:40001 > 10.96.0.10:53  SYN
+ack      node-1 cni0               10.96.0.10:53 > 10.244.1.5:40001  SYN-ACK
+ack      default/client eth0       10.96.0.10:53 > 10.244.1.5:40001  SYN-ACK
+ask      default/client eth0       10.244.1.5:40001 > 10.96.0.10:53  tcp? web-svc.default.svc.cluster.local.
+ask      node-1 cni0               10.244.1.5:40001 > 10.96.0.10:53  tcp? web-svc.default.svc.cluster.local.
+on       node-1 cni0               10.244.1.1:41001 > 10.244.1.3:53  SYN
+on       kube-system/coredns eth0  10.244.1.1:41001 > 10.244.1.3:53  SYN
+took     kube-system/coredns eth0  10.244.1.3:53 > 10.244.1.1:41001  SYN-ACK
+took     node-1 cni0               10.244.1.3:53 > 10.244.1.1:41001  SYN-ACK
+sent     node-1 cni0               10.244.1.1:41001 > 10.244.1.3:53  tcp? web-svc.default.svc.cluster.local.
+sent     kube-system/coredns eth0  10.244.1.1:41001 > 10.244.1.3:53  tcp? web-svc.default.svc.cluster.local.
+told     kube-system/coredns eth0  10.244.1.3:53 > 10.244.1.1:41001  tcp= web-svc.default.svc.cluster.local. 10.96.14.7
+told     node-1 cni0               10.244.1.3:53 > 10.244.1.1:41001  tcp= web-svc.default.svc.cluster.local. 10.96.14.7
+told     node-1 cni0               10.96.0.10:53 > 10.244.1.5:40001  tcp= web-svc.default.svc.cluster.local. 10.96.14.7
+told     default/client eth0       10.96.0.10:53 > 10.244.1.5:40001  tcp= web-svc.default.svc.cluster.local. 10.96.14.7
+"""
+
+
+def with_dns_over_tcp(bench: "Bench") -> Snapshot:
+    ports = [{"port": 53, "protocol": "UDP"}, {"name": "tcp", "port": 53, "protocol": "TCP"}]
+    dns = bench.service("kube-system/kube-dns", "10.96.0.10", "53/UDP", app="coredns", ports=ports)
+    slice_ = bench.slice("kube-system/kube-dns", "10.244.1.3 kube-system/coredns", "53/UDP")
+    slice_["ports"].append({"name": "tcp", "port": 53, "protocol": "TCP"})
+    return bench.cluster(dns, slice_)
+
+
+def test_a_client_that_asks_over_tcp_at_once(bench: "Bench") -> None:
+    story = OVER_TCP + bench.answered.replace(bench.lookup, "")
+    finding = bench.judge(story, snapshot=with_dns_over_tcp(bench))
+    assert finding.word == "confirmed", finding
+    assert finding.naming is not None
+    (step,) = finding.naming.steps
+    assert (step.transport, step.answer, step.server) == (
+        "TCP", "A 10.96.14.7", "kube-system/coredns",
+    )  # fmt: skip
+    said = [hop.summary for hop in finding.hops if hop.leg == "dns"]
+    assert "A? web-svc.default.svc.cluster.local." in said
+    assert "A 10.96.14.7" in said
+
+
+@pytest.mark.parametrize(
+    ("without", "more", "outcome", "wrong", "reason"),
+    [
+        (
+            "ack ask on took sent told",
+            "rst node-1 cni0 10.96.0.10:53 > 10.244.1.5:40001 RST\n",
+            "refused",
+            "node-1",
+            "cluster DNS: node-1 refused, though Service kube-system/kube-dns has 1 ready endpoint",
+        ),
+        (
+            "told",
+            "",
+            "timed out",
+            "kube-system/coredns",
+            "cluster DNS: kube-system/coredns got the request and did not answer in time",
+        ),
+    ],
+)
+def test_dns_over_tcp_that_fails(
+    bench: "Bench", without: str, more: str, outcome: str, wrong: str, reason: str
+) -> None:
+    finding = bench.judge(OVER_TCP + more, without=without, snapshot=with_dns_over_tcp(bench))
+    assert (finding.word, finding.outcome) == ("refuted", outcome), finding
+    assert finding.wrong is not None
+    assert finding.wrong.where == wrong
+    assert reason in finding.reason

@@ -276,6 +276,203 @@ def test_answer_that_does_not_come(
     check(bench, Broken(outcome, wrong, reason, bench.answered + more, without))
 
 
+@pytest.mark.parametrize(
+    ("without", "more", "wrong", "reason"),
+    [
+        (
+            "took.node sent.node sent.web",
+            "",
+            "node-1 eth0",
+            "the SYN ACK left node-2 eth0 but never reached node-1 eth0",
+        ),
+        (
+            "took.node-2 took.node sent.node sent.web",
+            "",
+            "node-2 eth0",
+            "the SYN ACK left default/web-1 eth0 but never reached node-2 eth0",
+        ),
+        (
+            "sent.web",
+            "",
+            "node-2 eth0",
+            "the request's bytes left node-1 flannel.1 but never reached node-2 eth0",
+        ),
+        (
+            "sent.node sent.web",
+            "",
+            "default/web-1 missing",
+            "default/web-1 accepted the connection and was asked nothing: node-1 passed none of"
+            " the request's bytes on",
+        ),
+    ],
+)
+def test_a_backend_that_never_heard_the_request_is_not_to_blame(
+    bench: "Bench", without: str, more: str, wrong: str, reason: str
+) -> None:
+    gone = f"{without} ok.web ok.node-2 ok.tunnel ok.node ok.client"
+    check(bench, Broken("timed out", wrong, reason, bench.answered + more, gone))
+
+
+@pytest.mark.parametrize(
+    ("lost", "more", "wrong", "reason"),
+    [
+        (
+            "back.node back.tunnel back.node-2 back.web",
+            "in node-1 eth0:out 10.244.1.0:41002 > 10.244.2.6:80 SYN\n",
+            "node-1 eth0",
+            "left node-1 eth0 as it is, not inside VXLAN: node-1 has no route to 10.244.2.6",
+        ),
+        (
+            "back.tunnel back.node-2 back.web",
+            "far node-1 eth0:out 10.244.1.0:41002 > 10.244.2.6:80 SYN via 192.168.1.10 > 192.168.1.12\n",
+            "node-2 eth0",
+            "but never reached node-2 eth0: node-1 sent it inside VXLAN to 192.168.1.12",
+        ),
+        (
+            "back.web",
+            "in node-2 flannel.1:in 10.244.1.0:41002 > 10.244.2.6:80 SYN\n",
+            "default/web-1 eth0",
+            "reached node-2 flannel.1 but never reached default/web-1 eth0",
+        ),
+        (
+            "back.web",
+            "in node-2 cni0:out 10.244.1.0:41002 > 10.244.2.6:80 SYN\n",
+            "default/web-1 eth0",
+            "left node-2 cni0 but never reached default/web-1 eth0",
+        ),
+    ],
+)
+def test_where_a_packet_was_seen_last_is_told(
+    bench: "Bench", lost: str, more: str, wrong: str, reason: str
+) -> None:
+    broken = Broken("timed out", wrong, reason, bench.answered + more, f"{lost} {AFTER_BACK}")
+    check(bench, broken)
+
+
+@pytest.mark.parametrize(
+    ("what", "outcome", "did"),
+    [("RST", "refused", "answered RST"), ("SYN-ACK", "answered", "answered")],
+)
+def test_an_address_that_two_have(bench: "Bench", what: str, outcome: str, did: str) -> None:
+    twin = f"twin node-2 eth0 10.244.2.6:80 > 10.244.1.0:41002 {what} via 192.168.1.11 > 192.168.1.10\n"
+    reason = f"and yet 10.244.2.6 {did}: has somebody else that address, too?"
+    story = bench.answered + twin
+    wrong = "default/web-1 eth0"
+    check(bench, Broken(outcome, wrong, reason, story, f"back.web {AFTER_BACK}"))
+
+
+def test_a_port_name_that_no_pod_has(bench: "Bench") -> None:
+    named = bench.service("default/web-svc", "10.96.14.7")
+    named["spec"]["ports"][0]["targetPort"] = "http"
+    check(
+        bench,
+        Broken(
+            outcome="refused",
+            wrong="node-1 cni0",
+            reason="Service default/web-svc has no ready endpoints: its targetPort http is the name"
+            " of no port of default/web-0, default/web-1 (they name none)",
+            story=bench.lookup + bench.front + RST,
+            without="ack.node ack.client",
+            objects=(named, bench.slice("default/web-svc", "")),
+        ),
+    )
+
+
+def test_endpoints_for_a_port_of_another_name(bench: "Bench") -> None:
+    service = bench.service("default/web-svc", "10.96.14.7", selector={})
+    service["spec"]["ports"][0]["name"] = "http"
+    endpoints = bench.slice("default/web-svc", "10.244.2.6 default/web-1")
+    endpoints["ports"][0]["name"] = "web"
+    check(
+        bench,
+        Broken(
+            outcome="refused",
+            wrong="node-1 cni0",
+            reason="no ready endpoints: its EndpointSlices have web, and the Service asks for port"
+            " http",
+            story=bench.lookup + bench.front + RST,
+            without="ack.node ack.client",
+            objects=(service, endpoints),
+        ),
+    )
+
+
+def test_a_node_port_that_no_service_has(bench: "Bench") -> None:
+    story = """
+syn    default/client eth0  10.244.1.5:40002 > 192.168.1.11:31999    SYN
+syn    node-1 cni0          10.244.1.5:40002 > 192.168.1.11:31999    SYN
+syn    node-1 eth0          192.168.1.10:40002 > 192.168.1.11:31999  SYN
+syn    node-2 eth0          192.168.1.10:40002 > 192.168.1.11:31999  SYN
+rst    node-2 eth0          192.168.1.11:31999 > 192.168.1.10:40002  RST
+"""
+    check(
+        bench,
+        Broken(
+            outcome="refused",
+            wrong="node-2 eth0",
+            reason="nothing listens on port 31999 of node-2 (no Service has that NodePort)",
+            story=story,
+            to="http://192.168.1.11:31999",
+        ),
+    )
+
+
+def test_a_silent_node_is_not_said_to_serve_nothing(bench: "Bench") -> None:
+    check(
+        bench,
+        Broken(
+            outcome="timed out",
+            wrong="node-1 cni0",
+            reason="node-1 got it and did not answer, though Service default/web-svc has 1 ready"
+            " endpoint: a rule of node-1 drops what is for 10.96.14.7:80/TCP, or its answer",
+            story=bench.lookup + bench.front,
+            without="ack.node ack.client",
+        ),
+    )
+
+
+def test_a_relay_that_gives_up_has_refused(bench: "Bench") -> None:
+    check(
+        bench,
+        Broken(
+            outcome="refused",
+            wrong="node-1 missing",
+            reason="sent nothing on to an endpoint of default/web-svc, and closed it: a rule or a"
+            " missing route of node-1 stops it (podwire exec node/node-1 -- ip route get",
+            story=bench.lookup
+            + bench.front
+            + bench.request
+            + "fin node-1 cni0 10.96.14.7:80 > 10.244.1.5:40002 FIN\n",
+        ),
+    )
+
+
+def test_a_relay_that_only_says_goodbye_has_not_refused(bench: "Bench") -> None:
+    check(
+        bench,
+        Broken(
+            outcome="timed out",
+            wrong="node-1 missing",
+            reason="-- ip route get 10.244.2.6); or its kube-proxy hangs",
+            story=bench.lookup
+            + bench.front
+            + bench.request
+            + "bye node-1 cni0 10.244.1.5:40002 > 10.96.14.7:80 FIN\n"
+            + "fin node-1 cni0 10.96.14.7:80 > 10.244.1.5:40002 FIN\n",
+        ),
+    )
+
+
+def test_a_node_does_not_ask_cluster_dns(bench: "Bench") -> None:
+    story = """
+ask  node-1 eth0  192.168.1.10:40001 > 192.168.1.1:53  A? web-svc.
+no   node-1 eth0  192.168.1.1:53 > 192.168.1.10:40001  = web-svc. NXDOMAIN
+"""
+    finding = bench.judge(story, source="node-1")
+    assert finding.word == "refuted"
+    assert "not the cluster's DNS: only pods ask that; name the ClusterIP" in finding.reason
+
+
 def test_endpoint_that_nobody_has(bench: "Bench") -> None:
     story = bench.answered.replace("10.244.2.6:80 ", "10.244.2.99:80 ")
     check(

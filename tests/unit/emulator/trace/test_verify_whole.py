@@ -1,6 +1,6 @@
 """What proves nothing, what is told apart, and requests of several flows."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -177,3 +177,37 @@ def test_one_wrong_flow_of_two_is_marked_among_the_hops_of_both(
     assert {hop.src for hop in finding.hops} >= {"10.244.1.5:40002", "10.244.1.5:40007"}
     before = finding.hops[finding.wrong.index - 2]
     assert before.dst == f"10.244.1.0:{int(port) + 1000}", "it stays behind the last of its flow"
+
+
+@pytest.mark.parametrize(
+    ("to", "address", "objects"),
+    [
+        ("http://127.0.0.1", "127.0.0.1", {}),
+        ("http://localhost", "127.0.0.1", {}),
+        ("http://client", "10.244.1.5", {}),
+        ("http://me", "10.244.1.5", {"hostname": "me"}),
+        (
+            "http://me.us.default.svc.cluster.local",
+            "10.244.1.5",
+            {"hostname": "me", "subdomain": "us"},
+        ),
+        (
+            "http://alias",
+            "127.0.0.1",
+            {"hostAliases": [{"ip": "127.0.0.1", "hostnames": ["alias"]}]},
+        ),
+    ],
+)
+def test_what_a_pod_asks_itself_by_a_name_of_its_hosts_file(
+    bench: "Bench", to: str, address: str, objects: dict[str, Any]
+) -> None:
+    story = f"""
+syn  default/client lo  {address}:40002 > {address}:80  SYN
+ack  default/client lo  {address}:80 > {address}:40002  SYN-ACK
+get  default/client lo  {address}:40002 > {address}:80  data GET / HTTP/1.1\\r\\n\\r\\n
+ok   default/client lo  {address}:80 > {address}:40002  data HTTP/1.1 200 OK\\r\\n\\r\\n
+"""
+    snapshot = bench.cluster(bench.pod("default/client", "10.244.1.5", **objects))
+    finding = bench.judge(story, snapshot=snapshot, to=to)
+    assert (finding.word, finding.status) == ("confirmed", 200), finding
+    assert {hop.interface for hop in finding.hops} == {"lo"}
