@@ -24,6 +24,8 @@ from typing import Any, NoReturn, cast
 from podwire import linux
 from podwire.emulator.config import ClusterConfig
 from podwire.emulator.doors import Doors, open_doors
+from podwire.emulator.kubeconfig import home
+from podwire.emulator.kubeconfig_lock import make_folder
 from podwire.errors import (
     AlreadyRunning,
     InternalError,
@@ -32,6 +34,7 @@ from podwire.errors import (
     PodwireError,
     PortInUse,
     TimedOut,
+    UsageError,
 )
 
 # Whoever asks must be of our user: the credentials are the kernel's word.
@@ -135,10 +138,11 @@ def start(
 
     *report* hears each step that is done; *meanwhile* is called while the inside starts. Call this
     from a process with one thread: it forks.
-    Raises AlreadyRunning, PortInUse, MachineError, TimedOut after *limit* seconds, or whatever
-    stopped the inside; nothing of the cluster is left then.
+    Raises UsageError, AlreadyRunning, PortInUse, MachineError, TimedOut after *limit* seconds, or
+    whatever stopped the inside; nothing of the cluster is left then.
     """
     until = time.monotonic() + limit
+    os.close(_open_log())  # what is wrong with it is said here, not by the anchor to nobody
     name = _take_name(config.name)
     try:
         doors = open_doors(config)
@@ -188,9 +192,9 @@ def _asked(sock: socket.socket, name: str, message: Mapping[str, Any], until: fl
         sock.connect(_address(name))
     except (ConnectionRefusedError, FileNotFoundError):
         names = ", ".join(running()) or "none"
+        start = "podwire up" if name == ClusterConfig().name else f"podwire up --name {name}"
         raise NotRunning(
-            f"no cluster named {name!r} runs (running: {names})\n"
-            f"  start it: podwire up --name {name}"
+            f"no cluster named {name!r} runs (running: {names})\n  start it: {start}"
         ) from None
     try:
         sock.sendall(json.dumps(message).encode() + b"\n")
@@ -275,6 +279,8 @@ def _follow(
                 error = kinds.get(said["status"], PodwireError)(said["error"])
             elif "log" in said:
                 log = said["log"]
+                if said["asked"]:
+                    raise PodwireError("the cluster was ended while it started: podwire down")
     except TimeoutError:
         raise TimedOut(
             f"the cluster did not start within {limit:g} s; the last step that was done: {step}\n"
@@ -343,7 +349,9 @@ class _Anchor:
         if self._kubeconfig is not None:
             # It is hidden from pods if it is there by now (sandbox/filesystem.py).
             with contextlib.suppress(OSError):
-                self._kubeconfig.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                make_folder(self._kubeconfig.parent)
+        if (folder := home(os.environ)) is not None:
+            os.environ["HOME"] = str(folder)  # inside we are root, whose home is another one
         anchor = os.getpid()
         # Python forgets, in the child of a fork, what signals came before it was whole; an order to
         # end must not be lost so. Blocked, it waits until the keeper can obey.
@@ -453,6 +461,9 @@ class _Anchor:
 def _open_log() -> int:
     """Return where the inside writes what goes wrong: memory, or the file PODWIRE_LOG_FILE."""
     path = os.environ.get("PODWIRE_LOG_FILE")
-    if path:
+    if not path:
+        return os.memfd_create("podwire-log")
+    try:
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-    return os.memfd_create("podwire-log")
+    except OSError as error:
+        raise UsageError(f"PODWIRE_LOG_FILE: cannot write {path}: {error.strerror}") from error

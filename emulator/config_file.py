@@ -4,12 +4,15 @@ Text in, a frozen value out. A field that Podwire cannot honour is an error with
 column, never ignored, so that a file which loads means what it says.
 """
 
+from collections.abc import Sequence
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 from typing import cast, get_args
 
 from podwire.emulator.config import (
     LOCALHOST,
     MOST_NODES,
+    UNDERLAY,
     Backend,
     ClusterConfig,
     NodeConfig,
@@ -53,9 +56,9 @@ _REFUSED_OF_NODES = {
 
 
 def _cluster(fields: Fields) -> ClusterConfig:
-    fields.only("kind", "apiVersion", "name", "nodes", "networking", refused=_REFUSED_AT_TOP)
     fields.one_of("kind", "", ("Cluster",))
     fields.one_of("apiVersion", "", API_VERSIONS)
+    fields.only("kind", "apiVersion", "name", "nodes", "networking", refused=_REFUSED_AT_TOP)
     default = ClusterConfig()
     networking = fields.child("networking")
     config = _networking(networking, default) if networking else default
@@ -90,7 +93,8 @@ def _nodes(fields: Fields) -> tuple[NodeConfig, ...]:
     """Return the workers; a control-plane entry stands for the API server, which every cluster has.
 
     Unlike in kind, the control plane runs no pods and so is no Node object; a file with that one
-    entry alone gets one node, so that pods can run as they would in kind.
+    entry alone gets one node, so that pods can run as they would in kind. Beside workers, its port
+    mappings are the first worker's.
     """
     nodes = list[NodeConfig]()
     planes = list[Fields]()
@@ -104,7 +108,12 @@ def _nodes(fields: Fields) -> tuple[NodeConfig, ...]:
         else:
             nodes.append(_node(entry, len(nodes) + 1))
     if planes and nodes:
-        for key in ("labels", "extraPortMappings", "name"):
+        # A NodePort answers on every node, so kind's usual place for mappings leads to one as well.
+        mappings = _port_mappings(planes[0])
+        if mappings:
+            first = nodes[0]
+            nodes[0] = replace(first, extra_port_mappings=first.extra_port_mappings + mappings)
+        for key in ("labels", "name"):
             if planes[0].has(key):
                 raise planes[0].error(
                     key,
@@ -124,10 +133,12 @@ def _node(fields: Fields, number: int) -> NodeConfig:
     return NodeConfig(
         name=fields.parsed("name", f"node-{number}", _node_name),
         labels=fields.texts("labels"),
-        extra_port_mappings=tuple(
-            _port_mapping(entry) for entry in fields.children("extraPortMappings")
-        ),
+        extra_port_mappings=_port_mappings(fields),
     )
+
+
+def _port_mappings(fields: Fields) -> tuple[PortMapping, ...]:
+    return tuple(_port_mapping(entry) for entry in fields.children("extraPortMappings"))
 
 
 def _node_name(text: str) -> str:
@@ -171,10 +182,13 @@ def _networking(fields: Fields, default: ClusterConfig) -> ClusterConfig:
             "disableDefaultCNI",
             "networking.disableDefaultCNI cannot be honoured: pods need the built-in plugin",
         )
+    pod_subnet = fields.parsed("podSubnet", default.pod_subnet, IPv4Network)
+    service_subnet = fields.parsed("serviceSubnet", default.service_subnet, IPv4Network)
+    taken = (pod_subnet, service_subnet)
     return ClusterConfig(
-        pod_subnet=fields.parsed("podSubnet", default.pod_subnet, IPv4Network),
-        service_subnet=fields.parsed("serviceSubnet", default.service_subnet, IPv4Network),
-        underlay=fields.parsed("underlay", default.underlay, IPv4Network),
+        pod_subnet=pod_subnet,
+        service_subnet=service_subnet,
+        underlay=fields.parsed("underlay", _free_underlay(taken), IPv4Network),
         outside=fields.parsed("outside", default.outside, IPv4Network),
         api_server_address=fields.parsed(
             "apiServerAddress", default.api_server_address, IPv4Address
@@ -188,6 +202,15 @@ def _networking(fields: Fields, default: ClusterConfig) -> ClusterConfig:
             fields.one_of("kubeProxyMode", default.proxy_mode, get_args(ProxyMode)),
         ),
     )
+
+
+def _free_underlay(taken: Sequence[IPv4Network]) -> IPv4Network:
+    """Return the nodes' network for a file that names none: Calico's pods are 192.168.0.0/16."""
+    free = (net for net in _UNDERLAYS if not any(net.overlaps(other) for other in taken))
+    return next(free, UNDERLAY)
+
+
+_UNDERLAYS = (UNDERLAY, IPv4Network("172.30.1.0/24"), IPv4Network("10.89.0.0/24"))
 
 
 def _searches(fields: Fields) -> tuple[str, ...]:

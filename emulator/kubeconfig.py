@@ -6,14 +6,17 @@ kubectl's own lock.
 """
 
 import base64
+import errno
 import os
-from collections.abc import Callable, Collection, Mapping
+import pwd
+from collections.abc import Callable, Collection, Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from podwire.emulator.kubeconfig_lock import locked
-from podwire.errors import ConfigError
+from podwire.emulator.kubeconfig_lock import give, locked, make_folder
+from podwire.errors import ConfigError, PodwireError, UsageError
 
 EXTENSION = "podwire.dev"
 
@@ -74,16 +77,40 @@ def default_path(environ: Mapping[str, str]) -> Path:
     """Return the file that kubectl would write a new context to.
 
     Of several files in $KUBECONFIG the first that exists, else the last (client-go's
-    PathOptions.GetDefaultFilename); without the variable ~/.kube/config.
+    PathOptions.GetDefaultFilename); without the variable ~/.kube/config. Raises UsageError.
     """
     paths = all_paths(environ)
-    return next((path for path in paths if path.exists()), paths[-1])
+    if not paths:
+        raise UsageError(
+            "you have no home, so there is no ~/.kube/config\n"
+            "  name a file: --kubeconfig PATH, or the variable KUBECONFIG"
+        )
+    # Not Path.exists, which raises where we may not look.
+    return next((path for path in paths if os.path.exists(path)), paths[-1])  # noqa: PTH110
 
 
 def all_paths(environ: Mapping[str, str]) -> list[Path]:
     """Return all files that kubectl would read, in its order."""
     listed = [Path(item) for item in environ.get("KUBECONFIG", "").split(os.pathsep) if item]
-    return listed or [Path(environ.get("HOME") or "~").expanduser() / ".kube" / "config"]
+    if listed:
+        return listed
+    folder = home(environ)
+    return [folder / ".kube" / "config"] if folder else []
+
+
+def home(environ: Mapping[str, str]) -> Path | None:
+    """Return the user's home: $HOME, else what the machine's list of users says."""
+    try:
+        return Path(environ.get("HOME") or pwd.getpwuid(os.getuid()).pw_dir)
+    except KeyError:
+        return None
+
+
+def check(path: Path) -> None:
+    """Find out, and change nothing, whether `merge` can write to *path*; raises UsageError."""
+    with _about(path):
+        _refuse_unwritable(path)
+        _parsed(_text_of(path), path)
 
 
 def merge(path: Path, cluster: str, entry: Json, origin: Origin) -> None:
@@ -91,12 +118,12 @@ def merge(path: Path, cluster: str, entry: Json, origin: Origin) -> None:
 
     *entry* is a kubeconfig with that one context (see `document`). The context that was current
     before is remembered, for `remove` to restore. Raises ConfigError when *path* is no
-    kubeconfig, TimedOut when its lock stays taken.
+    kubeconfig, UsageError when it cannot be written, TimedOut when its lock stays taken.
     """
     from podwire.emulator import kubeconfig_text  # noqa: PLC0415 - YAML: 18 ms of `podwire ls`
 
     name = context_name(cluster)
-    with locked(path):
+    with _writing(path):
         text = _text_of(path)
         config = _parsed(text, path)
         previous = config.get("current-context") or ""
@@ -122,7 +149,10 @@ def merge(path: Path, cluster: str, entry: Json, origin: Origin) -> None:
 
 
 def remove(path: Path, cluster: str) -> bool:
-    """Take the context of *cluster* out of *path*; return whether it was there and ours."""
+    """Take the context of *cluster* out of *path*; return whether it was there and ours.
+
+    Raises as `merge` does.
+    """
 
     def is_it(config: Json, name: str) -> bool:
         return _owner(config, name) == cluster
@@ -132,8 +162,11 @@ def remove(path: Path, cluster: str) -> bool:
 
 def is_kept(path: Path, context: str) -> bool:
     """Tell whether `merge` put *context* into *path*; such contexts alone are ever pruned."""
-    text = _text_of(path)
-    return EXTENSION in text and _mark(_parsed(text, path), context) is not None
+    try:
+        text = _text_of(path)
+        return EXTENSION in text and _mark(_parsed(text, path), context) is not None
+    except (OSError, PodwireError):
+        return False
 
 
 def prune(path: Path, running: Collection[str], origin: Origin) -> list[str]:
@@ -164,7 +197,7 @@ def _remove(path: Path, unwanted: Callable[[Json, str], bool]) -> list[str]:
         return []  # absent or not readable: nothing of ours that we could take out
     from podwire.emulator import kubeconfig_text  # noqa: PLC0415 - YAML: 18 ms of `podwire ls`
 
-    with locked(path):
+    with _writing(path):
         text = _text_of(path)
         config = _parsed(text, path)
         names = [
@@ -230,16 +263,66 @@ def _text_of(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
         return ""
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"{path} is no kubeconfig: {error}\n"
+            "  keep out of it: podwire up --kubeconfig ANOTHER-FILE"
+        ) from error
+
+
+@contextmanager
+def _about(path: Path) -> Generator[None, None, None]:
+    """Say of which file the kernel speaks, and what to do about it."""
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(
+            f"cannot write the kubeconfig {path}: {error.strerror}\n"
+            "  make it writable, or keep out of it: podwire up --kubeconfig ANOTHER-FILE"
+        ) from error
+
+
+@contextmanager
+def _writing(path: Path) -> Generator[None, None, None]:
+    with _about(path):
+        _refuse_unwritable(path)
+        with locked(path):
+            yield
+
+
+def _refuse_unwritable(path: Path) -> None:
+    target = Path(os.path.realpath(path))
+    # Replacing needs a folder's permission only. But who made a file read-only means it, kubectl
+    # does not write to it either, and root would replace a device (KUBECONFIG=/dev/null).
+    if os.path.lexists(target):
+        target.stat()  # says of a link that it leads in a circle
+        if not target.is_file():
+            raise OSError(errno.EINVAL, "it is no plain file")
+        if not os.access(target, os.W_OK):
+            readable = os.access(target, os.R_OK)
+            raise PermissionError(
+                errno.EACCES, "it is read-only" if readable else os.strerror(errno.EACCES)
+            )
+    for folder in (path.parent, target.parent):  # of the lock, of the file
+        there = folder
+        while not os.path.lexists(there):
+            there = there.parent
+        if not there.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        if not os.access(there, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
 def _replace(path: Path, text: str) -> None:
     """Replace the file's content at once, through links, for this user's eyes only."""
     target = Path(os.path.realpath(path))
+    make_folder(target.parent)
     draft = target.with_name(f".{target.name}.podwire-{os.getpid()}")
     try:
         handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         with open(handle, "w", encoding="utf-8") as file:  # noqa: PTH123 - a descriptor
             os.fchmod(handle, 0o600)
+            give(handle, like=target if target.exists() else target.parent)
             file.write(text)
             file.flush()
             os.fsync(handle)

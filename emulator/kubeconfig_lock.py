@@ -9,7 +9,7 @@ import fcntl
 import os
 import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from podwire.errors import TimedOut
@@ -26,7 +26,7 @@ def locked(
 
     Raises TimedOut when another process keeps it for *limit* seconds.
     """
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_folder(path.parent)
     deadline = time.monotonic() + limit
     lock = path.with_name(path.name + ".lock")
     folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -39,6 +39,21 @@ def locked(
             lock.unlink(missing_ok=True)
     finally:
         os.close(folder)
+
+
+def make_folder(folder: Path) -> None:
+    """Make *folder* if it is absent, for this user's eyes only."""
+    if not folder.is_dir():
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        give(folder, like=folder.parent)
+
+
+def give(thing: Path | int, *, like: Path) -> None:
+    """Give what root has made (a path or a descriptor) to the owner of *like*: after `sudo -E`."""
+    if os.geteuid() == 0:
+        with suppress(OSError):
+            owner = like.stat()
+            os.chown(thing, owner.st_uid, owner.st_gid)
 
 
 def _until(deadline: float, lock: Path, attempt: Callable[[], bool]) -> None:

@@ -29,11 +29,22 @@ def parsed(text: str) -> Json:
         raise ValueError("a mapping is expected at the top")
     for section in SECTIONS:
         items: object = cast("Json", config).get(section) or []
-        if not isinstance(items, list) or not all(
-            isinstance(item, dict) and "name" in item for item in cast("list[object]", items)
-        ):
+        if not isinstance(items, list) or not all(map(_is_named, cast("list[object]", items))):
             raise ValueError(f"{section} must be a list of things with names")
+    for item in _items(cast("Json", config), "contexts"):
+        context: object = item.get("context") or {}
+        if not isinstance(context, dict):
+            raise ValueError(f"the context {item['name']} must be a mapping")
+        extensions: object = cast("Json", context).get("extensions") or []
+        if not isinstance(extensions, list) or not all(
+            map(_is_named, cast("list[object]", extensions))
+        ):
+            raise ValueError(f"extensions of the context {item['name']} must be things with names")
     return cast("Json", config)
+
+
+def _is_named(item: object) -> bool:
+    return isinstance(item, dict) and isinstance(cast("Json", item).get("name"), str)
 
 
 def with_entries(text: str, name: str, entries: Mapping[str, Json], *, current: str) -> str:

@@ -10,9 +10,11 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from types import FrameType
+from contextlib import suppress
 from typing import NoReturn, Protocol, cast
 
+from podwire.commands import interruptions
+from podwire.commands.output import drop_output, is_of_output, say
 from podwire.errors import ApiError, PodwireError, UsageError
 
 # Verb -> one line for --help. The module is podwire.commands.VERB, with _ for -.
@@ -37,6 +39,16 @@ VERBS = {
 }
 
 _TAKES_COMMAND = ("exec", "trace", "images")
+
+# Every verb takes these, so that they may stand before it in an alias; help is silent where they
+# change nothing.
+_SHARED = (
+    ("--name", "NAME", "the cluster's name (default: podwire)"),
+    ("--context", "CONTEXT", "a context of the kubeconfig"),
+    ("--kubeconfig", "PATH", "use this file (default: $KUBECONFIG, ~/.kube/config)"),
+)
+_OF_NO_CLUSTER = ("doctor", "completion", "version")
+_UNHEARD = (("--context", "up"), ("--name", "ls"), ("--context", "ls"))
 
 _EPILOG = """\
 a first session:
@@ -71,13 +83,18 @@ class Parser(argparse.ArgumentParser):
         """Raise what the command line ends with."""
         raise UsageError(f"{message}\n  {self.format_usage().strip()}\n  more: {self.prog} --help")
 
+    def print_help(self, file: object = None) -> None:
+        """Print it; unlike argparse's own, fail where that fails."""
+        say(self.format_help().rstrip())
+        sys.stdout.flush()
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status."""
     words = list(sys.argv[1:] if argv is None else argv)
     if argv is None:  # the program itself, not a call from another one
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, _interrupted)
+        _open_standard_streams()
+        interruptions.listen()
     try:
         status = _run(words)
         sys.stdout.flush()
@@ -88,12 +105,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write("\npodwire: interrupted\n")
         return 128 + int(name)
     except BrokenPipeError:
-        # Whoever read our output has gone (| head). Python would complain again at its own end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        drop_output()  # whoever read it has gone (| head)
         return 0
     except SystemExit as end:  # argparse after --help
         return int(end.code or 0)
     except Exception as error:  # noqa: BLE001 - the last line of defence, and it says so
+        if is_of_output(error):
+            drop_output()
+            return _fail(PodwireError(f"cannot write standard output: {error}"))
         return _bug(error)
     return status
 
@@ -110,11 +129,9 @@ def parser_of(verb: str) -> Parser:
     )
     module.configure(parser)
     shared = parser.add_argument_group("which cluster")
-    shared.add_argument("--name", metavar="NAME", help="the cluster's name (default: podwire)")
-    shared.add_argument("--context", metavar="CONTEXT", help="a context of the kubeconfig")
-    shared.add_argument(
-        "--kubeconfig", metavar="PATH", help="use this file (default: $KUBECONFIG, ~/.kube/config)"
-    )
+    for option, value, text in _SHARED:
+        heard = verb not in _OF_NO_CLUSTER and (option, verb) not in _UNHEARD
+        shared.add_argument(option, metavar=value, help=text if heard else argparse.SUPPRESS)
     return parser
 
 
@@ -126,7 +143,7 @@ def _run(words: list[str]) -> int:
     verb, rest = _split(words)
     if not verb:
         if not rest or set(rest) & {"-h", "--help"}:
-            sys.stdout.write(_overview())
+            say(_overview().rstrip())
             return 0 if rest else 64
         if "--version" in rest:
             return _run(["version"])
@@ -135,7 +152,7 @@ def _run(words: list[str]) -> int:
         rest = ["--help"]
         verb = next((word for word in words if word in VERBS), "")
         if not verb:
-            sys.stdout.write(_overview())
+            say(_overview().rstrip())
             return 0
     if verb not in VERBS:
         raise UsageError(f"there is no verb {verb!r}{_meant(verb)}\n  one of: {', '.join(VERBS)}")
@@ -151,7 +168,10 @@ def _split(words: list[str]) -> tuple[str, list[str]]:
     """Return (verb, the other words); global options may stand before the verb."""
     position = 0
     while position < len(words) and words[position].startswith("-"):
-        position += 2 if words[position] in ("--name", "--context", "--kubeconfig") else 1
+        takes_value = words[position] in (option for option, _, _ in _SHARED)
+        if takes_value and position + 1 == len(words):
+            raise UsageError(f"{words[position]} needs a value, and a verb after it")
+        position += 2 if takes_value else 1
     if position >= len(words):
         return "", words
     return words[position], words[:position] + words[position + 1 :]
@@ -201,5 +221,12 @@ def _bug(error: Exception) -> int:
     return 70
 
 
-def _interrupted(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt(number)
+def _open_standard_streams() -> None:
+    """Put /dev/null where a standard stream is closed: some socket would get its number."""
+    with suppress(OSError):  # there is no /dev, in a bare chroot
+        while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
+            os.set_inheritable(fd, True)
+        os.close(fd)
+    sys.stdin = sys.stdin or os.fdopen(0, closefd=False)
+    sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False)
+    sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)

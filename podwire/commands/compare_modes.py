@@ -25,7 +25,7 @@ exit status: that of the worst trace (0 confirmed, 1 refuted, 2 inconclusive); 6
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
-    parser.add_argument("place", metavar="FROM", help=places.HELP)
+    parser.add_argument("place", metavar="FROM", help=places.FROM)
     parser.add_argument("target", metavar="URL|HOST:PORT[/udp]", help="what to ask")
     parser.add_argument("-n", "--namespace", default="", help="the pod's namespace")
     parser.add_argument("--modes", default="", metavar="A,B,...", help="which (default: all)")

@@ -6,7 +6,7 @@ from pathlib import Path
 from podwire.commands import session
 from podwire.commands.output import say
 from podwire.emulator import anchor, kubeconfig
-from podwire.errors import NotRunning, TimedOut, UsageError
+from podwire.errors import NotRunning, PodwireError, UsageError
 
 EPILOG = """\
 examples:
@@ -29,27 +29,27 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("--all and --name exclude each other")
     files = session.paths(args)
     names = anchor.running() if args.all else [session.cluster_name(args, files)]
-    hanging = list[str]()
+    failed = list[PodwireError]()
     for name in names:
         try:
-            say(_end(name, files))
-        except TimedOut as error:
-            hanging.append(str(error))  # the others are ended all the same
+            _end(name, files)
+        except PodwireError as error:
+            failed.append(error)  # the others are ended all the same
     session.prune(files)
-    if hanging:
-        raise TimedOut("\n".join(hanging))
+    if failed:
+        raise type(failed[0])("\n".join(map(str, failed)))
     if not names:
         say("no cluster runs")
     return 0
 
 
-def _end(name: str, files: list[Path]) -> str:
+def _end(name: str, files: list[Path]) -> None:
     try:
         kept = anchor.request(name, {"op": "status"}).get("kubeconfig")
         anchor.request(name, {"op": "stop"})
-        text = f'cluster "{name}" is down'
+        say(f'cluster "{name}" is down')
     except NotRunning:
-        kept, text = None, f'cluster "{name}" does not run'
+        kept = None
+        say(f'cluster "{name}" does not run')
     for path in {*files, *([Path(kept)] if kept else [])}:
         kubeconfig.remove(path, name)
-    return text

@@ -22,6 +22,7 @@ exit status: the command's own; 126 if it could not be run.
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
+    parser.usage = "podwire exec [options] PLACE -- COMMAND..."
     parser.add_argument("place", metavar="PLACE", help=places.HELP)
     parser.add_argument("-i", "--stdin", action="store_true", help="pass standard input on")
     parser.add_argument("-t", "--tty", action="store_true", help="give the command a terminal")

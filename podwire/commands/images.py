@@ -28,6 +28,7 @@ _PATH = f"/api/v1/namespaces/{NAMESPACE}/configmaps"
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
+    parser.usage = "podwire images [options] [ls | add NAME -- COMMAND... | rm NAME]"
     parser.add_argument("what", nargs="?", choices=("ls", "add", "rm"), default="ls")
     parser.add_argument("image", nargs="?", metavar="NAME", help="an image's name, without a tag")
     parser.add_argument("-o", "--output", choices=("text", "json"), default="text")

@@ -1,5 +1,6 @@
 """What verbs write: lines, tables and JSON on standard output, progress on standard error."""
 
+import errno
 import json
 import os
 import sys
@@ -13,6 +14,17 @@ from podwire.errors import UsageError
 def say(text: str = "") -> None:
     """Write a line of the answer."""
     sys.stdout.write(text + "\n")
+
+
+def is_of_output(error: BaseException) -> bool:
+    """Tell whether *error* is one of writing standard output; errors of files have their name."""
+    full = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EIO)
+    return isinstance(error, OSError) and error.errno in full and error.filename is None
+
+
+def drop_output() -> None:
+    """Write no more: nobody reads, or nothing can be written. Python would try again at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def note(text: str) -> None:

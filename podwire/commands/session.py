@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from podwire.emulator import anchor, kubeconfig
-from podwire.errors import NotRunning, PodwireError, UsageError
+from podwire.errors import ConfigError, NotRunning, PodwireError, UsageError
 
 if TYPE_CHECKING:
     from podwire.kube.config import Access
@@ -25,9 +25,11 @@ def paths(args: argparse.Namespace) -> list[Path]:
 
 def path_to_write(args: argparse.Namespace) -> Path:
     """Return the file that gets a new context."""
-    if args.kubeconfig:
-        return Path(args.kubeconfig).absolute()
-    return kubeconfig.default_path(os.environ).absolute()
+    path = Path(args.kubeconfig) if args.kubeconfig else kubeconfig.default_path(os.environ)
+    try:
+        return path.absolute()
+    except FileNotFoundError:
+        raise UsageError(f"the current folder is gone, and {path} is in it") from None
 
 
 def prune(files: Iterable[Path]) -> None:
@@ -118,11 +120,13 @@ def _of_cluster(name: str, files: list[Path]) -> Access:
     context = kubeconfig.context_name(name)
     try:
         return _load(files, context)
-    except UsageError:
+    except UsageError as error:
         # `up --kubeconfig ELSEWHERE`: the cluster itself knows where its context went.
         kept = anchor.request(name, {"op": "status"}).get("kubeconfig")
         if kept and Path(kept) not in files:
             return _load([Path(kept)], context)
+        if isinstance(error, ConfigError):
+            raise
         raise NotRunning(
             f"cluster {name!r} runs, but its context {context} is in no kubeconfig here\n"
             "  start it anew: podwire down, then podwire up"

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from podwire.commands import session
-from podwire.commands.output import give_to_its_folder, note, number, say
+from podwire.commands.output import drop_output, give_to_its_folder, note, number, say
 from podwire.errors import ApiError, NotRunning, PodwireError, UnreachableError, UsageError
 from podwire.kube import places
 
@@ -33,7 +32,7 @@ verdict 64 (what was asked makes no sense), 69 (no cluster answers) or 70 (a fau
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
     parser.usage = "%(prog)s [options] FROM (URL | HOST:PORT[/udp] | -- COMMAND...)"
-    parser.add_argument("place", metavar="FROM", help=places.HELP)
+    parser.add_argument("place", metavar="FROM", help=places.FROM)
     parser.add_argument("target", metavar="URL|HOST:PORT[/udp]", nargs="?", help="what to ask")
     parser.add_argument("-n", "--namespace", default="", help="the pod's namespace")
     parser.add_argument("-w", "--write", metavar="FILE", help="the packets (default: by target)")
@@ -58,9 +57,10 @@ def run(args: argparse.Namespace) -> int:
             unwritten = f"podwire: {error}"  # the verdict stands without the file
     try:
         _show(judged, args.output)
-    except BrokenPipeError:
-        # Whoever read our output has seen enough (| head); the verdict stays what it is.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        drop_output()
+        if not isinstance(error, BrokenPipeError):  # | head has seen enough; the verdict stands
+            note(f"podwire: cannot write standard output: {error.strerror}")
     if unwritten:
         note(unwritten)
     return judged.exit_status

@@ -7,18 +7,17 @@ import dataclasses
 import importlib
 import os
 import select
-import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, cast, get_args
 
-from podwire.commands import session
+from podwire.commands import interruptions, session
 from podwire.commands.output import note, number, say, say_json
 from podwire.emulator import anchor, config, config_file, doctor, kubeconfig, machine_facts
 from podwire.emulator.config import ClusterConfig
-from podwire.errors import InternalError, PodwireError, TimedOut, UsageError
+from podwire.errors import InternalError, NotRunning, PodwireError, TimedOut, UsageError
 from podwire.kube.manifests import Manifest, from_paths
 
 if TYPE_CHECKING:
@@ -26,6 +25,8 @@ if TYPE_CHECKING:
     from podwire.kube.waiting import Target
 
 Json = dict[str, Any]
+
+_GOODBYE = 1.0  # seconds that a cluster may take to say how it ended
 
 EPILOG = """\
 examples:
@@ -92,12 +93,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Start the cluster; all that can be wrong in the arguments is found before."""
     limit = number(args.timeout, "--timeout")
+    if args.context:
+        raise UsageError("up makes a context, podwire-NAME\n  say the name: podwire up --name NAME")
     wanted = cluster_config(args)
     if args.attached and "-" in (*args.filename, args.config):
         raise UsageError("--attached needs standard input for itself\n  give files, not -")
     manifests = from_paths(args.filename)
     path = session.path_to_write(args)
     session.prune({path, *session.paths(args)})
+    kubeconfig.check(path)
     mode = wanted.proxy_mode
     error = doctor.error_for(doctor.evaluate(machine_facts.gather_fast(mode), mode))
     if error is not None:
@@ -116,17 +120,28 @@ def run(args: argparse.Namespace) -> int:
         steps.done(f"context {kubeconfig.context_name(wanted.name)} is current in {path}")
         left = round(max(0.0, limit - steps.elapsed()), 1)
         counts = _fill(entry, manifests, len(wanted.nodes), left, steps, wait=args.wait)
+        interruptions.check()
+        if not args.attached:
+            interruptions.ignore()  # it is done, and will be said
     except BaseException as error:
-        if args.keep and isinstance(error, PodwireError):
+        gone = isinstance(error, NotRunning)
+        if args.keep and isinstance(error, PodwireError) and not gone:
             running.keep()
-        else:
-            _undo(running, path, wanted.name)
+            raise
+        ended = _end(running, wanted.name, limit=_GOODBYE) if gone else None
+        _undo(running, path, wanted.name)
+        if ended is not None:
+            raise ended from error
         raise
-    if not args.attached:
-        running.keep()
-    _report(args, wanted, path, counts, steps.elapsed())
     if args.attached:
-        _stay(running, path, wanted.name)
+        try:
+            _report(args, wanted, path, counts, steps.elapsed())
+            _stay(running, wanted.name)
+        finally:
+            _undo(running, path, wanted.name)
+    else:
+        running.keep()
+        _report(args, wanted, path, counts, steps.elapsed())
     return 0
 
 
@@ -190,7 +205,8 @@ class Steps:
         self._dim = ("", "") if plain else ("\x1b[2m", "\x1b[0m")
 
     def done(self, what: str) -> None:
-        """Say that *what* is done."""
+        """Say that *what* is done; a lost Ctrl-C is found here."""
+        interruptions.check()
         on, off = self._dim
         self._out.write(f"  {on}{self.elapsed():5.2f} s{off}  {what}\n")
         self._out.flush()
@@ -275,32 +291,38 @@ def _system_targets(connection: Connection) -> list[Target]:
     return targets
 
 
-def _stay(running: anchor.Running, path: Path, name: str) -> None:
+def _stay(running: anchor.Running, name: str) -> None:
     """Return when standard input ends; the cluster ends with this process, however it ends.
 
     Raises InternalError with the cluster's last words if it ends by itself.
     """
     sys.stdout.flush()
     stdin = sys.stdin.fileno()
-    try:
-        while True:
-            ready, _, _ = select.select([stdin, running], [], [])
-            words = running.last_words() if running in ready else None
-            if words is not None and not words.asked:
-                said = words.log.rstrip() or "nothing"
-                raise InternalError(f"cluster {name!r} ended by itself; its last words:\n{said}")
-            if words is not None:
-                return
-            if stdin in ready and not os.read(stdin, 4096):
-                return
-    finally:
-        _undo(running, path, name)
+    while True:
+        ready, _, _ = select.select([stdin, running], [], [])
+        if running in ready and (ended := _end(running, name, limit=0)):
+            if isinstance(ended, InternalError):
+                raise ended
+            return
+        if stdin in ready and not os.read(stdin, 4096):
+            return
+
+
+def _end(running: anchor.Running, name: str, *, limit: float) -> PodwireError | None:
+    """Return how the cluster ended, or None if it goes on for *limit* seconds."""
+    ready, _, _ = select.select([running], [], [], limit)
+    words = running.last_words() if ready else None
+    if words is None:
+        return None
+    if words.asked:
+        return PodwireError(f"cluster {name!r} was ended while it started: podwire down")
+    said = words.log.rstrip() or "nothing"
+    return InternalError(f"cluster {name!r} ended by itself; its last words:\n{said}")
 
 
 def _undo(running: anchor.Running, path: Path, name: str) -> None:
     """End the cluster and take its context away; a second Ctrl-C does not stop this."""
-    for number_ in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number_, signal.SIG_IGN)
+    interruptions.ignore()
     try:
         kubeconfig.remove(path, name)
     finally:

@@ -29,9 +29,17 @@ class Access:
     verify: bool = True
 
     def tls(self) -> ssl.SSLContext | None:
-        """Return the context for an https server, None for a plain one."""
+        """Return the context for an https server, None for a plain one. Raises ConfigError."""
         if not self.server.startswith("https://"):
             return None
+        try:
+            return self._tls()
+        except (ssl.SSLError, ValueError) as error:
+            raise ConfigError(
+                f"the context {self.context!r} has a certificate or key that is none: {error}"
+            ) from error
+
+    def _tls(self) -> ssl.SSLContext:
         tls = ssl.create_default_context(cadata=self.authority.decode() or None)
         if not self.verify:
             tls.check_hostname = False
@@ -53,7 +61,7 @@ def load(paths: Sequence[Path], context: str = "") -> Access:
     Files are merged as kubectl does: what an earlier file says holds. Raises UsageError when there
     is no such context, ConfigError for a broken file.
     """
-    configs = [_read(path) for path in paths if path.exists()]
+    configs = [_read(path) for path in paths if os.path.exists(path)]  # noqa: PTH110 - never raises
     current = context or next(
         (c["current-context"] for c in configs if c.get("current-context")), ""
     )
@@ -95,15 +103,24 @@ def from_document(config: Mapping[str, Any]) -> Access:
 def _read(path: Path) -> Json:
     try:
         config: object = yaml.load(path.read_bytes(), yaml.CSafeLoader)
-    except yaml.YAMLError as error:
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: {' '.join(str(error).split())}") from error
     if not isinstance(config, dict | None):
         raise ConfigError(f"{path}: no kubeconfig")
     folder = path.parent
     found = cast("Json", config or {})
-    for section, inner in (("clusters", "cluster"), ("users", "user")):
-        for item in cast("list[Json]", found.get(section) or []):
-            values: Json = item.get(inner) or {}
+    for section, inner in (("clusters", "cluster"), ("contexts", "context"), ("users", "user")):
+        items: object = found.get(section) or []
+        if not isinstance(items, list):
+            raise ConfigError(f"{path}: {section} is no list")
+        for item in cast("list[object]", items):
+            entry = cast("Json", item) if isinstance(item, dict) else {}
+            values: object = entry.get(inner) or {}
+            if "name" not in entry or not isinstance(values, dict):
+                raise ConfigError(f"{path}: {section} has an entry that is no {inner} with a name")
+            values = cast("Json", values)
             for key in ("certificate-authority", "client-certificate", "client-key"):
                 if values.get(key):  # a file, relative to the kubeconfig's folder
                     values[key] = str(folder / str(values[key]))
@@ -119,6 +136,11 @@ def _named(configs: Sequence[Json], section: str, name: str, inner: str) -> Json
 
 
 def _bytes(values: Json, key: str) -> bytes:
-    if values.get(f"{key}-data"):
-        return base64.b64decode(values[f"{key}-data"])
-    return Path(values[key]).read_bytes() if values.get(key) else b""
+    try:
+        if values.get(f"{key}-data"):
+            return base64.b64decode(values[f"{key}-data"])
+        return Path(values[key]).read_bytes() if values.get(key) else b""
+    except OSError as error:
+        raise ConfigError(f"cannot read {values[key]} ({key}): {error.strerror}") from error
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"{key}-data of a kubeconfig is no base64: {error}") from error

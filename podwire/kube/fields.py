@@ -131,7 +131,11 @@ def _named(value: object) -> str:
     if isinstance(value, list):
         return "a list"
     words = {"None": "nothing", "True": "true", "False": "false"}
-    return words.get(repr(value), repr(value))
+    shown = words.get(repr(value), repr(value))
+    return shown if len(shown) <= _LONGEST else f"{shown[:_LONGEST]}..."
+
+
+_LONGEST = 60  # characters of a value in a message: a file that is no YAML is one long text
 
 
 def _list(allowed: tuple[str, ...]) -> str:

@@ -1,11 +1,12 @@
-"""Pure: the words for places (POD, NAMESPACE/POD, node/NODE, external) and what they stand for."""
+"""Pure: the words for places (POD, NAMESPACE/POD, node/NODE, external, router)."""
 
 from dataclasses import dataclass
 from typing import Literal
 
 from podwire.errors import UsageError
 
-HELP = "POD, NAMESPACE/POD, node/NODE or external"
+HELP = "POD, NAMESPACE/POD, node/NODE, external or router"
+FROM = "POD, NAMESPACE/POD, node/NODE or external"  # where a trace can begin
 
 _HOSTS = ("external", "router")
 

@@ -3,6 +3,8 @@
 import io
 import json
 import os
+import signal
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -105,6 +107,21 @@ def test_exec_with_input(
     assert capfd.readouterr().out == "from a file"
 
 
+@pytest.mark.parametrize("annotated", ["", "side", "nobody"])
+def test_exec_runs_in_the_default_container_as_kubectl_does(
+    api: "Api", capfd: pytest.CaptureFixture[str], annotated: str
+) -> None:
+    note = f"annotations: {{kubectl.kubernetes.io/default-container: {annotated}}}"
+    two = POD.replace("{name: client,", "{name: two, " + (f"{note}," if annotated else ""))
+    two = two.replace("[{name: c,", "[{name: side, image: nginx}, {name: c,")
+    with api.connection() as connection:
+        apply(connection, from_text(two))
+        status = {"phase": "Running", "podIP": "10.244.1.3"}
+        connection.patch("/api/v1/namespaces/default/pods/two/status", {"status": status})
+    assert main(["exec", "two", *api.options, "--", "echo", "here"]) == 0
+    assert capfd.readouterr().out == "here\n"
+
+
 @pytest.mark.parametrize(
     ("place", "status"), [("node/node-1", 0), ("external", 0), ("node/node-9", 1), ("nobody", 1)]
 )
@@ -148,6 +165,28 @@ def test_capture(
     assert json.loads(capfd.readouterr().out)["packets"] == 1
     assert [points for points, _, _ in pod.agent.captured] == [
         ("pod/default/client",), ("node/node-1", "pod/default/client")]  # fmt: skip
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_capture_that_is_told_to_end_leaves_a_whole_file(
+    pod: "Api", capfd: pytest.CaptureFixture[str], tmp_path: Path, number: signal.Signals
+) -> None:
+    pod.agent.packets, pod.agent.statistics = some_packets(), b""
+    before = signal.getsignal(number)
+
+    def tell() -> None:
+        while signal.getsignal(number) == before:
+            pass
+        os.kill(os.getpid(), number)
+
+    teller = threading.Thread(target=tell, daemon=True)
+    teller.start()
+    path = tmp_path / "out.pcapng"
+    assert main(["capture", "client", "-w", str(path), *pod.options]) == 0
+    teller.join()
+    assert path.read_bytes() == some_packets()
+    assert "1 packets, 0 dropped" in capfd.readouterr().out
+    assert signal.getsignal(number) == before
 
 
 def test_capture_says_which_places_there_are(

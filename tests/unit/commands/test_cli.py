@@ -1,5 +1,7 @@
 """Finding the verb, mistakes, exit statuses, start-up."""
 
+import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -80,14 +82,61 @@ def test_completion_knows_each_verb_and_its_options(
     assert "nodes" in script
 
 
-def test_the_completion_of_bash_completes() -> None:
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("podwire st", "status"),
+        ("podwire --name x up --no", "--nodes --no-wait"),
+        ("podwire --na", "--name"),
+        ("podwire up --proxy-mode n", "nftables"),
+        ("podwire up -o ", "text json"),
+        ("podwire up -f /etc/host", "/etc/host.conf /etc/hostname /etc/hosts"),
+        ("podwire up --timeout ", ""),
+        ("podwire images r", "rm"),
+        ("podwire completion ", "bash zsh fish"),
+        ("podwire exec --name blue n", "node/of---name-blue"),
+        ("podwire trace node/", "node/of-"),
+        ("podwire exec client -- cu", ""),
+        ("podwire logs -", "-h --help -f --follow -c --container -n --namespace -p --previous "
+         "--tail --since --timestamps --name --context --kubeconfig"),
+        ("podwire down --name b", "blue"),
+    ],
+)  # fmt: skip
+def test_the_completion_of_bash_completes(
+    line: str, offered: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["completion", "bash"]) == 0
+    words = line.split(" ")
     script = f"""
-source <({sys.executable} -P -m podwire completion bash)
-COMP_WORDS=(podwire st); COMP_CWORD=1; _podwire; echo "${{COMPREPLY[*]}}"
-COMP_WORDS=(podwire --name x up --no); COMP_CWORD=4; _podwire; echo "${{COMPREPLY[*]}}"
+podwire() {{ case "$1" in ls) echo red blue;; *) (shift 2; IFS=-; echo "node/of-$*");; esac; }}
+{capsys.readouterr().out}
+COMP_WORDS=({" ".join(map(shlex.quote, words))}); COMP_CWORD={len(words) - 1}
+_podwire; echo "${{COMPREPLY[*]}}"
 """
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines() == ["status", "--nodes --no-wait"]
+    given = set(done.stdout.split())
+    assert given >= set(offered.split())
+    assert bool(given) == bool(offered)
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("words", ["version", "images", "--help", "up --help"])
+def test_a_full_disk_under_the_output_is_named(words: str, unbuffered: str) -> None:
+    with open("/dev/full", "wb") as full:  # noqa: PTH123 - a device
+        done = subprocess.run(
+            [sys.executable, "-P", "-m", "podwire", *words.split()],
+            stdout=full, stderr=subprocess.PIPE, text=True, check=False,
+            env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+        )  # fmt: skip
+    assert done.stderr.startswith("podwire: cannot write standard output: ")
+    assert (done.stderr.count("\n"), done.returncode) == (1, 1)
+
+
+def test_closed_standard_streams_are_open_on_nothing() -> None:
+    code = "import sys, podwire.cli as cli; cli._open_standard_streams(); import socket; "
+    code += "print('lost'); sys.exit(10 + socket.socket().fileno())"
+    shell = f"exec {sys.executable} -P -c {shlex.quote(code)} <&- >&- 2>&-"
+    assert subprocess.run(["sh", "-c", shell], check=False).returncode > 12
 
 
 @pytest.mark.parametrize("verb", ["ls", "up", "down", "exec"])

@@ -117,10 +117,6 @@ def fake(api: "Api", monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeAnc
     return made
 
 
-def ignored(*_: object) -> None:
-    """Stand in for signal.signal: the test run keeps its own handlers."""
-
-
 def current(path: Path) -> str:
     config: dict[str, Any] = yaml.safe_load(path.read_text())
     return str(config.get("current-context"))
@@ -189,6 +185,10 @@ def test_a_manifest_that_fails_takes_the_cluster_with_it(
         (["--timeout", "soon"], "--timeout: 'soon' is no number"),
         (["--attached", "-f", "-"], "--attached needs standard input for itself"),
         (["-f", "broken.yaml"], "broken.yaml:3:3: broken YAML"),
+        (["--context", "podwire-blue"], "up makes a context"),
+        (["--kubeconfig", "broken.yaml"], "broken.yaml is no kubeconfig"),
+        (["--kubeconfig", "."], "it is no plain file"),
+        (["--kubeconfig", "broken.yaml/config"], "Not a directory"),
     ],
 )
 def test_what_is_wrong_in_the_arguments_starts_nothing(
@@ -222,7 +222,6 @@ def test_ctrl_c_at_any_step_leaves_nothing(
             raise KeyboardInterrupt
 
     monkeypatch.setattr("podwire.commands.up.Steps.done", interrupted)
-    monkeypatch.setattr("podwire.commands.up.signal.signal", ignored)
     # The first step is said inside anchor.start, which cleans up after itself.
     for last in (2, 3, 4):  # noqa: B007 - the function above reads it
         steps = 0
@@ -234,7 +233,6 @@ def test_ctrl_c_at_any_step_leaves_nothing(
 def test_attached_ends_with_its_input(
     fake: FakeAnchor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("podwire.commands.up.signal.signal", ignored)
     with Path(os.devnull).open() as stdin:
         monkeypatch.setattr("sys.stdin", stdin)
         assert main(["up", "--attached", "-o", "json"]) == 0
@@ -254,13 +252,36 @@ def test_attached_tells_the_last_words_of_a_cluster_that_ends_by_itself(
     fake: FakeAnchor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str], ended: LastWords, status: int, words: str,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr("podwire.commands.up.signal.signal", ignored)
     fake.ended = ended
     read_end, write_end = os.pipe()
     with os.fdopen(read_end) as stdin, os.fdopen(write_end):
         monkeypatch.setattr("sys.stdin", stdin)
         assert main(["up", "--attached"]) == status
     assert words in capfd.readouterr().err
+    assert current(tmp_path / "mine") == "prod"
+
+
+@pytest.mark.parametrize("options", [[], ["--keep"]])
+@pytest.mark.parametrize(
+    ("ended", "status", "words"),
+    [
+        (LastWords(asked=True, log=""), 1, "was ended while it started: podwire down"),
+        (LastWords(asked=False, log="boom\n"), 70, "ended by itself; its last words:\nboom"),
+    ],
+)
+def test_a_cluster_that_ends_while_it_is_filled(
+    fake: FakeAnchor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str], options: list[str], ended: LastWords, status: int,
+    words: str,
+) -> None:  # fmt: skip
+    def nobody_answers(*_: object, **__: object) -> None:
+        raise NotRunning("nothing answers")
+
+    fake.ended = ended
+    monkeypatch.setattr("podwire.commands.up._fill", nobody_answers)
+    assert main(["up", *options]) == status
+    assert words in capfd.readouterr().err
+    assert fake.said == ["abandon podwire"]
     assert current(tmp_path / "mine") == "prod"
 
 
@@ -313,6 +334,29 @@ def test_down_all_and_by_name(fake: FakeAnchor, tmp_path: Path) -> None:
     assert main(["down", "--all"]) == 0
     assert fake.running() == []
     assert main(["down", "--all", "--name", "b"]) == 64
+
+
+def test_a_context_that_cannot_be_taken_away_keeps_no_cluster_alive(
+    fake: FakeAnchor, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["up", "--name", "a"]) == 0
+    assert main(["up", "--name", "b"]) == 0
+    mine = tmp_path / "mine"
+    mine.write_text(mine.read_text() + "broken: [\n")
+    assert main(["down", "--all"]) == 64
+    assert fake.running() == []
+    said = capfd.readouterr()
+    assert 'cluster "b" is down' in said.out
+    assert "mine is no kubeconfig" in said.err
+
+
+def test_a_broken_kubeconfig_is_named_when_it_may_hold_the_context(
+    fake: FakeAnchor, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["up"]) == 0
+    (tmp_path / "mine").write_text("broken: [\n")
+    assert main(["status"]) == 64
+    assert f"{tmp_path / 'mine'}: while parsing" in capfd.readouterr().err
 
 
 def test_a_context_whose_cluster_was_killed_is_pruned_by_the_next_command(

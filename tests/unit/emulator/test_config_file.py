@@ -64,6 +64,28 @@ def test_a_lone_control_plane_is_one_node_as_in_kind() -> None:
     assert parse(HEAD + "nodes: [{role: control-plane}]").nodes == numbered_nodes(1)
 
 
+def test_kinds_usual_place_for_port_mappings() -> None:
+    nodes = parse(
+        HEAD + "nodes: [{role: control-plane, extraPortMappings: [{containerPort: 30080, "
+        "hostPort: 8080}]}, {role: worker}, {role: worker}]"
+    ).nodes
+    mapping = PortMapping(30080, 8080)
+    assert [node.extra_port_mappings for node in nodes] == [(mapping,), ()]
+
+
+@pytest.mark.parametrize(
+    ("networking", "underlay"),
+    [
+        ("{}", "192.168.1.0/24"),
+        ("{podSubnet: 192.168.0.0/16}", "172.30.1.0/24"),
+        ("{podSubnet: 192.168.0.0/16, serviceSubnet: 172.16.0.0/12}", "10.89.0.0/24"),
+        ("{podSubnet: 192.168.0.0/16, underlay: 10.7.0.0/24}", "10.7.0.0/24"),
+    ],
+)
+def test_the_nodes_network_makes_room_for_that_of_pods(networking: str, underlay: str) -> None:
+    assert str(parse(HEAD + f"networking: {networking}").underlay) == underlay
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -117,6 +139,7 @@ def test_what_cannot_be_honoured_is_refused_with_its_place(text: str, message: s
         ("", "one document of kind Cluster is expected, not 0"),
         ("kind: Cluster\n", "c:1:1: apiVersion: '' is not one of podwire.dev"),
         ("kind: Pod\napiVersion: v1\n", "c:1:1: kind: 'Pod' is not one of Cluster"),
+        ("metadata: {}\nkind: Pod\napiVersion: v1\n", "c:2:1: kind: 'Pod' is not one of Cluster"),
         ("a: b: c", "c:1:5: broken YAML"),
     ],
 )

@@ -1,4 +1,5 @@
 import os
+import pwd
 import stat
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import yaml
 from podwire.emulator import kubeconfig
 from podwire.emulator.kubeconfig import Origin
 from podwire.emulator.kubeconfig_lock import locked
-from podwire.errors import ConfigError, TimedOut
+from podwire.errors import ConfigError, TimedOut, UsageError
 
 HERE = Origin("host", "boot-1", "net:[1]", 1000)
 
@@ -46,6 +47,10 @@ def entry(name: str) -> dict[str, Any]:
     return kubeconfig.document(
         name, server="https://127.0.0.1:1", authority=b"CA", certificate=b"CERT", key=b"KEY"
     )
+
+
+def merged(path: Path) -> None:
+    kubeconfig.merge(path, "b", entry("b"), HERE)
 
 
 def names_in(folder: Path) -> list[str]:
@@ -177,14 +182,122 @@ def test_a_file_that_does_not_exist_is_made_with_its_folder(tmp_path: Path) -> N
     assert names(path)["current"] == "podwire-blue"
 
 
-@pytest.mark.parametrize("text", ["a: b: c", "[]", "clusters: 3", "contexts: [{}]"])
-def test_what_is_no_kubeconfig_is_left_as_it_is(tmp_path: Path, text: str) -> None:
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"a: b: c",
+        b"[]",
+        b"clusters: 3",
+        b"contexts: [{}]",
+        b"contexts: [{name: [a]}]",
+        b"contexts: [{name: a, context: b}]",
+        b"contexts: [{name: a, context: {extensions: 3}}]",
+        b"\x93",
+    ],
+)
+def test_what_is_no_kubeconfig_is_left_as_it_is(tmp_path: Path, text: bytes) -> None:
     path = tmp_path / "config"
-    path.write_text(text)
-    with pytest.raises(ConfigError, match="is no kubeconfig"):
-        kubeconfig.merge(path, "blue", entry("blue"), HERE)
-    assert path.read_text() == text
+    path.write_bytes(text)
+    for attempt in (kubeconfig.check, merged):
+        with pytest.raises(ConfigError, match="is no kubeconfig"):
+            attempt(path)
+    assert path.read_bytes() == text
     assert names_in(tmp_path) == ["config"]
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("folder", "it is no plain file"),
+        ("link-to-folder", "it is no plain file"),
+        ("device", "it is no plain file"),
+        ("file/config", "Not a directory"),
+        ("file/deep/config", "Not a directory"),
+        ("read-only", "it is read-only"),
+        ("closed/config", "Permission denied"),
+        ("closed/deep/config", "Permission denied"),
+        ("link-into-closed", "Permission denied"),
+        ("loop", "Too many levels of symbolic links"),
+    ],
+)
+def test_where_no_context_can_be_written(tmp_path: Path, name: str, why: str) -> None:
+    if os.geteuid() == 0 and ("closed" in name or name == "read-only"):
+        pytest.skip("root may write there")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link-to-folder").symlink_to("folder")
+    (tmp_path / "device").symlink_to("/dev/null")
+    (tmp_path / "file").touch()
+    (tmp_path / "read-only").touch(0o400)
+    (tmp_path / "closed").mkdir(0o500)
+    (tmp_path / "link-into-closed").symlink_to("closed/config")
+    (tmp_path / "loop").symlink_to("loop")
+    before = names_in(tmp_path)
+    path = tmp_path / name
+    for attempt in (kubeconfig.check, merged):
+        with pytest.raises(UsageError) as caught:
+            attempt(path)
+        assert str(caught.value) == (
+            f"cannot write the kubeconfig {path}: {why}\n"
+            "  make it writable, or keep out of it: podwire up --kubeconfig ANOTHER-FILE"
+        )
+    assert names_in(tmp_path) == before
+
+
+@pytest.mark.parametrize("name", ["new", "deep/new", "link-to-new", "link-to-deep", "there"])
+def test_where_a_context_can_be_written(tmp_path: Path, name: str) -> None:
+    (tmp_path / "link-to-new").symlink_to("somewhere")
+    (tmp_path / "link-to-deep").symlink_to("some/where")
+    (tmp_path / "there").touch()
+    before = names_in(tmp_path)
+    kubeconfig.check(tmp_path / name)
+    assert names_in(tmp_path) == before
+    kubeconfig.merge(tmp_path / name, "b", entry("b"), HERE)
+    assert names(tmp_path / name)["current"] == "podwire-b"
+
+
+def test_a_file_that_cannot_be_read_keeps_no_context_of_ours(tmp_path: Path) -> None:
+    assert not kubeconfig.is_kept(tmp_path, "podwire-b")
+    assert not kubeconfig.is_kept(tmp_path / "absent", "podwire-b")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_what_root_writes_into_somebodys_home_is_somebodys(tmp_path: Path) -> None:
+    os.chown(tmp_path, 4242, 4243)
+    path = tmp_path / ".kube" / "config"
+    kubeconfig.merge(path, "b", entry("b"), HERE)
+    kubeconfig.remove(path, "b")
+    for made in (path, path.parent):
+        assert (made.stat().st_uid, made.stat().st_gid) == (4242, 4243)
+    os.chown(path, 4244, 4245)
+    kubeconfig.merge(path, "b", entry("b"), HERE)
+    assert (path.stat().st_uid, path.stat().st_gid) == (4244, 4245)
+
+
+@pytest.mark.parametrize(
+    ("environ", "paths"),
+    [
+        ({"HOME": "/h"}, ["/h/.kube/config"]),
+        ({"HOME": "/h", "KUBECONFIG": ""}, ["/h/.kube/config"]),
+        ({"HOME": "/h", "KUBECONFIG": ":"}, ["/h/.kube/config"]),
+        ({"HOME": "/h", "KUBECONFIG": "/a::/b"}, ["/a", "/b"]),
+        ({"KUBECONFIG": "/a"}, ["/a"]),
+    ],
+)
+def test_which_files_kubectl_would_read(environ: dict[str, str], paths: list[str]) -> None:
+    assert [str(path) for path in kubeconfig.all_paths(environ)] == paths
+
+
+@pytest.mark.parametrize("environ", [{}, {"HOME": ""}])
+def test_a_home_that_nobody_names_is_that_of_the_user(environ: dict[str, str]) -> None:
+    home = pwd.getpwuid(os.getuid()).pw_dir
+    assert [str(path) for path in kubeconfig.all_paths(environ)] == [f"{home}/.kube/config"]
+
+
+def test_a_user_without_a_home_has_no_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "getuid", lambda: 4_000_000_000)
+    assert kubeconfig.all_paths({}) == []
+    with pytest.raises(UsageError, match="no home"):
+        kubeconfig.default_path({})
 
 
 def test_which_file_kubectl_would_write(tmp_path: Path) -> None:

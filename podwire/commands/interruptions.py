@@ -1,0 +1,40 @@
+"""Signals that end a command: each becomes a KeyboardInterrupt, and none is lost.
+
+Python drops an exception that is raised in a callback of its own (a weak reference's, while a
+module is imported, for one). So what came is remembered, and asked for again where it matters.
+"""
+
+import signal
+from types import FrameType
+
+NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+_seen = list[int]()
+
+
+def listen() -> None:
+    """Turn SIGINT, SIGTERM and SIGHUP into KeyboardInterrupt(number), in this whole process."""
+    # A shell starts what it puts into the background with SIGINT ignored; that shall hold.
+    kept = {signal.SIGINT} if signal.getsignal(signal.SIGINT) is signal.SIG_IGN else set[int]()
+    for number in NUMBERS:
+        if number not in kept:
+            signal.signal(number, interrupted)
+
+
+def interrupted(number: int, _frame: FrameType | None) -> None:
+    """Be the handler of a signal."""
+    _seen.append(number)
+    raise KeyboardInterrupt(number)
+
+
+def ignore() -> None:
+    """Hear no signal any more; of a process that does not listen, nothing is changed."""
+    for number in NUMBERS:
+        if signal.getsignal(number) is interrupted:
+            signal.signal(number, signal.SIG_IGN)
+
+
+def check() -> None:
+    """Raise KeyboardInterrupt if a signal came and its exception went astray."""
+    if _seen:
+        raise KeyboardInterrupt(_seen.pop())

@@ -1,0 +1,56 @@
+"""A Ctrl-C whose exception Python drops is found again."""
+
+import signal
+from collections.abc import Iterator
+from contextlib import suppress
+
+import pytest
+
+from podwire.commands import interruptions
+
+
+@pytest.fixture(autouse=True)
+def handlers() -> Iterator[None]:
+    before = {number: signal.getsignal(number) for number in interruptions.NUMBERS}
+    yield
+    with suppress(KeyboardInterrupt):
+        interruptions.check()  # forgets what came
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+class Callback:
+    """Python drops what is raised here, as it does in callbacks of weak references."""
+
+    def __del__(self) -> None:
+        signal.raise_signal(signal.SIGTERM)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_interruption_that_python_drops_is_raised_again() -> None:
+    interruptions.listen()
+    interruptions.check()
+    callback = Callback()
+    del callback
+    with pytest.raises(KeyboardInterrupt) as caught:
+        interruptions.check()
+    assert caught.value.args == (signal.SIGTERM,)
+
+
+def test_nothing_is_heard_after_ignore() -> None:
+    interruptions.listen()
+    interruptions.ignore()
+    signal.raise_signal(signal.SIGINT)
+    interruptions.check()
+
+
+def test_a_process_that_does_not_listen_keeps_its_handlers() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    interruptions.ignore()
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_what_runs_in_the_background_stays_deaf_to_the_terminal() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    interruptions.listen()
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
