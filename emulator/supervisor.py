@@ -7,7 +7,6 @@ children build the network and the certificates: the time from `podwire up` to t
 what users feel, most of it goes into loading libraries, and there are two cores.
 """
 
-import contextlib
 import gc
 import importlib
 import os
@@ -16,13 +15,14 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
 from podwire import linux
 from podwire.emulator.config import ClusterConfig
 from podwire.emulator.doors import Doors
+from podwire.emulator.loading import no_authorities
 from podwire.emulator.sandbox import messages, paths
 from podwire.emulator.sandbox.filesystem import make_file_system
 from podwire.emulator.sandbox.forkserver import ForkServer
@@ -111,7 +111,7 @@ def _be_zygote(
         # Modules that load leave hardly any garbage: to look for it takes time, and would write to
         # pages of memory that are to be shared.
         gc.disable()
-        with _no_authorities():
+        with no_authorities():
             for module in _COMMON:
                 importlib.import_module(module)
         ours, theirs = messages.channel()
@@ -162,22 +162,6 @@ def _make_certificates(config: ClusterConfig) -> None:
     )
     paths.CREDENTIALS.touch(mode=0o600)
     paths.CREDENTIALS.write_bytes(credentials.encode(made))
-
-
-@contextlib.contextmanager
-def _no_authorities() -> Generator[None, None, None]:
-    """Keep aiohttp, while it is imported, from reading the certificates of the whole internet.
-
-    That takes 40 ms, and nothing in a sandbox talks to the internet.
-    """
-    before = os.environ.get("SSL_CERT_FILE")
-    os.environ["SSL_CERT_FILE"] = os.devnull
-    try:
-        yield
-    finally:
-        del os.environ["SSL_CERT_FILE"]
-        if before is not None:
-            os.environ["SSL_CERT_FILE"] = before
 
 
 def _in_child(work: Callable[[], None], what: str) -> Callable[[], None]:

@@ -3,7 +3,10 @@
 import os
 import sys
 
-from podwire.emulator.compose.program import main
+from podwire.emulator.loading import swift_imports
+
+with swift_imports():
+    from podwire.emulator.compose.program import main
 
 if __name__ == "__main__":
     sys.exit(main(os.environ))

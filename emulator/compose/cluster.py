@@ -27,7 +27,7 @@ from podwire.emulator.compose.settings import Settings
 from podwire.emulator.compose.surroundings import Surroundings
 from podwire.emulator.controllers import registry
 from podwire.emulator.controllers.context import Controller
-from podwire.emulator.controllers.kubernetes import ApiAddress
+from podwire.emulator.controllers.services.kubernetes import ApiAddress
 from podwire.emulator.discovery.discovery import Discovery
 from podwire.emulator.discovery.labels import NODE, POD_CIDR, PREFIX, belongs
 from podwire.emulator.engine.client import Engine

@@ -8,8 +8,11 @@ import sys
 import time
 from collections.abc import Mapping
 
-from podwire.dns.program import main
-from podwire.emulator.compose.settings import from_environ
+from podwire.emulator.loading import swift_imports
+
+with swift_imports():
+    from podwire.dns.program import main
+    from podwire.emulator.compose.settings import from_environ
 
 LOOK = 0.02
 """Seconds between looks for the Corefile."""

@@ -33,8 +33,7 @@ def main(environ: Mapping[str, str]) -> int:
         # Not those of libraries: aiohttp tells of every request.
         logging.getLogger("podwire").setLevel(settings.log)
         linux.allow_many_descriptors()
-        # As in the sandbox (emulator/supervisor.py): a full look for garbage holds up all watchers.
-        gc.freeze()
+        # As in the sandbox (emulator/cluster.py): a full look for garbage holds up all watchers.
         gc.set_threshold(10_000, 20, 10)
         return uvloop.run(_serve(settings, time.monotonic()))
     except Exception as error:

@@ -106,7 +106,7 @@ def from_environ(environ: Mapping[str, str]) -> Settings:
     if services.overlaps(pods):
         raise ConfigError(
             f"PODWIRE_SERVICE_SUBNET={services} and PODWIRE_PODS_SUBNET={pods} overlap\n"
-            "  give each a range of its own, such as 10.96.0.0/12 and 10.244.0.0/16"
+            "  give the pods another range; PODWIRE_PODS of a compose file is its first two numbers"
         )
     return Settings(
         cluster=config.checked_name(environ.get("PODWIRE_CLUSTER", "") or default.cluster),

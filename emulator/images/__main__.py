@@ -3,7 +3,10 @@
 import os
 import sys
 
-from podwire.emulator.images import agnhost, echo, pause, web
+from podwire.emulator.loading import swift_imports
+
+with swift_imports():
+    from podwire.emulator.images import agnhost, echo, pause, web
 
 PROGRAMS = {"agnhost": agnhost.main, "echo": echo.main, "pause": pause.main, "web": web.main}
 

@@ -1,5 +1,6 @@
 """What a cluster loads when it starts: most of the time to the first answer goes into it."""
 
+import os
 import subprocess
 import sys
 
@@ -58,6 +59,26 @@ def test_heavy_libraries_are_loaded_where_they_are_needed_only(
     assert loaded(f"import {module}") & set(HEAVY) == expected
 
 
+@pytest.mark.parametrize(
+    "module",
+    [
+        "podwire.emulator.compose.__main__",
+        "podwire.emulator.compose.coredns",
+        "podwire.emulator.images.__main__",
+        "podwire.emulator.node.__main__",
+    ],
+)
+def test_a_container_starts_without_the_internets_authorities_and_without_garbage(
+    module: str,
+) -> None:
+    code = (
+        f"import gc, os, sys\nimport {module}\nimport aiohttp.connector as it\n"
+        "print(it._SSL_CONTEXT_VERIFIED.cert_store_stats()['x509'], os.environ.get('SSL_CERT_FILE'),"
+        " gc.isenabled(), gc.get_freeze_count() > 10_000)"
+    )
+    assert printed(code) == "0 None True True\n"
+
+
 # With a request of each sort that `podwire up` makes first.
 ANSWER = """
 import random
@@ -105,13 +126,19 @@ def test_the_zygote_starts_before_pid_1_has_loaded_its_own() -> None:
 
 def loaded(code: str) -> set[str]:
     """Return the names of all modules that are loaded after *code*."""
+    return set(printed(f"import sys\n{code}\nprint(*sys.modules)").split())
+
+
+def printed(code: str) -> str:
+    """Return what *code* prints, in a Python of its own."""
     done = subprocess.run(
-        [sys.executable, "-P", "-c", f"import sys\n{code}\nprint(*sys.modules)"],
+        [sys.executable, "-P", "-c", code],
+        env={key: value for key, value in os.environ.items() if key != "SSL_CERT_FILE"},
         check=True,
         capture_output=True,
         text=True,
     )
-    return set(done.stdout.split())
+    return done.stdout
 
 
 def is_in(name: str, packages: tuple[str, ...]) -> bool:
