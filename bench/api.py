@@ -184,9 +184,9 @@ def get_pods(kubectl: str, folder: Path, port: int) -> float:
 @contextmanager
 def serving_from_memory(server: Server, folder: Path) -> Generator[int]:
     """Run a peer that answers what the server once answered; gives its port."""
-    code = "import sys; sys.path.insert(0, sys.argv[1]); import api; api.replay(*sys.argv[2:])"
+    program = Path(__file__).with_name("api_memory.py")
     process = subprocess.Popen(
-        [sys.executable, "-c", code, str(Path(__file__).parent), str(folder), str(server.port)],
+        [sys.executable, "-P", str(program), str(folder), str(server.port)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -197,51 +197,6 @@ def serving_from_memory(server: Server, folder: Path) -> Generator[int]:
     finally:
         process.kill()
         process.wait()
-
-
-def replay(folder: str, port: str) -> None:
-    """Answer each request as the server at *port* did when it was asked for the first time."""
-    server = Server(int(port), 0, Path(folder))
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(Path(folder) / "server.pem")
-    known = dict[bytes, bytes]()
-
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while not reader.at_eof():
-            try:
-                head = await reader.readuntil(b"\r\n\r\n")
-            except (asyncio.IncompleteReadError, ConnectionError):
-                break
-            lines = head.split(b"\r\n")
-            accept = next((x for x in lines if x.lower().startswith(b"accept:")), b"")
-            key = lines[0] + accept
-            if key not in known:
-                known[key] = fetched(server, lines[0].split()[1].decode(), accept)
-            writer.write(known[key])
-            await writer.drain()
-        writer.close()
-
-    async def run() -> None:
-        listening = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=context)
-        print(listening.sockets[0].getsockname()[1], flush=True)
-        await listening.serve_forever()
-
-    uvloop.run(run())
-
-
-def fetched(server: Server, path: str, accept: bytes) -> bytes:
-    """Return an answer of the server, head and body."""
-    connection = server.connect()
-    connection.request("GET", path, headers={"Accept": accept.partition(b":")[2].decode().strip()})
-    answer = connection.getresponse()
-    body = answer.read()
-    kept = [
-        f"{name}: {value}"
-        for name, value in answer.getheaders()
-        if name.lower() not in ("content-length", "transfer-encoding")
-    ]
-    lines = [f"HTTP/1.1 {answer.status} OK", *kept, f"Content-Length: {len(body)}", "", ""]
-    return "\r\n".join(lines).encode() + body
 
 
 def lists(server: Server, rounds: int) -> tuple[float, ...]:

@@ -4,9 +4,10 @@
         [--only bulk,keepalive,new,held,nftables] [--held N] [--check] [-o json]
 
 Makes three network namespaces of its own, client -- node -- backend, joined by veth pairs. On the
-node the two relays listen on a ClusterIP each; wrk and iperf3 run in the client's namespace, nginx
-and iperf3 in the backend's. Each round measures both relays, one after the other, and prints their
-ratio; the goals are for the ratios' medians. "direct" is without a relay.
+node the two relays listen on a ClusterIP each (the proxy's is bench/relay_node.py); wrk and iperf3
+run in the client's namespace, nginx and iperf3 in the backend's. Each round measures both relays,
+one after the other, and prints their ratio; the goals are for the ratios' medians. "direct" is
+without a relay.
 
 "held" opens 8,000 connections through the proxy's relay, and a byte goes to and fro on each, when
 it is new and when all are open. The relay's PSS grows by so much for each.
@@ -14,54 +15,26 @@ it is new and when all are open. The relay's PSS grows by so much for each.
 "nftables" has iperf3 send through the table of the mode nftables and, in turn, through a table with
 nothing but one DNAT rule. Each is loaded only while it is measured.
 
-Needs haproxy, wrk, iperf3, nginx, ip, nsenter and unshare; works as root and as an ordinary user
+Needs haproxy, wrk, iperf3, nginx, ip, unshare and mount; works as root and as an ordinary user
 who may make user namespaces. Everything runs in a PID namespace that ends with this program, so
 nothing is left behind however it ends. HAProxy has one thread and TCP mode, and else its defaults:
 it copies. For bulk data it also runs with splice both ways and pipes as large as the proxy's.
 """
 
 import argparse
-import asyncio
 import json
-import os
-import random
 import re
-import shutil
-import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
-import uvloop
-
-from podwire.kube.clock import SystemClock
-from podwire.kube.objects import (
-    Endpoint,
-    EndpointPort,
-    EndpointSlice,
-    ObjectMeta,
-    Service,
-    ServicePort,
-    ServiceSpec,
-)
-from podwire.proxy.endpoints import Backend, Place
-from podwire.proxy.nftables.kernel import Kernel
-from podwire.proxy.nftables.mode import Nftables
-from podwire.proxy.node import NodeView, Settings
-from podwire.proxy.sources import SERVICE_NAME_LABEL, Sources
-from podwire.proxy.table import PortName, Target
-from podwire.proxy.userspace.changes import between
-from podwire.proxy.userspace.limits import raise_file_limit
-from podwire.proxy.userspace.listeners import Listeners
-from podwire.proxy.userspace.routes import Frontend, Route
-from podwire.proxy.userspace.tcp import Relay
+from podwire.testing import spaces
 from podwire.testing.benchmark import Benchmark
 from podwire.testing.figures import Figure
 from podwire.testing.processes import proportional_memory
@@ -71,7 +44,9 @@ RULES_IP = "10.96.0.82"
 NODE_IP = "10.0.2.1"
 BACKEND_IP = "10.0.2.2"
 WEB, BULK, ECHO = 80, 5201, 9000
-PROGRAMS = ("haproxy", "wrk", "iperf3", "nginx", "nft", "ip", "nsenter", "unshare")
+RULES = ("nftables", "one-rule")
+PROGRAMS = ("haproxy", "wrk", "iperf3", "nginx", "nft", "ip", "unshare", "mount")
+PACKAGES = "haproxy wrk iperf3 nginx-light nftables iproute2 util-linux mount"
 CONNECTIONS = 64
 
 NGINX = """
@@ -103,15 +78,6 @@ listen web
 listen bulk
   bind {cluster_ip}:{bulk}
   server one {backend}:{bulk}
-"""
-
-DNAT = f"""
-table ip one-rule {{
-  chain prerouting {{
-    type nat hook prerouting priority dstnat;
-    ip daddr {RULES_IP} tcp dport {BULK} dnat to {BACKEND_IP}:{BULK}
-  }}
-}}
 """
 
 # Echoes on every connection, with one thread.
@@ -160,11 +126,35 @@ SPLICING = {
 }
 
 SYSCTLS = {
-    "net/ipv4/ip_local_port_range": "1024 65535",
-    "net/ipv4/tcp_tw_reuse": "1",
-    "net/ipv4/ip_forward": "1",
-    "net/core/somaxconn": "65535",
-    "net/ipv4/tcp_max_syn_backlog": "65535",
+    "ipv4/ip_local_port_range": "1024 65535",
+    "ipv4/tcp_tw_reuse": "1",
+    "ipv4/ip_forward": "1",
+    "core/somaxconn": "65535",
+    "ipv4/tcp_max_syn_backlog": "65535",
+}
+PLACES = {
+    "node": (
+        "link set lo up",
+        "link add to-client type veth peer name eth0 netns client",
+        "link add to-backend type veth peer name eth0 netns backend",
+        "address add 10.0.1.1/24 dev to-client",
+        f"address add {NODE_IP}/24 dev to-backend",
+        "link set to-client up",
+        "link set to-backend up",
+        "route add local 10.96.0.0/12 dev lo",
+    ),
+    "client": (
+        "link set lo up",
+        "address add 10.0.1.2/24 dev eth0",
+        "link set eth0 up",
+        "route add default via 10.0.1.1",
+    ),
+    "backend": (
+        "link set lo up",
+        f"address add {BACKEND_IP}/24 dev eth0",
+        "link set eth0 up",
+        f"route add default via {NODE_IP}",
+    ),
 }
 
 
@@ -190,67 +180,37 @@ class Bench:
         self.folder = folder
         self.say = say
         self.seconds = seconds
-        self._spaces: dict[str, int] = {}
-
-    @contextmanager
-    def running(
-        self, space: str, *command: str, talks: bool = False
-    ) -> Generator[subprocess.Popen[bytes], None, None]:
-        """Run *command* in *space* until the block is left; it can be talked to if it *talks*."""
-        ours = subprocess.PIPE if talks else None
-        process = subprocess.Popen(
-            self._in(space, command), stdin=ours, stdout=ours or subprocess.DEVNULL
-        )
-        try:
-            yield process
-        finally:
-            process.send_signal(signal.SIGTERM)
-            try:
-                process.communicate(timeout=5)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.communicate()
-
-    def output(self, space: str, *command: str) -> str:
-        """Run *command* in *space* to its end and return what it printed."""
-        done = subprocess.run(self._in(space, command), check=False, capture_output=True, text=True)
-        if done.returncode:
-            raise SystemExit(f"{' '.join(command)}: {done.stdout}{done.stderr}")
-        return done.stdout
 
     def build(self, stack: ExitStack) -> None:
         """Make the namespaces, and start what serves in the backend's."""
-        for space in ("client", "node", "backend"):
-            holder = stack.enter_context(self._holder())
-            self._spaces[space] = holder.pid
-        self._wire("client", "10.0.1.2/24", "node", "10.0.1.1/24")
-        self._wire("backend", f"{BACKEND_IP}/24", "node", f"{NODE_IP}/24")
-        self.output("client", "ip", "route", "add", "default", "via", "10.0.1.1")
-        self.output("backend", "ip", "route", "add", "default", "via", NODE_IP)
-        self.output("node", "ip", "route", "add", "local", "10.96.0.0/12", "dev", "lo")
+        spaces.own_run()
+        stack.enter_context(spaces.made(PLACES))
+        for place in PLACES:
+            spaces.set_sysctls(place, SYSCTLS)
         config = self.folder / "nginx.conf"
         config.write_text(NGINX.format(folder=self.folder, address=BACKEND_IP, port=WEB))
-        stack.enter_context(
-            self.running("backend", "nginx", "-p", str(self.folder), "-c", str(config))
-        )
-        stack.enter_context(self.running("backend", "iperf3", "-s", "-p", str(BULK)))
-        stack.enter_context(self.running("backend", sys.executable, "-c", ECHOES))
-        self.answering("client", BACKEND_IP)
+        for command in (
+            ("nginx", "-p", str(self.folder), "-c", str(config)),
+            ("iperf3", "-s", "-p", str(BULK)),
+            (sys.executable, "-c", ECHOES),
+        ):
+            stack.enter_context(spaces.running("backend", *command))
+        self.answering(BACKEND_IP)
 
-    def answering(self, space: str, address: str, port: int = WEB) -> None:
-        """Wait until *port* of *address* answers; at most 10 seconds."""
+    def answering(self, address: str, port: int = WEB) -> None:
+        """Wait until *port* of *address* answers the client; at most 10 seconds."""
         probe = f"import socket; socket.create_connection(('{address}', {port}), 1).close()"
+        command = spaces.inside("client", sys.executable, "-c", probe)
         end = time.monotonic() + 10
         while time.monotonic() < end:
-            command = self._in(space, (sys.executable, "-c", probe))
             if subprocess.run(command, check=False, stderr=subprocess.DEVNULL).returncode == 0:
                 return
         raise SystemExit(f"{address}:{port} does not answer")
 
     def wrk(self, address: str, *options: str) -> float:
         """Return the requests per second that wrk reports."""
-        text = self.output(
-            "client", "wrk", "-t", "1", "-c", str(CONNECTIONS), "-d", str(self.seconds), *options,
+        text = self._output(
+            "wrk", "-t", "1", "-c", str(CONNECTIONS), "-d", str(self.seconds), *options,
             f"http://{address}/",
         )  # fmt: skip
         bad = re.search(r"Socket errors: .*|Non-2xx.*", text)
@@ -261,40 +221,16 @@ class Bench:
 
     def iperf(self, address: str) -> float:
         """Return Gbit/s that arrived."""
-        text = self.output(
-            "client", "iperf3", "-c", address, "-p", str(BULK), "-t", str(self.seconds), "-J"
-        )
+        text = self._output("iperf3", "-c", address, "-p", str(BULK), "-t", str(self.seconds), "-J")
         return float(json.loads(text)["end"]["sum_received"]["bits_per_second"]) / 1e9
 
-    def _in(self, space: str, command: Sequence[str]) -> list[str]:
-        return ["nsenter", "-t", str(self._spaces[space]), "-n", "--", *command]
-
-    @contextmanager
-    def _holder(self) -> Generator[subprocess.Popen[bytes], None, None]:
-        settings = " && ".join(f"echo '{v}' > /proc/sys/{name}" for name, v in SYSCTLS.items())
-        script = f"ip link set lo up && {settings} && echo ready && exec sleep infinity"
-        process = subprocess.Popen(["unshare", "-n", "sh", "-c", script], stdout=subprocess.PIPE)
-        try:
-            if not process.stdout or not process.stdout.readline():
-                raise SystemExit("cannot make a network namespace")
-            yield process
-        finally:
-            process.kill()
-            process.wait()
-            if process.stdout:
-                process.stdout.close()
-
-    def _wire(self, one: str, one_address: str, other: str, other_address: str) -> None:
-        self.output(
-            one, "ip", "link", "add", "eth0", "type", "veth", "peer", "name", f"to-{one}",
-            "netns", str(self._spaces[other]),
-        )  # fmt: skip
-        for space, device, address in (
-            (one, "eth0", one_address),
-            (other, f"to-{one}", other_address),
-        ):
-            self.output(space, "ip", "address", "add", address, "dev", device)
-            self.output(space, "ip", "link", "set", device, "up")
+    def _output(self, *command: str) -> str:
+        """Run *command* at the client to its end and return what it printed."""
+        inside = spaces.inside("client", *command)
+        done = subprocess.run(inside, check=False, capture_output=True, text=True)
+        if done.returncode:
+            raise SystemExit(f"{' '.join(command)}: {done.stdout}{done.stderr}")
+        return done.stdout
 
 
 LOADS = (
@@ -319,23 +255,9 @@ def main() -> int:
     )
     parser.add_argument("--held", type=int, default=8000, help="connections that are held")
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
-    parser.add_argument("--serve", choices=("relay", *RULES), help=argparse.SUPPRESS)
     options = command.parse(sys.argv[1:])
-    if options.serve:
-        uvloop.run(serve() if options.serve == "relay" else RULES[options.serve]())
-        return 0
     if not options.inside:
-        missing = [program for program in PROGRAMS if shutil.which(program) is None]
-        if missing:
-            packages = "haproxy wrk iperf3 nginx-light nftables iproute2 util-linux"
-            sys.stderr.write(
-                f"bench/relay.py needs {', '.join(missing)}; run: apt-get install {packages}\n"
-            )
-            return 69
-        user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
-        spaces = ["--net", "--pid", "--fork", "--kill-child", "--mount-proc"]
-        inner = [sys.executable, "-P", __file__, *sys.argv[1:], "--inside"]
-        return subprocess.run(["unshare", *user, *spaces, *inner], check=False).returncode
+        return spaces.again(__file__, sys.argv[1:], programs=PROGRAMS, packages=PACKAGES)
     wanted = options.only.split(",")
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         bench = Bench(Path(folder), options.seconds, command.say)
@@ -351,7 +273,7 @@ def main() -> int:
 
 def compare(bench: Bench, loads: Sequence[Load], rounds: int) -> list[Figure]:
     """Return all relays' numbers and our ratios to the others; print them round by round."""
-    commands = {"podwire": _served("relay")}
+    commands = {"podwire": served("relay", CLUSTER_IPS["podwire"], WEB, BULK)}
     for name, settings in SPLICING.items():
         config = bench.folder / f"{name}.cfg"
         config.write_text(
@@ -369,8 +291,8 @@ def compare(bench: Bench, loads: Sequence[Load], rounds: int) -> list[Figure]:
     rates = defaultdict[tuple[str, str], list[float]](list)
     with ExitStack() as stack:
         for relay, command in commands.items():
-            stack.enter_context(bench.running("node", *command))
-            bench.answering("client", CLUSTER_IPS[relay])
+            stack.enter_context(spaces.running("node", *command))
+            bench.answering(CLUSTER_IPS[relay])
         for turn in range(rounds):
             for load in loads:
                 # The measurements of a ratio follow each other at once, and who comes first changes
@@ -413,12 +335,12 @@ def held(bench: Bench, count: int) -> Figure:
     """Return by how many KiB the relay grows for each of *count* connections that are open."""
     address = CLUSTER_IPS["podwire"]
     client = (sys.executable, "-c", HOLDS, address, str(ECHO))
-    with bench.running("node", *_served("relay")) as relay:
-        bench.answering("client", address, ECHO)
+    with spaces.running("node", *served("relay", address, ECHO)) as relay:
+        bench.answering(address, ECHO)
         # What it makes once, for the first connections, belongs to none of them.
         for number in (100, count):
             before = proportional_memory(relay.pid)
-            with bench.running("client", *client, str(number), talks=True) as holder:
+            with spaces.running("client", *client, str(number), talks=True) as holder:
                 opened = _said(holder)
                 grown = (proportional_memory(relay.pid) - before) / 1024 / number
                 answered = _said(holder, b"again\n")
@@ -433,8 +355,8 @@ def compare_rules(bench: Bench, rounds: int) -> list[Figure]:
     rates = defaultdict[str, list[float]](list)
     ratios: list[float] = []
     for turn in range(rounds):
-        for rules in list(RULES) if turn % 2 == 0 else reversed(RULES):
-            with bench.running("node", *_served(rules), talks=True) as process:
+        for rules in RULES if turn % 2 == 0 else reversed(RULES):
+            with spaces.running("node", *served(rules, RULES_IP, BULK), talks=True) as process:
                 _said(process)
                 rates[rules].append(bench.iperf(RULES_IP))
         ratios.append(rates["nftables"][-1] / rates["one-rule"][-1])
@@ -451,77 +373,10 @@ def compare_rules(bench: Bench, rounds: int) -> list[Figure]:
     ]
 
 
-async def serve_nftables() -> None:
-    """Be the proxy in the mode nftables: have the kernel lead the bulk port to the backend."""
-    node = IPv4Address(NODE_IP)
-    settings = Settings(cluster_cidr=IPv4Network("10.0.0.0/8"))
-    sources = Sources(NodeView(Place("node"), node, (node,), settings=settings), lambda: None)
-    sources.service(
-        None,
-        Service(
-            metadata=ObjectMeta(name="bulk", namespace="bench"),
-            spec=ServiceSpec(cluster_ip=RULES_IP, ports=(ServicePort(port=BULK),)),
-        ),
-    )
-    sources.slice(
-        None,
-        EndpointSlice(
-            metadata=ObjectMeta(
-                name="bulk-1", namespace="bench", labels={SERVICE_NAME_LABEL: "bulk"}
-            ),
-            address_type="IPv4",
-            ports=(EndpointPort(port=BULK),),
-            endpoints=(Endpoint(addresses=(BACKEND_IP,)),),
-        ),
-    )
-    mode = Nftables(SystemClock())
-    await mode.sync(sources.take_order())
-    print(1, flush=True)
-    await _stopped()
-    await mode.close(cleanup=True)
-
-
-async def serve_one_rule() -> None:
-    """Have the kernel lead the bulk port to the backend by one rule."""
-    kernel = Kernel()
-    await kernel.run(DNAT)
-    print(1, flush=True)
-    await _stopped()
-    await kernel.run("delete table ip one-rule")
-
-
-RULES: dict[str, Callable[[], Coroutine[None, None, None]]] = {
-    "nftables": serve_nftables,
-    "one-rule": serve_one_rule,
-}
-
-
-async def serve() -> None:
-    """Be the proxy: relay the ports of the ClusterIP to the backend."""
-    loop = asyncio.get_running_loop()
-    relay = Relay(loop, limit=raise_file_limit() // 2)
-    listeners = Listeners(relay, chance=random.random)
-    table: dict[Frontend, Route] = {}
-    for port in (WEB, BULK, ECHO):
-        target = Target("FORWARD", (Backend(IPv4Address(BACKEND_IP), port),))
-        frontend = Frontend(IPv4Address(CLUSTER_IPS["podwire"]), port, "TCP")
-        table[frontend] = Route(PortName("bench", "web"), "ClusterIP", target, target)
-    failed = listeners.apply(between({}, table))
-    if failed:
-        raise SystemExit(f"cannot listen: {failed}")
-    await _stopped()
-    listeners.close()
-    relay.close()
-
-
-async def _stopped() -> None:
-    stop = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    await stop.wait()
-
-
-def _served(what: str) -> tuple[str, ...]:
-    return (sys.executable, "-P", __file__, "--serve", what)
+def served(how: str, address: str, *ports: int) -> tuple[str, ...]:
+    """Return what leads *ports* of *address* to the backend, see bench/relay_node.py."""
+    program = str(Path(__file__).with_name("relay_node.py"))
+    return (sys.executable, "-P", program, how, address, BACKEND_IP, *map(str, ports))
 
 
 def _said(process: subprocess.Popen[bytes], line: bytes = b"") -> int:

@@ -28,10 +28,8 @@ namespaces. Everything runs in a PID namespace that ends with this program.
 import argparse
 import contextlib
 import json
-import os
 import random
 import select
-import shutil
 import socket
 import struct
 import subprocess
@@ -47,20 +45,51 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from podwire import linux
+from podwire.testing import spaces
 from podwire.testing.benchmark import Benchmark
 from podwire.testing.chart import chart
 from podwire.testing.figures import Figure, percentile, table
 
 FOLDER = Path(__file__).resolve().parent
-NETNS = Path("/run/netns")
 MODES = ("userspace", "nftables", "iptables", "ipvs")
 PROGRAMS = ("ip", "unshare", "mount", "nft", "iptables")
+PACKAGES = "nftables iptables iproute2 util-linux mount"
 CLIENT, NODE, FAR = "10.244.1.5", "192.168.1.10", "192.168.1.11"
 SERVICES = IPv4Address("10.96.1.0")
 """Where bench/services_node.py has the first Service."""
 GOAL = 20.0
 PATIENCE = 600.0
 """Seconds that a full sync may take."""
+PLACES = {
+    "node": (
+        "link set lo up",
+        "link add to-client type veth peer name eth0 netns client",
+        "link add eth0 type veth peer name eth0 netns endpoints",
+        "link set to-client up",
+        "link set eth0 up",
+        "address add 10.244.1.1/32 dev to-client",
+        f"address add {NODE}/24 dev eth0",
+        f"route add {CLIENT} dev to-client",
+        f"route add 10.240.0.0/12 via {FAR}",
+    ),
+    "client": (
+        "link set lo up",
+        "link set eth0 up",
+        f"address add {CLIENT}/32 dev eth0",
+        "route add 10.244.1.1 dev eth0",
+        "route add default via 10.244.1.1",
+    ),
+    "endpoints": (
+        "link set lo up",
+        "link set eth0 up",
+        f"address add {FAR}/24 dev eth0",
+        "route add local 10.245.0.0/16 dev lo",
+        "route add local 10.246.0.0/15 dev lo",
+        "route add local 10.250.0.0/16 dev lo",
+        "route add local 10.251.0.0/16 dev lo",
+        f"route add default via {NODE}",
+    ),
+}
 _SO_TIMESTAMPNS = 35  # asm-generic/socket.h
 _LATEST = 5.0  # seconds after which a change counts as never seen
 
@@ -119,17 +148,8 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     options = command.parse(argv)
     if not options.inside:
-        missing = [program for program in PROGRAMS if shutil.which(program) is None]
-        if missing:
-            sys.stderr.write(f"bench/services.py needs {', '.join(missing)}; run: apt-get install"
-                             " nftables iptables iproute2 util-linux mount\n")  # fmt: skip
-            return 69
-        user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
-        spaces = ["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
-        inner = [sys.executable, "-P", __file__, *argv, "--inside"]
-        return subprocess.run(["unshare", *user, *spaces, *inner], check=False).returncode
-    # `ip netns` keeps namespaces there, and iptables its lock.
-    _run("mount", "-t", "tmpfs", "tmpfs", "/run")
+        return spaces.again(__file__, argv, programs=PROGRAMS, packages=PACKAGES)
+    spaces.own_run()
     sizes = [(n, e) for n in _numbers(options.services) for e in _numbers(options.endpoints)]
     cases: list[Case] = []
     for mode in options.modes.split(","):
@@ -237,7 +257,9 @@ def load(address: str) -> Generator[None]:
 def capture() -> Generator[socket.socket]:
     """Give a socket that hears each frame that reaches the endpoints, with the kernel's time."""
     ip = 0x0800
-    with linux.socket_in(NETNS / "endpoints", socket.AF_PACKET, socket.SOCK_DGRAM, 0) as sock:
+    with linux.socket_in(
+        spaces.NETNS / "endpoints", socket.AF_PACKET, socket.SOCK_DGRAM, 0
+    ) as sock:
         sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
         sock.bind(("eth0", ip))
@@ -272,7 +294,7 @@ def syn(packet: bytes, stamp: bytes) -> Syn | None:
 
 def client() -> socket.socket:
     """Return a socket of the client's."""
-    return linux.socket_in(NETNS / "client", socket.AF_INET, socket.SOCK_STREAM)
+    return linux.socket_in(spaces.NETNS / "client", socket.AF_INET, socket.SOCK_STREAM)
 
 
 def answered(address: str) -> None:
@@ -323,7 +345,7 @@ def proxy(mode: str, services: int, endpoints: int) -> Generator[Proxy]:
 @contextmanager
 def _running(place: str, *words: str) -> Generator[subprocess.Popen[bytes]]:
     """Run Python with *words* in *place*; at the end of the block its standard input ends."""
-    command = ["ip", "netns", "exec", place, sys.executable, *words]
+    command = spaces.inside(place, sys.executable, *words)
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:
         yield process
@@ -336,48 +358,9 @@ def _running(place: str, *words: str) -> Generator[subprocess.Popen[bytes]]:
 @contextmanager
 def world() -> Generator[None]:
     """Make the three namespaces; they are gone after the block."""
-    places = ("client", "node", "endpoints")
-    _ip([f"netns add {place}" for place in places])
-    try:
-        _ip(
-            [
-                "link set lo up",
-                "link add to-client type veth peer name eth0 netns client",
-                "link add eth0 type veth peer name eth0 netns endpoints",
-                "link set to-client up",
-                "link set eth0 up",
-                "address add 10.244.1.1/32 dev to-client",
-                f"address add {NODE}/24 dev eth0",
-            ],
-            "node",
-        )
-        pod = ["link set lo up", "link set eth0 up"]
-        _ip(
-            [
-                *pod,
-                f"address add {CLIENT}/32 dev eth0",
-                "route add 10.244.1.1 dev eth0",
-                "route add default via 10.244.1.1",
-            ],
-            "client",
-        )
-        _ip(
-            [
-                *pod,
-                f"address add {FAR}/24 dev eth0",
-                *(f"route add local {each} dev lo" for each in ("10.245.0.0/16", "10.246.0.0/15")),
-                *(f"route add local {each} dev lo" for each in ("10.250.0.0/16", "10.251.0.0/16")),
-                f"route add default via {NODE}",
-            ],
-            "endpoints",
-        )
-        _ip([f"route add {CLIENT} dev to-client", f"route add 10.240.0.0/12 via {FAR}"], "node")
-        for name, value in (("ip_forward", 1), ("icmp_ratelimit", 0)):
-            _run("ip", "netns", "exec", "node", "sh", "-c",
-                 f"echo {value} >/proc/sys/net/ipv4/{name}")  # fmt: skip
+    with spaces.made(PLACES):
+        spaces.set_sysctls("node", {"ipv4/ip_forward": "1", "ipv4/icmp_ratelimit": "0"})
         yield
-    finally:
-        _ip([f"netns delete {place}" for place in places])
 
 
 def line(case: Case) -> str:
@@ -457,15 +440,6 @@ def picture(cases: Iterable[Case]) -> str:
 
 def _numbers(text: str) -> list[int]:
     return [int(word) for word in text.split(",")]
-
-
-def _run(*words: str) -> None:
-    subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
-
-
-def _ip(lines: Sequence[str], place: str = "") -> None:
-    inside = ["-n", place] if place else []
-    subprocess.run(["ip", *inside, "-batch", "-"], input="\n".join(lines).encode(), check=True)
 
 
 if __name__ == "__main__":

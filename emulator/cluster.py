@@ -59,8 +59,8 @@ _AFTERWARDS = (
     "podwire.emulator.kubelet.kubelet",
     "podwire.emulator.kubelet.recorder",
     "podwire.emulator.kubelet.nodes",
-    "podwire.emulator.controllers.endpointslices",
-    "podwire.emulator.controllers.daemonsets",
+    "podwire.emulator.controllers.services.endpointslices",
+    "podwire.emulator.controllers.workloads.daemonsets",
     "podwire.emulator.controllers.registry",
     "podwire.emulator.publish",
 )
@@ -127,7 +127,7 @@ async def _run(config: ClusterConfig, forks: Forks, doors: Doors, progress: Prog
             await _load(_AFTERWARDS)
             http.load_streams()
             from podwire.emulator.controllers import registry  # noqa: PLC0415 - see the docstring
-            from podwire.emulator.controllers.kubernetes import ApiAddress  # noqa: PLC0415
+            from podwire.emulator.controllers.services.kubernetes import ApiAddress  # noqa: PLC0415
             from podwire.emulator.publish import publish  # noqa: PLC0415
 
             _collect_garbage_from_now_on()

@@ -1,4 +1,4 @@
-"""Programs that lie in no package, as modules: tools/, examples/."""
+"""Programs that lie in no package, as modules: bench/, tools/, examples/."""
 
 import importlib.util
 import sys

@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from podwire.dns.cluster.api_metrics import ApiMetrics
 from podwire.dns.cluster.published import SERVICE_NAME_LABEL
@@ -131,11 +131,7 @@ class Sources:
             namespaces = Informer(client, Namespace, labels=wanted.namespace_labels)
             services.subscribe(lambda old, new: table.change_service(old, new, now=clock.now()))
             namespaces.subscribe(table.change_namespace)
-            events = [services.synced, namespaces.synced]
-            running = [
-                tasks.create_task(services.run(), name="informer Service"),
-                tasks.create_task(namespaces.run(), name="informer Namespace"),
-            ]
+            informers: list[Informer[Any]] = [services, namespaces]
             if wanted.with_endpoints or wanted.with_imports:
                 slices = Informer(client, WatchedSlice, labels=_labels_of_slices(wanted))
                 if wanted.with_endpoints:
@@ -150,29 +146,27 @@ class Sources:
                     slices.subscribe(
                         lambda old, new: table.change_imported_slice(old, new, now=clock.now())
                     )
-                events.append(slices.synced)
-                running.append(tasks.create_task(slices.run(), name="informer EndpointSlice"))
+                informers.append(slices)
             if wanted.with_imports:
                 # CoreDNS too lets the selector of namespaces choose among imports.
                 imports = Informer(client, ServiceImport, labels=wanted.namespace_labels)
                 imports.subscribe(lambda old, new: table.change_import(old, new, now=clock.now()))
-                events.append(imports.synced)
-                running.append(tasks.create_task(imports.run(), name="informer ServiceImport"))
+                informers.append(imports)
             if wanted.with_pods:
                 pods = Informer(client, WatchedPod, labels=wanted.labels, fields=LIVING_PODS)
                 pods.subscribe(lambda old, new: table.change_pod(old, new, now=clock.now()))
-                events.append(pods.synced)
-                running.append(tasks.create_task(pods.run(), name="informer Pod"))
+                informers.append(pods)
 
             async def note_sync() -> None:
-                for event in events:
-                    await event.wait()
+                for informer in informers:
+                    await informer.synced.wait()
                 # What has come now stays. To look through 100,000 endpoints for garbage takes a
                 # quarter of a second, in which nobody would be answered.
                 gc.freeze()
                 table.synced()
                 followed.synced.set()
 
+            running = [tasks.create_task(informer.run()) for informer in informers]
             running.append(tasks.create_task(note_sync()))
             try:
                 yield

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Final
 
@@ -74,14 +73,11 @@ def reachable(listens: Sequence[str], interfaces: Interfaces) -> tuple[Address, 
     return tuple(dict.fromkeys(a for a in every if not a.is_loopback and not a.is_link_local))
 
 
-@dataclass(slots=True)
 class Taken:
     """Who serves which zone where, to find two who serve the same."""
 
-    _blocks: dict[tuple[int, str], dict[str, ServerBlock]]
-
     def __init__(self) -> None:
-        self._blocks = {}
+        self._blocks: dict[tuple[int, str], dict[str, ServerBlock]] = {}
 
     def take(self, block: ServerBlock, zone: str, place: Place) -> None:
         """Note that *block* serves *zone* at *place*.

@@ -123,6 +123,6 @@ class Stanza:
                 found.append(zone)
         return tuple(dict.fromkeys(found))
 
-    def zones_or_block(self, words: Iterable[str], line: Line | None = None) -> tuple[str, ...]:
+    def zones_or_block(self, words: Iterable[str]) -> tuple[str, ...]:
         """Return the zones that *words* name, or those of the server block if they name none."""
-        return self.zones(words, line) or self.block_zones
+        return self.zones(words) or self.block_zones

@@ -184,23 +184,3 @@ def rcode_name(rcode: int) -> str:
         return Rcode(rcode).name
     except ValueError:
         return f"RCODE{rcode}"
-
-
-def data_text(data: Data) -> str:
-    """Return *data* as a zone file writes it."""
-    match data:
-        case IPv4Address() | IPv6Address() | str():
-            return str(data)
-        case Srv():
-            return f"{data.priority} {data.weight} {data.port} {data.target}"
-        case Soa():
-            times = f"{data.serial} {data.refresh} {data.retry} {data.expire} {data.minimum}"
-            return f"{data.mname} {data.rname} {times}"
-        case Mx():
-            return f"{data.preference} {data.target}"
-        case Text():
-            return " ".join(
-                f'"{part.decode("ascii", "backslashreplace")}"' for part in data.strings
-            )
-        case Opaque():
-            return rf"\# {len(data.content)} {data.content.hex()}"

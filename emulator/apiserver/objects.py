@@ -12,6 +12,10 @@ from podwire.kube.times import rfc3339
 
 Json = dict[str, Any]
 
+TEMPLATE_GENERATION = "deprecated.daemonset.template.generation"
+"""An annotation that every DaemonSet has: a field of its first versions (pkg/apis/apps/v1)."""
+
+_DAEMON_SETS = "daemonsets.apps"
 _FIRST_PHASES = {"Pod": "Pending", "Namespace": "Active"}
 _SYSTEM_FIELDS = ("uid", "creationTimestamp", "generation", "deletionTimestamp")
 
@@ -34,6 +38,8 @@ def prepare_new(obj: Json, request: Request, dice: Dice) -> None:
         meta.pop("namespace", None)
     if resource.has("status") and not resource.status_on_create:
         _drop_status(obj, resource.storage)
+    if resource.storage.collection == _DAEMON_SETS:
+        _count_template(obj, 1)
     if resource.kind == "Namespace":
         # The namespace controller takes "kubernetes" away when the content is gone.
         finalizers: list[str] = obj.setdefault("spec", {}).get("finalizers") or []
@@ -94,6 +100,16 @@ def count_generation(obj: Json, old: Json, resource: Resource) -> None:
     status = bool(resource.custom) and not resource.has("status")
     if resource.generation and _wish(obj, status=status) != _wish(old, status=status):
         obj["metadata"]["generation"] = int(old["metadata"].get("generation", 0)) + 1
+    if resource.storage.collection == _DAEMON_SETS:
+        before = int(struct(old["metadata"], "annotations").get(TEMPLATE_GENERATION, "1"))
+        changed = struct(obj, "spec").get("template") != struct(old, "spec").get("template")
+        _count_template(obj, before + changed)
+
+
+def _count_template(obj: Json, number: int) -> None:
+    """Write how often the template of a DaemonSet was another one; clients cannot."""
+    meta = obj["metadata"]
+    meta["annotations"] = {**struct(meta, "annotations"), TEMPLATE_GENERATION: str(number)}
 
 
 def mark_deleted(obj: Json, *, at: float, grace: int) -> None:

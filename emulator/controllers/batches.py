@@ -9,9 +9,9 @@ from podwire.errors import ApiError
 Item = TypeVar("Item")
 
 
-def slow_start(count: int, first: int = 1) -> Iterator[int]:
+def slow_start(count: int) -> Iterator[int]:
     """Return the sizes of the batches for *count* writes: 1, 2, 4, ... and the rest."""
-    size = first
+    size = 1
     while count > 0:
         yield min(size, count)
         count -= size

@@ -1,4 +1,4 @@
-"""The pods of one kind of controller: whom they wake up, and how they are made and deleted.
+"""The pods of one kind of controller: whom they wake up, how they are claimed, made and deleted.
 
 As pkg/controller/controller_utils.go (RealPodControl): each write is expected before it is sent and
 is told of in an event of the owner.
@@ -9,15 +9,17 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from podwire.emulator.controllers.batches import in_batches, together
+from podwire.emulator.controllers.claims import settle
 from podwire.emulator.controllers.context import ControllerContext
 from podwire.emulator.controllers.expectations import Expectations
-from podwire.emulator.controllers.ownership import controller_of, controller_uid
+from podwire.emulator.controllers.ownership import claim, controller_of, controller_uid
 from podwire.errors import AlreadyExists, ApiError, NotFound
 from podwire.kube.codec import key_of
 from podwire.kube.events import EventRecorder
 from podwire.kube.index import Index
 from podwire.kube.names import Key
-from podwire.kube.objects import Object, Pod, T
+from podwire.kube.objects import LabelSelectorSpec, Object, Pod, T
+from podwire.kube.selectors import from_selector
 
 Item = TypeVar("Item")
 
@@ -35,8 +37,8 @@ class Words:
 class OwnedPods(Generic[T]):
     """The pods that belong to owners of one *kind*.
 
-    *wake* is called with an owner whose pods changed, or that *accepts* an orphan; *words* are
-    those of the events.
+    *wake* is called with an owner whose pods changed, or that *accepts* an orphan, which it may
+    then claim; *words* are those of the events.
     """
 
     def __init__(
@@ -66,9 +68,17 @@ class OwnedPods(Generic[T]):
         """Return the pods that name *owner* as their controller."""
         return self._by_owner.get((owner.metadata.namespace, owner.metadata.uid))
 
-    def orphans(self, namespace: str) -> tuple[Pod, ...]:
-        """Return the pods that have no controller."""
-        return self._by_owner.get((namespace, ""))
+    async def claimed(
+        self, owner: T, selector: LabelSelectorSpec, *, finalizer: str = ""
+    ) -> tuple[Pod, ...]:
+        """Adopt and release pods as *selector* says; return those that *owner* has then.
+
+        What is adopted gets *finalizer* too. Raises Conflict when something changed meanwhile.
+        """
+        orphans = self._by_owner.get((owner.metadata.namespace, ""))
+        candidates = (*self.of(owner), *(p for p in orphans if self._accepts(owner, p)))
+        claims = claim(owner, from_selector(selector), candidates)
+        return await settle(self._client, owner, claims, finalizer=finalizer)
 
     def missing(self, owner: Key) -> float | None:
         """Return None if all writes for *owner* were seen, else how long to wait, seconds."""

@@ -19,7 +19,7 @@ UNSCHEDULABLE = Taint(key="node.kubernetes.io/unschedulable", effect="NoSchedule
 HostPort = tuple[str, int]
 
 NO_FREE_PORTS = "node(s) didn't have free ports for the requested pod ports"
-"""The one obstacle that goes when another pod goes."""
+"""The one obstacle here that goes when another pod goes."""
 
 
 def obstacle(spec: PodSpec, node: Node, taken: Collection[HostPort] = ()) -> str | None:
@@ -37,6 +37,14 @@ def obstacle(spec: PodSpec, node: Node, taken: Collection[HostPort] = ()) -> str
     if any(port in taken for port in host_ports(spec)):
         return NO_FREE_PORTS
     return None
+
+
+def soft_taints(spec: PodSpec, node: Node) -> int:
+    """Return how many taints that only prefer other pods the pod does not bear."""
+    return sum(
+        taint.effect == "PreferNoSchedule" and not tolerates(spec.tolerations, taint)
+        for taint in node.spec.taints
+    )
 
 
 def untolerated(spec: PodSpec, node: Node, effects: Collection[str]) -> Taint | None:
@@ -70,6 +78,13 @@ def matches_node(spec: PodSpec, node: Node) -> bool:
     if affinity is None or affinity.required is None:
         return True
     return any(_term_matches(term, node) for term in affinity.required.node_selector_terms)
+
+
+def liking(spec: PodSpec, node: Node) -> int:
+    """Return how much better *node* is for the pod than others, by the labels of nodes."""
+    affinity = spec.affinity.node_affinity if spec.affinity else None
+    terms = affinity.preferred if affinity else ()
+    return sum(term.weight for term in terms if _term_matches(term.preference, node))
 
 
 def host_ports(spec: PodSpec) -> frozenset[HostPort]:

@@ -12,6 +12,9 @@ from podwire.kube.objects import Object
 
 POD_TEMPLATE_HASH = "pod-template-hash"
 CONTROLLER_REVISION_HASH = "controller-revision-hash"
+# Where the API server counts the templates of a DaemonSet, and the label that its pods get of it.
+TEMPLATE_GENERATION = "deprecated.daemonset.template.generation"
+POD_TEMPLATE_GENERATION = "pod-template-generation"
 
 Template = Mapping[str, Any]
 

@@ -8,20 +8,20 @@ import random
 from collections.abc import Sequence
 
 from podwire.emulator.controllers.context import Controller, ControllerContext
-from podwire.emulator.controllers.daemonsets import DaemonSets
-from podwire.emulator.controllers.deployments import Deployments
+from podwire.emulator.controllers.deletion.garbage import GarbageCollector
+from podwire.emulator.controllers.deletion.namespaces import NamespaceDefaults, NamespaceEnds
 from podwire.emulator.controllers.dormant import Dormant
-from podwire.emulator.controllers.endpoints import EndpointsObjects
-from podwire.emulator.controllers.endpointslices import EndpointSlices
-from podwire.emulator.controllers.garbage import GarbageCollector
-from podwire.emulator.controllers.kubernetes import ApiAddress, KubernetesService
-from podwire.emulator.controllers.mirroring import EndpointSliceMirroring
-from podwire.emulator.controllers.namespaces import NamespaceDefaults, NamespaceEnds
-from podwire.emulator.controllers.node_lifecycle import NodeLifecycle
-from podwire.emulator.controllers.nodes import OrphanedPods
-from podwire.emulator.controllers.replicasets import ReplicaSets
-from podwire.emulator.controllers.scheduler import Scheduler
-from podwire.emulator.controllers.taints import CordonTaints, TaintEviction
+from podwire.emulator.controllers.nodes.node_lifecycle import NodeLifecycle
+from podwire.emulator.controllers.nodes.nodes import OrphanedPods
+from podwire.emulator.controllers.nodes.scheduler import Scheduler
+from podwire.emulator.controllers.nodes.taints import CordonTaints, TaintEviction
+from podwire.emulator.controllers.services.endpoints import EndpointsObjects
+from podwire.emulator.controllers.services.endpointslices import EndpointSlices
+from podwire.emulator.controllers.services.kubernetes import ApiAddress, KubernetesService
+from podwire.emulator.controllers.services.mirroring import EndpointSliceMirroring
+from podwire.emulator.controllers.workloads.daemonsets import DaemonSets
+from podwire.emulator.controllers.workloads.deployments import Deployments
+from podwire.emulator.controllers.workloads.replicasets import ReplicaSets
 from podwire.kube.client import Client
 from podwire.kube.clock import Clock
 from podwire.kube.informers import Informers
@@ -74,7 +74,7 @@ async def run(started: Sequence[Controller]) -> None:
 
 
 def _stateful_sets(context: ControllerContext) -> Controller:
-    from podwire.emulator.controllers.statefulsets import (  # noqa: PLC0415 - see the docstring
+    from podwire.emulator.controllers.workloads.statefulsets import (  # noqa: PLC0415 - see the docstring
         StatefulSets,
     )
 
@@ -82,19 +82,19 @@ def _stateful_sets(context: ControllerContext) -> Controller:
 
 
 def _jobs(context: ControllerContext) -> Controller:
-    from podwire.emulator.controllers.jobs import Jobs  # noqa: PLC0415 - see the docstring
+    from podwire.emulator.controllers.jobs.jobs import Jobs  # noqa: PLC0415 - see the docstring
 
     return Jobs(context)
 
 
 def _cron_jobs(context: ControllerContext) -> Controller:
-    from podwire.emulator.controllers.cronjobs import CronJobs  # noqa: PLC0415 - see the docstring
+    from podwire.emulator.controllers.jobs.cronjobs import CronJobs  # noqa: PLC0415 - see the docstring
 
     return CronJobs(context)
 
 
 def _budgets(context: ControllerContext) -> Controller:
-    from podwire.emulator.controllers.budgets import (  # noqa: PLC0415 - see the docstring
+    from podwire.emulator.controllers.workloads.budgets import (  # noqa: PLC0415 - see the docstring
         PodDisruptionBudgets,
     )
 

@@ -99,6 +99,15 @@ _WEBS = {
     "kennethreitz/httpbin": 80, "stefanprodan/podinfo": 9898, "ghcr.io/stefanprodan/podinfo": 9898,
 }  # fmt: skip
 
+_BAD = "invalid reference format"
+# HOST[:PORT]/NAME/...:TAG@DIGEST (github.com/distribution/reference); a host may have capitals.
+_NAME = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_REFERENCE = re.compile(
+    rf"(?:(?=[^/]*[.:]|localhost/)[A-Za-z0-9][A-Za-z0-9.-]*(?::[0-9]+)?/)?{_NAME}(?:/{_NAME})*"
+    r"(?::\w[\w.-]{0,127})?(?:@[A-Za-z][\w+.-]*:[0-9A-Fa-f]+)?",
+    re.ASCII,
+)
+
 
 def normalise(image: str) -> str:
     """Return the repository of an image reference: no tag, no digest, no Docker Hub prefix."""
@@ -126,13 +135,22 @@ def resolve(
         if known in additions:
             command = tuple(additions[known])
             return Image(image, f"command {command[0]} (added)", entrypoint=command)
+    problem = _problem(image)
+    if problem:
+        raise ImageError(
+            f'Failed to apply default image tag "{image}": '
+            f'couldn\'t parse image name "{image}": {problem}',
+            reason="InvalidImageName",
+        )
     found = _known(image, name, find)
     if found is None:
-        raise ImageError(
-            f'no image "{image}" here, and podwire pulls none; say what it runs: '
-            f"podwire images add {name} -- COMMAND..."
-        )
+        raise ImageError(f'no image "{image}" here, and podwire pulls none; {how_to_add(image)}')
     return found
+
+
+def how_to_add(image: str) -> str:
+    """Return what makes an unknown name known, to end a message with."""
+    return f"say what it runs: podwire images add {normalise(image)} -- COMMAND..."
 
 
 def names() -> list[tuple[str, str]]:
@@ -143,6 +161,17 @@ def names() -> list[tuple[str, str]]:
         if (image := _known(name, name, lambda program: program)) is not None
     ]
     return sorted(rows)
+
+
+def _problem(image: str) -> str:
+    """Return what is wrong with a name in the words of the kubelet; empty: nothing."""
+    if _REFERENCE.fullmatch(image):
+        return ""
+    if _REFERENCE.fullmatch(image.lower()):
+        repository = image.partition("@")[0].rpartition(":")[0] or image
+        prefix = "" if "/" in repository else "library/"
+        return f"{_BAD}: repository name ({prefix}{repository}) must be lowercase"
+    return _BAD
 
 
 def _all_names() -> list[str]:

@@ -92,6 +92,9 @@ class ContainerRun:
         self.stdin = -1
         # Set when it has been up once: started, and its startup probe has succeeded.
         self.started = asyncio.Event()
+        # Set when the first attempt to start it is over, and its postStart hook, which is part of
+        # that: not before, the kubelet turns to the pod's next container.
+        self.attempted = asyncio.Event()
         # Set when it will not be started any more.
         self.over = asyncio.Event()
         self._ends = 0
@@ -121,6 +124,7 @@ class ContainerRun:
         try:
             await self._run(sandbox, files)
         finally:
+            self.attempted.set()
             self.over.set()
 
     async def _run(self, sandbox: PodSandbox, files: PodFiles) -> None:
@@ -128,6 +132,7 @@ class ContainerRun:
         while not self._stopping:
             began = clock()
             status = await self._once(sandbox, files)
+            self.attempted.set()
             if status is None:
                 self._failures += 1
                 await self._wait_to_retry()
@@ -173,6 +178,7 @@ class ContainerRun:
         record.wait(reason, "")
         self.over.clear()
         self.started.clear()
+        self.attempted.clear()
 
     def look_again(self) -> None:
         """Try now what could not start for want of something: it may be there."""
@@ -239,7 +245,10 @@ class ContainerRun:
                 text = f'Failed to pull image "{container.image}": {error}'
                 self._event("Warning", "Failed", text)
             else:
-                self._event("Warning", error.reason, str(error))
+                # An image's name that is none is an image that cannot be looked at
+                # (pkg/kubelet/images/image_manager.go).
+                invalid = error.reason == "InvalidImageName"
+                self._event("Warning", "InspectFailed" if invalid else error.reason, str(error))
             self._cannot_start(error.reason, str(error), f"Error: {error.reason}")
             return None
         except (MissingSourceError, VolumeError) as error:
@@ -329,6 +338,7 @@ class ContainerRun:
             self._event("Normal", "Killing", "FailedPostStartHook")
             await self._end(process, self._own_grace())
             return
+        self.attempted.set()
         self.record.run(
             started=self.container.startup_probe is None,
             ready=self.container.readiness_probe is None,

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 
-from podwire.emulator.apiserver.types import quantity
+from podwire.kube import quantity
 from podwire.kube.objects import (
     ConfigMap,
     Container,

@@ -285,7 +285,11 @@ class PodLife:
                 left = [run for run in self._containers if not run.finished]
                 for run in left:
                     run.record.reason = "ContainerCreating"
+                for run in left:
                     tasks.create_task(run.run(sandbox, files))
+                    if run.container.lifecycle and run.container.lifecycle.post_start:
+                        # Proxies hold the application back like that until they are there.
+                        await run.attempted.wait()
                 for run in left:
                     await run.over.wait()
             if not self._ending.is_set():

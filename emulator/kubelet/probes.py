@@ -1,6 +1,7 @@
 """Ask a container how it is: httpGet, tcpSocket, exec; from the node, as the kubelet does."""
 
 import asyncio
+import json
 import os
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
@@ -58,8 +59,10 @@ async def ask(
             return failure("the probe asks nothing")
     except TimeoutError:
         if probe.exec is not None:
-            return failure(f"command timed out after {probe.timeout_seconds}s")
-        return failure(f"probe timed out after {probe.timeout_seconds}s")
+            command = " ".join(probe.exec.command)
+            after = f"timed out after {probe.timeout_seconds}s"
+            return failure(f"command timed out: {json.dumps(command)} {after}")
+        return failure(_in_go_words(TimeoutError(), probe, container, address))
     except (OSError, ValueError) as error:
         return failure(_in_go_words(error, probe, container, address))
 
@@ -142,7 +145,13 @@ def _in_go_words(error: Exception, probe: Probe, container: Container, address: 
     if isinstance(error, ValueError) and not isinstance(error, OSError):
         return str(error)
     target = f"{host or address}:{port_number(port, container)}"
-    if isinstance(error, ssl.SSLError):
+    if type(error) is TimeoutError:
+        text = (
+            "context deadline exceeded (Client.Timeout exceeded while awaiting headers)"
+            if probe.http_get is not None
+            else f"dial tcp {target}: i/o timeout"
+        )
+    elif isinstance(error, ssl.SSLError):
         text = f"tls: {(error.reason or str(error)).lower().replace('_', ' ')}"
     elif isinstance(error, ConnectionResetError):
         text = f"read tcp {target}: read: connection reset by peer"

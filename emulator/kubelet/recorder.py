@@ -13,7 +13,7 @@ from podwire.emulator.sandbox.forks import Forks
 from podwire.emulator.sandbox.processes import Place, Program, StartError
 from podwire.emulator.trace.agent import Order, Point
 
-PATIENCE = 5.0
+PATIENCE = 15.0
 _PROGRAM = "podwire.emulator.trace.agent"
 
 
@@ -91,7 +91,8 @@ class CaptureAgent:
                 reader.feed_data(first)
                 return reader, writer
         except (OSError, TimeoutError, StartError) as error:
-            raise AgentError(500, "InternalError", f"the capture agent failed: {error}") from error
+            why = str(error) or f"it did not begin within {PATIENCE:g} s; this machine is too busy"
+            raise AgentError(500, "InternalError", f"the capture agent failed: {why}") from error
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         async with self._starting:

@@ -27,6 +27,6 @@ class Dice(Protocol):
         ...
 
 
-def random_suffix(dice: Dice, length: int = 5) -> str:
-    """Return the letters that the API server appends to a generateName."""
-    return "".join(dice.choice(ALPHABET) for _ in range(length))
+def random_suffix(dice: Dice) -> str:
+    """Return the five letters that the API server appends to a generateName."""
+    return "".join(dice.choice(ALPHABET) for _ in range(5))

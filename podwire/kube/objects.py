@@ -4,6 +4,18 @@ Names are those of the Kubernetes API. A view that is written back with PUT must
 its kind that matters; components that hold less write patches.
 """
 
+from podwire.kube.affinity import (
+    Affinity,
+    NodeAffinity,
+    NodeSelector,
+    NodeSelectorTerm,
+    PodAffinity,
+    PodAffinityTerm,
+    PreferredSchedulingTerm,
+    Toleration,
+    TopologySpreadConstraint,
+    WeightedPodAffinityTerm,
+)
 from podwire.kube.budgets import (
     PodDisruptionBudget,
     PodDisruptionBudgetSpec,
@@ -74,7 +86,6 @@ from podwire.kube.meta import (
     View,
 )
 from podwire.kube.pods import (
-    Affinity,
     ConfigMapVolumeSource,
     ContainerState,
     ContainerStateRunning,
@@ -86,9 +97,6 @@ from podwire.kube.pods import (
     HostAlias,
     HostPathVolumeSource,
     KeyToPath,
-    NodeAffinity,
-    NodeSelector,
-    NodeSelectorTerm,
     Pod,
     PodDNSConfig,
     PodDNSConfigOption,
@@ -100,7 +108,6 @@ from podwire.kube.pods import (
     SecretProjection,
     SecretVolumeSource,
     ServiceAccountTokenProjection,
-    Toleration,
     Volume,
     VolumeProjection,
 )
@@ -245,6 +252,8 @@ __all__ = [
     "ObjectReference",
     "OwnerReference",
     "Pod",
+    "PodAffinity",
+    "PodAffinityTerm",
     "PodDNSConfig",
     "PodDNSConfigOption",
     "PodDisruptionBudget",
@@ -256,6 +265,7 @@ __all__ = [
     "PodReadinessGate",
     "PodSpec",
     "PodStatus",
+    "PreferredSchedulingTerm",
     "Probe",
     "ProjectedVolumeSource",
     "ReplicaSet",
@@ -283,10 +293,12 @@ __all__ = [
     "TCPSocketAction",
     "Taint",
     "Toleration",
+    "TopologySpreadConstraint",
     "UncountedTerminatedPods",
     "UpdateStrategy",
     "View",
     "Volume",
     "VolumeMount",
     "VolumeProjection",
+    "WeightedPodAffinityTerm",
 ]

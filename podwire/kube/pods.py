@@ -4,13 +4,14 @@ from typing import Any
 
 import msgspec
 
+from podwire.kube.affinity import Affinity, Toleration, TopologySpreadConstraint
 from podwire.kube.containers import (
     Container,
     EphemeralContainer,
     ObjectFieldSelector,
     ResourceFieldSelector,
 )
-from podwire.kube.meta import Condition, LabelSelectorRequirement, Object, Resource, View
+from podwire.kube.meta import Condition, Object, Resource, View
 
 
 class KeyToPath(View, frozen=True):
@@ -128,45 +129,6 @@ class HostAlias(View, frozen=True):
     hostnames: tuple[str, ...] = ()
 
 
-class Toleration(View, frozen=True):
-    """Which taint a pod bears."""
-
-    key: str = ""
-    operator: str = ""
-    value: str = ""
-    effect: str = ""
-    toleration_seconds: int | None = None
-
-
-class NodeSelectorTerm(View, frozen=True):
-    """Requirements that must all hold."""
-
-    match_expressions: tuple[LabelSelectorRequirement, ...] = ()
-    match_fields: tuple[LabelSelectorRequirement, ...] = ()
-
-
-class NodeSelector(View, frozen=True):
-    """Terms of which one must hold."""
-
-    node_selector_terms: tuple[NodeSelectorTerm, ...] = ()
-
-
-class NodeAffinity(View, frozen=True):
-    """Only the required half is read."""
-
-    required: NodeSelector | None = msgspec.field(
-        default=None, name="requiredDuringSchedulingIgnoredDuringExecution"
-    )
-
-
-class Affinity(View, frozen=True):
-    """Where a pod wants to be."""
-
-    node_affinity: NodeAffinity | None = None
-    pod_affinity: dict[str, Any] | None = None
-    pod_anti_affinity: dict[str, Any] | None = None
-
-
 class PodReadinessGate(View, frozen=True):
     """A condition that must be True besides readiness."""
 
@@ -183,6 +145,7 @@ class PodSpec(View, frozen=True):
     node_name: str = ""
     node_selector: dict[str, str] = {}
     affinity: Affinity | None = None
+    topology_spread_constraints: tuple[TopologySpreadConstraint, ...] = ()
     tolerations: tuple[Toleration, ...] = ()
     restart_policy: str = "Always"
     termination_grace_period_seconds: int = 30

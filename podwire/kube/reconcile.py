@@ -9,7 +9,9 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from podwire.errors import ApiError, Conflict, UnreachableError
+from podwire.kube.codec import key_of
 from podwire.kube.names import Key
+from podwire.kube.objects import Object
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +50,12 @@ class Reconciler:
         elif key not in self._waiting:
             self._waiting.add(key)
             self._ready.put_nowait(key)
+
+    def add_changed(self, old: Object | None, new: Object | None) -> None:
+        """Have an object looked at that was made, changed or deleted; what an informer can call."""
+        obj = new or old
+        if obj is not None:
+            self.add(key_of(obj))
 
     def add_after(self, key: Key, seconds: float) -> None:
         """Have *key* looked at after *seconds*, or sooner if something adds it before."""

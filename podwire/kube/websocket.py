@@ -45,9 +45,9 @@ def frame(data: bytes, *, text: bool = False) -> bytes:
     return _frame(_TEXT if text else _BINARY, data)
 
 
-def close_frame(code: int = 1000) -> bytes:
+def close_frame() -> bytes:
     """Return the frame that ends the conversation."""
-    return _frame(_CLOSE, struct.pack("!H", code))
+    return _frame(_CLOSE, struct.pack("!H", 1000))  # normal closure (RFC 6455, 7.4.1)
 
 
 class Parser:

@@ -67,7 +67,6 @@ async def test_one_question(cluster: Cluster) -> None:
         none.check()
 
 
-@both_runtimes
 async def test_a_name_that_does_not_exist_has_a_hint(cluster: Cluster) -> None:
     suffix = await web_and_client(cluster)
     reply = await cluster.pod("client").dns(f"web-scv.{suffix}")
@@ -75,7 +74,6 @@ async def test_a_name_that_does_not_exist_has_a_hint(cluster: Cluster) -> None:
     assert "did you mean web-svc?" in reply.hint
 
 
-@both_runtimes
 async def test_the_walk_of_a_name_with_four_dots(cluster: Cluster) -> None:
     suffix = await web_and_client(cluster)
     name = f"web-svc.{suffix}".removesuffix(".")
@@ -118,7 +116,6 @@ async def test_what_does_not_fit_comes_over_tcp(cluster: Cluster) -> None:
     assert (services.transport, len(services.records)) == ("TCP", 60)
 
 
-@both_runtimes
 async def test_the_chain_behind_an_alias(cluster: Cluster) -> None:
     namespace = cluster.namespace
     target = f"web-svc.{namespace}.svc.cluster.local"

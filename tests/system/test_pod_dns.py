@@ -7,7 +7,7 @@ import pytest
 from podwire.testing.cluster import Cluster
 from tests.system.command_line import User
 from tests.system.conftest import CLIENT, SHELL, both_runtimes
-from tests.system.test_workloads import events, pod
+from tests.system.pods import events, pod
 from tests.system.until import Json, items, pod_path, until
 
 LINES = "nameserver 10.96.0.10\nsearch NS.svc.cluster.local svc.cluster.local cluster.local"

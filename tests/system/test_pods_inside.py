@@ -12,7 +12,7 @@ from podwire.testing.cluster import Cluster
 from tests.needs import lack
 from tests.system.conftest import SHELL, both_runtimes
 from tests.system.kubectl import versions
-from tests.system.test_workloads import events, phase, pod
+from tests.system.pods import events, phase, pod
 from tests.system.until import Json, containers, pod_path, until
 
 PLACE = "/var/run/secrets/kubernetes.io/serviceaccount"

@@ -11,7 +11,7 @@ from typing import Any
 
 from podwire.emulator.apiserver.admission import pod_defaults, workload_defaults
 from podwire.emulator.apiserver.custom import crd
-from podwire.emulator.apiserver.types.fields import below, many
+from podwire.emulator.apiserver.types.fields import below, fill, many, spec_of
 
 Json = dict[str, Any]
 
@@ -38,33 +38,22 @@ def _copied(value: Any) -> Any:
     return value
 
 
-def _or(holder: Json, name: str, value: Any) -> None:
-    """Set *name* where Go has its zero value."""
-    if not holder.get(name):
-        holder[name] = value
-
-
-def _spec(obj: Json) -> Json:
-    spec: Json = obj.setdefault("spec", {})
-    return spec
-
-
 def _service(obj: Json) -> None:
-    spec = _spec(obj)
-    _or(spec, "sessionAffinity", "None")
+    spec = spec_of(obj)
+    fill(spec, "sessionAffinity", "None")
     if spec["sessionAffinity"] == "None":
         spec.pop("sessionAffinityConfig", None)
     elif spec["sessionAffinity"] == "ClientIP":
         client = below(spec, "sessionAffinityConfig", "clientIP")
         if client.get("timeoutSeconds") is None:
             spec["sessionAffinityConfig"] = {"clientIP": {"timeoutSeconds": _CLIENT_IP_SECONDS}}
-    _or(spec, "type", "ClusterIP")
+    fill(spec, "type", "ClusterIP")
     for port in many(spec, "ports"):
-        _or(port, "protocol", "TCP")
-        _or(port, "targetPort", port.get("port", 0))
+        fill(port, "protocol", "TCP")
+        fill(port, "targetPort", port.get("port", 0))
     kind = spec["type"]
     if (kind in ("NodePort", "LoadBalancer")) or (kind == "ClusterIP" and spec.get("externalIPs")):
-        _or(spec, "externalTrafficPolicy", "Cluster")
+        fill(spec, "externalTrafficPolicy", "Cluster")
     if kind in ("NodePort", "LoadBalancer", "ClusterIP"):
         spec.setdefault("internalTrafficPolicy", "Cluster")
     if kind == "LoadBalancer":
@@ -77,7 +66,7 @@ def _service(obj: Json) -> None:
 def _endpoints(obj: Json) -> None:
     for subset in many(obj, "subsets"):
         for port in many(subset, "ports"):
-            _or(port, "protocol", "TCP")
+            fill(port, "protocol", "TCP")
 
 
 def _endpoint_slice(obj: Json) -> None:
@@ -90,7 +79,7 @@ def _endpoint_slice(obj: Json) -> None:
 
 
 def _secret(obj: Json) -> None:
-    _or(obj, "type", "Opaque")
+    fill(obj, "type", "Opaque")
     plain: dict[str, str] = obj.pop("stringData", None) or {}
     if plain:
         encoded = {name: base64.b64encode(text.encode()).decode() for name, text in plain.items()}
@@ -102,11 +91,11 @@ def _namespace(obj: Json) -> None:
     if meta.get("name"):
         meta["labels"] = below(meta, "labels") | {"kubernetes.io/metadata.name": meta["name"]}
     if not meta.get("deletionTimestamp"):
-        _or(obj.setdefault("status", {}), "phase", "Active")
+        fill(obj.setdefault("status", {}), "phase", "Active")
 
 
 def _node(obj: Json) -> None:
-    spec, status = _spec(obj), obj.setdefault("status", {})
+    spec, status = spec_of(obj), obj.setdefault("status", {})
     if status.get("capacity") and status.get("allocatable") is None:
         status["allocatable"] = dict(status["capacity"])
     if spec.get("podCIDR") and not spec.get("podCIDRs"):
@@ -116,7 +105,7 @@ def _node(obj: Json) -> None:
 
 
 def _network_policy(obj: Json) -> None:
-    spec = _spec(obj)
+    spec = spec_of(obj)
     for rule in (*many(spec, "ingress"), *many(spec, "egress")):
         for port in many(rule, "ports"):
             port.setdefault("protocol", "TCP")
@@ -127,12 +116,12 @@ def _network_policy(obj: Json) -> None:
 def _ingress_class(obj: Json) -> None:
     parameters = below(obj, "spec", "parameters")
     if parameters:
-        _or(parameters, "scope", "Cluster")
+        fill(parameters, "scope", "Cluster")
 
 
 def _limit_range(obj: Json) -> None:
     """Derive a container's limits from each other, as SetDefaults_LimitRangeItem does."""
-    for limit in many(_spec(obj), "limits"):
+    for limit in many(spec_of(obj), "limits"):
         if limit.get("type") != "Container":
             continue
         limits = below(limit, "max") | below(limit, "default")
@@ -145,7 +134,7 @@ def _limit_range(obj: Json) -> None:
 
 def _volume(obj: Json) -> None:
     workload_defaults.claim(obj)
-    _or(obj["spec"], "persistentVolumeReclaimPolicy", "Retain")
+    fill(obj["spec"], "persistentVolumeReclaimPolicy", "Retain")
 
 
 def _storage_class(obj: Json) -> None:
@@ -154,14 +143,14 @@ def _storage_class(obj: Json) -> None:
 
 
 def _role_binding(obj: Json) -> None:
-    _or(obj.setdefault("roleRef", {}), "apiGroup", _RBAC)
+    fill(obj.setdefault("roleRef", {}), "apiGroup", _RBAC)
     for subject in many(obj, "subjects"):
         if subject.get("kind") in ("User", "Group"):
-            _or(subject, "apiGroup", _RBAC)
+            fill(subject, "apiGroup", _RBAC)
 
 
 def _priority_class(obj: Json) -> None:
-    _or(obj, "preemptionPolicy", "PreemptLowerPriority")
+    fill(obj, "preemptionPolicy", "PreemptLowerPriority")
 
 
 _FILLERS: dict[tuple[str, str], Callable[[Json], None]] = {

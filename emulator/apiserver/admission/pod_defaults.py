@@ -7,8 +7,8 @@ ServiceAccount of Kubernetes 1.32. Objects are normalised; they are changed in p
 from collections.abc import Iterator
 from typing import Any
 
-from podwire.emulator.apiserver.types import quantity
-from podwire.emulator.apiserver.types.fields import below, many
+from podwire.emulator.apiserver.types.fields import below, fill, many
+from podwire.kube import quantity
 
 Json = dict[str, Any]
 
@@ -74,9 +74,9 @@ def template(spec: Json) -> None:
 
 def pod_spec(spec: Json) -> None:
     """Fill what pods and templates share."""
-    _or(spec, "dnsPolicy", "ClusterFirst")
-    _or(spec, "restartPolicy", "Always")
-    _or(spec, "schedulerName", "default-scheduler")
+    fill(spec, "dnsPolicy", "ClusterFirst")
+    fill(spec, "restartPolicy", "Always")
+    fill(spec, "schedulerName", "default-scheduler")
     spec.setdefault("securityContext", {})
     spec.setdefault("terminationGracePeriodSeconds", 30)
     account = spec.get("serviceAccountName") or spec.get("serviceAccount")
@@ -96,11 +96,11 @@ def containers_of(spec: Json) -> Iterator[Json]:
 
 
 def _container(container: Json) -> None:
-    _or(container, "imagePullPolicy", pull_policy(container.get("image", "")))
-    _or(container, "terminationMessagePath", "/dev/termination-log")
-    _or(container, "terminationMessagePolicy", "File")
+    fill(container, "imagePullPolicy", pull_policy(container.get("image", "")))
+    fill(container, "terminationMessagePath", "/dev/termination-log")
+    fill(container, "terminationMessagePolicy", "File")
     for port in many(container, "ports"):
-        _or(port, "protocol", "TCP")
+        fill(port, "protocol", "TCP")
     for variable in many(container, "env"):
         _field_reference(below(variable, "valueFrom"))
     for probe in ("livenessProbe", "readinessProbe", "startupProbe"):
@@ -128,7 +128,7 @@ def _probe(probe: Json) -> None:
         ("successThreshold", 1),
         ("failureThreshold", 3),
     ):
-        _or(probe, name, value)
+        fill(probe, name, value)
     _http(probe)
     if "grpc" in probe:
         probe["grpc"].setdefault("service", "")
@@ -136,8 +136,8 @@ def _probe(probe: Json) -> None:
 
 def _http(action: Json) -> None:
     if "httpGet" in action:
-        _or(action["httpGet"], "path", "/")
-        _or(action["httpGet"], "scheme", "HTTP")
+        fill(action["httpGet"], "path", "/")
+        fill(action["httpGet"], "scheme", "HTTP")
 
 
 def _volume(volume: Json) -> None:
@@ -162,7 +162,7 @@ def _volume(volume: Json) -> None:
 
 def _field_reference(holder: Json) -> None:
     if "fieldRef" in holder:
-        _or(holder["fieldRef"], "apiVersion", "v1")
+        fill(holder["fieldRef"], "apiVersion", "v1")
 
 
 def _round(amounts: Json | None) -> None:
@@ -172,9 +172,3 @@ def _round(amounts: Json | None) -> None:
         if amount.nano % _MILLI and amounts is not None:
             up = -(-amount.nano // _MILLI) * _MILLI
             amounts[name] = str(quantity.Quantity(up, amount.format))
-
-
-def _or(holder: Json, name: str, value: Any) -> None:
-    """Set *name* where Go has its zero value."""
-    if not holder.get(name):
-        holder[name] = value

@@ -11,8 +11,8 @@ from typing import Any
 
 from podwire.emulator.apiserver.request import Api
 from podwire.emulator.apiserver.store import Store, TooOld
-from podwire.emulator.apiserver.types import quantity
 from podwire.emulator.apiserver.types.fields import below, many
+from podwire.kube import quantity
 
 Json = dict[str, Any]
 

@@ -79,11 +79,6 @@ def _ignored(why: str, asks: Callable[[Any], bool] = bool) -> Vain:
 
 _AS_ROOT = "containers run as the root user of the sandbox"
 _NOT_ENFORCED = "not enforced here"
-_REQUIRED_ONLY = _ignored("the scheduler looks at required node affinity only")
-_BOTH_IN_VAIN: _Table = {
-    "requiredDuringSchedulingIgnoredDuringExecution": _REQUIRED_ONLY,
-    "preferredDuringSchedulingIgnoredDuringExecution": _REQUIRED_ONLY,
-}
 
 # Of pods and of containers alike.
 _SECURITY: _Table = {
@@ -122,14 +117,6 @@ _POD: _Table = {
     "initContainers": _CONTAINER,
     "containers": _CONTAINER,
     "ephemeralContainers": _CONTAINER,
-    "affinity": {
-        "nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": _REQUIRED_ONLY},
-        "podAffinity": _BOTH_IN_VAIN,
-        "podAntiAffinity": _BOTH_IN_VAIN,
-    },
-    "topologySpreadConstraints": _ignored(
-        "the scheduler spreads pods of one owner over nodes, and looks at nothing else"
-    ),
     "schedulerName": Vain(
         "there is no such scheduler here: the pod stays Pending until somebody binds it",
         _other_than("default-scheduler"),

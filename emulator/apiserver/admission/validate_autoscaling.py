@@ -14,9 +14,8 @@ from podwire.emulator.apiserver.admission.field_errors import (
     required,
 )
 from podwire.emulator.apiserver.admission.validate_meta import Json
-from podwire.emulator.apiserver.types import quantity
 from podwire.emulator.apiserver.types.fields import below, many
-from podwire.kube import syntax
+from podwire.kube import quantity, syntax
 
 _SOURCES = {
     "ContainerResource": "containerResource", "External": "external", "Object": "object",

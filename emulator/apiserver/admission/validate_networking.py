@@ -130,7 +130,7 @@ def _rule(field: str, rule: Json) -> list[FieldError]:
     problems: list[FieldError] = []
     host: str = rule.get("host", "")
     if host:
-        if _is_address(host):
+        if not syntax.address(host):
             message = "must be a DNS name, not an IP address"
             problems.append(invalid(f"{field}.host", host, message))
         problems += _host(f"{field}.host", host)
@@ -144,14 +144,6 @@ def _rule(field: str, rule: Json) -> list[FieldError]:
 
 def _host(field: str, host: str) -> list[FieldError]:
     return check(field, host, syntax.wildcard_subdomain if "*" in host else syntax.subdomain)
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _path(field: str, path: Json) -> list[FieldError]:

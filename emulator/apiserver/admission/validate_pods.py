@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from podwire.emulator.apiserver.admission import (
+    validate_affinity,
     validate_containers,
     validate_meta,
     validate_pod_dns,
@@ -15,9 +16,7 @@ from podwire.emulator.apiserver.admission import (
 )
 from podwire.emulator.apiserver.admission.field_errors import (
     FieldError,
-    Unquoted,
     forbidden,
-    go_struct,
     invalid,
     not_supported,
     required,
@@ -28,7 +27,6 @@ from podwire.kube import syntax
 
 _RESTART = ("Always", "OnFailure", "Never")
 _DNS = ("ClusterFirstWithHostNet", "ClusterFirst", "Default", "None")
-_EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 _MIRROR = "kubernetes.io/config.mirror"
 _MAX_INT32 = 2**31 - 1
 
@@ -109,11 +107,7 @@ def pod_spec(spec: Json) -> list[FieldError]:
     if grace < 0:
         message = "must be greater than or equal to 0"
         problems.append(invalid("spec.terminationGracePeriodSeconds", grace, message))
-    for index, toleration in enumerate(many(spec, "tolerations")):
-        problems += _toleration(f"spec.tolerations[{index}]", toleration)
-    affinity = below(spec, "affinity", "nodeAffinity")
-    if affinity.get(_REQUIRED) is not None:
-        problems += _node_terms(f"spec.affinity.nodeAffinity.{_REQUIRED}", affinity[_REQUIRED])
+    problems += validate_affinity.placement(spec)
     for index, alias in enumerate(many(spec, "hostAliases")):
         problems += _alias(f"spec.hostAliases[{index}]", alias)
     return problems
@@ -133,80 +127,6 @@ def _word(field: str, value: str, words: tuple[str, ...]) -> list[FieldError]:
     if not value:
         return [required(field)]
     return [] if value in words else [not_supported(field, value, words)]
-
-
-_REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
-
-
-def _node_terms(field: str, selector: Json) -> list[FieldError]:
-    """Check what a pod demands of its node."""
-    terms = many(selector, "nodeSelectorTerms")
-    if not terms:
-        message = "must have at least one node selector term"
-        return [required(f"{field}.nodeSelectorTerms", message)]
-    return [
-        problem
-        for index, term in enumerate(terms)
-        for at, rule in enumerate(many(term, "matchExpressions"))
-        for problem in _node_rule(
-            f"{field}.nodeSelectorTerms[{index}].matchExpressions[{at}]", rule
-        )
-    ]
-
-
-def _node_rule(field: str, rule: Json) -> list[FieldError]:
-    values, problems = many(rule, "values"), list[FieldError]()
-    match rule.get("operator", ""):
-        case "In" | "NotIn":
-            if not values:
-                message = "must be specified when `operator` is 'In' or 'NotIn'"
-                problems.append(required(f"{field}.values", message))
-        case "Exists" | "DoesNotExist":
-            if values:
-                message = "may not be specified when `operator` is 'Exists' or 'DoesNotExist'"
-                problems.append(forbidden(f"{field}.values", message))
-        case "Gt" | "Lt":
-            if len(values) != 1:
-                message = "must be specified single value when `operator` is 'Lt' or 'Gt'"
-                problems.append(required(f"{field}.values", message))
-        case other:
-            problems.append(invalid(f"{field}.operator", other, "not a valid selector operator"))
-    return problems + check(f"{field}.key", rule.get("key", ""), syntax.qualified_name)
-
-
-def _toleration(field: str, toleration: Json) -> list[FieldError]:
-    problems: list[FieldError] = []
-    key, operator = toleration.get("key", ""), toleration.get("operator", "")
-    if key:
-        problems += check(f"{field}.key", key, syntax.qualified_name)
-    elif operator != "Exists":
-        message = (
-            "operator must be Exists when `key` is empty,"
-            ' which means "match all values and all keys"'
-        )
-        problems.append(invalid(f"{field}.operator", operator, message))
-    seconds = toleration.get("tolerationSeconds")
-    if seconds is not None and toleration.get("effect") != "NoExecute":
-        message = "effect must be 'NoExecute' when `tolerationSeconds` is set"
-        problems.append(invalid(f"{field}.effect", toleration.get("effect", ""), message))
-    if operator not in ("", "Equal", "Exists"):
-        problems.append(not_supported(f"{field}.operator", operator, ("Equal", "Exists")))
-    elif operator == "Exists" and toleration.get("value"):
-        message = "value must be empty when `operator` is 'Exists'"
-        wait = "(*int64)(nil)" if seconds is None else "(*int64)(0x0)"
-        shown = go_struct(
-            "core.Toleration",
-            Key=key,
-            Operator=operator,
-            Value=toleration["value"],
-            Effect=toleration.get("effect", ""),
-            TolerationSeconds=Unquoted(wait),
-        )
-        problems.append(invalid(f"{field}.operator", shown, message))
-    effect = toleration.get("effect", "")
-    if effect and effect not in _EFFECTS:
-        problems.append(not_supported(f"{field}.effect", effect, _EFFECTS))
-    return problems
 
 
 def _alias(field: str, alias: Json) -> list[FieldError]:

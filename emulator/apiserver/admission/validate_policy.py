@@ -19,9 +19,8 @@ from podwire.emulator.apiserver.admission.field_errors import (
 from podwire.emulator.apiserver.admission.priorities import HIGHEST, SYSTEM
 from podwire.emulator.apiserver.admission.validate_meta import Json, check, not_negative
 from podwire.emulator.apiserver.admission.validate_workloads import amount, at_most_all
-from podwire.emulator.apiserver.types import quantity
 from podwire.emulator.apiserver.types.fields import below, many
-from podwire.kube import syntax
+from podwire.kube import quantity, syntax
 
 _IMMUTABLE = "field is immutable"
 _NOT_NEGATIVE = "must be greater than or equal to 0"

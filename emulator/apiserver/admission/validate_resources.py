@@ -5,9 +5,8 @@ Source: ValidateResourceRequirements, pkg/apis/core/validation of Kubernetes 1.3
 
 from podwire.emulator.apiserver.admission.field_errors import FieldError, invalid, required
 from podwire.emulator.apiserver.admission.validate_meta import Json, check
-from podwire.emulator.apiserver.types import quantity
 from podwire.emulator.apiserver.types.fields import below
-from podwire.kube import syntax
+from podwire.kube import quantity, syntax
 
 _NOT_NEGATIVE = "must be greater than or equal to 0"
 _MACHINE = frozenset({"cpu", "memory", "ephemeral-storage"})

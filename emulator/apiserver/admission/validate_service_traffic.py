@@ -4,8 +4,6 @@ Source: pkg/apis/core/validation of Kubernetes 1.32; the words PreferSameZone an
 are those of 1.34 (KEP-3015).
 """
 
-import ipaddress
-
 from podwire.emulator.apiserver.admission.field_errors import (
     FieldError,
     forbidden,
@@ -96,18 +94,10 @@ def _ingress(field: str, entry: Json) -> list[FieldError]:
         problems.append(not_supported(f"{field}.ipMode", mode, _IP_MODES))
     if name:
         problems += check(f"{field}.hostname", name, syntax.subdomain)
-        if _is_address(name):
+        if not syntax.address(name):
             message = "must be a DNS name, not an IP address"
             problems.append(invalid(f"{field}.hostname", name, message))
     return problems
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _source_ranges(obj: Json, spec: Json) -> list[FieldError]:

@@ -7,32 +7,21 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from podwire.emulator.apiserver.admission import pod_defaults
-from podwire.emulator.apiserver.types.fields import below, many
+from podwire.emulator.apiserver.types.fields import below, fill, many, spec_of
 
 Json = dict[str, Any]
 
 _MAX_INT32 = 2**31 - 1
 
 
-def _or(holder: Json, name: str, value: Any) -> None:
-    """Set *name* where Go has its zero value."""
-    if not holder.get(name):
-        holder[name] = value
-
-
-def _spec(obj: Json) -> Json:
-    spec: Json = obj.setdefault("spec", {})
-    return spec
-
-
 def claim(obj: Json) -> None:
     """Fill a PersistentVolumeClaim."""
-    _or(obj.setdefault("status", {}), "phase", "Pending")
-    _spec(obj).setdefault("volumeMode", "Filesystem")
+    fill(obj.setdefault("status", {}), "phase", "Pending")
+    spec_of(obj).setdefault("volumeMode", "Filesystem")
 
 
 def _replicated(obj: Json) -> None:
-    spec = _spec(obj)
+    spec = spec_of(obj)
     spec.setdefault("replicas", 1)
     pod_defaults.template(spec)
 
@@ -42,15 +31,15 @@ def _controller(obj: Json) -> None:
     _replicated(obj)
     labels = (below(obj["spec"], "template", "metadata")).get("labels")
     if labels:
-        _or(obj["spec"], "selector", dict(labels))
-        _or(obj["metadata"], "labels", dict(labels))
+        fill(obj["spec"], "selector", dict(labels))
+        fill(obj["metadata"], "labels", dict(labels))
 
 
 def _deployment(obj: Json) -> None:
     _replicated(obj)
     spec = obj["spec"]
     strategy: Json = spec.setdefault("strategy", {})
-    _or(strategy, "type", "RollingUpdate")
+    fill(strategy, "type", "RollingUpdate")
     if strategy["type"] == "RollingUpdate":
         rolling: Json = strategy.setdefault("rollingUpdate", {})
         rolling.setdefault("maxUnavailable", "25%")
@@ -60,10 +49,10 @@ def _deployment(obj: Json) -> None:
 
 
 def _daemon_set(obj: Json) -> None:
-    spec = _spec(obj)
+    spec = spec_of(obj)
     pod_defaults.template(spec)
     strategy: Json = spec.setdefault("updateStrategy", {})
-    _or(strategy, "type", "RollingUpdate")
+    fill(strategy, "type", "RollingUpdate")
     if strategy["type"] == "RollingUpdate":
         rolling: Json = strategy.setdefault("rollingUpdate", {})
         rolling.setdefault("maxUnavailable", 1)
@@ -74,21 +63,21 @@ def _daemon_set(obj: Json) -> None:
 def _stateful_set(obj: Json) -> None:
     _replicated(obj)
     spec = obj["spec"]
-    _or(spec, "podManagementPolicy", "OrderedReady")
+    fill(spec, "podManagementPolicy", "OrderedReady")
     strategy: Json = spec.setdefault("updateStrategy", {})
-    _or(strategy, "type", "RollingUpdate")
+    fill(strategy, "type", "RollingUpdate")
     if strategy["type"] == "RollingUpdate":
         strategy.setdefault("rollingUpdate", {}).setdefault("partition", 0)
     retention: Json = spec.setdefault("persistentVolumeClaimRetentionPolicy", {})
-    _or(retention, "whenDeleted", "Retain")
-    _or(retention, "whenScaled", "Retain")
+    fill(retention, "whenDeleted", "Retain")
+    fill(retention, "whenScaled", "Retain")
     spec.setdefault("revisionHistoryLimit", 10)
     for one in many(spec, "volumeClaimTemplates"):
         claim(one)
 
 
 def _job(obj: Json) -> None:
-    spec = _spec(obj)
+    spec = spec_of(obj)
     pod_defaults.template(spec)
     if spec.get("completions") is None and spec.get("parallelism") is None:
         spec["completions"] = spec["parallelism"] = 1
@@ -101,7 +90,7 @@ def _job(obj: Json) -> None:
     spec.setdefault("podReplacementPolicy", "TerminatingOrFailed" if policy is None else "Failed")
     for rule in (policy or {}).get("rules") or ():
         for condition in many(rule, "onPodConditions"):
-            _or(condition, "status", "True")
+            fill(condition, "status", "True")
     _job_selector(obj)
 
 
@@ -125,8 +114,8 @@ def _job_selector(obj: Json) -> None:
 
 
 def _cron_job(obj: Json) -> None:
-    spec = _spec(obj)
-    _or(spec, "concurrencyPolicy", "Allow")
+    spec = spec_of(obj)
+    fill(spec, "concurrencyPolicy", "Allow")
     spec.setdefault("suspend", False)
     spec.setdefault("successfulJobsHistoryLimit", 3)
     spec.setdefault("failedJobsHistoryLimit", 1)
@@ -134,11 +123,11 @@ def _cron_job(obj: Json) -> None:
 
 
 def _autoscaler_v1(obj: Json) -> None:
-    _spec(obj).setdefault("minReplicas", 1)
+    spec_of(obj).setdefault("minReplicas", 1)
 
 
 def _autoscaler_v2(obj: Json) -> None:
-    spec = _spec(obj)
+    spec = spec_of(obj)
     spec.setdefault("minReplicas", 1)
     if not spec.get("metrics"):
         target = {"type": "Utilization", "averageUtilization": 80}

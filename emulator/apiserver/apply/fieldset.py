@@ -116,14 +116,6 @@ def has(fields: Fields, path: Path) -> bool:
     return belongs(below)
 
 
-def of_path(path: Path) -> Fields:
-    """Return the set of one path."""
-    fields: Fields = LEAF
-    for element in reversed(path):
-        fields = {element: fields}
-    return fields
-
-
 def paths(fields: Fields, start: Path = ()) -> Iterator[Path]:
     """Yield the paths, those of one map before those below them."""
     inside = [(element, below) for element, below in fields.items() if element != SELF]

@@ -3,7 +3,7 @@
 from typing import Any
 
 from podwire.emulator.apiserver.columns.cells import Printer, Row, name
-from podwire.emulator.apiserver.types import quantity
+from podwire.kube import quantity
 
 Json = dict[str, Any]
 

@@ -7,37 +7,22 @@ from collections.abc import Iterator
 from typing import Any
 
 from podwire.emulator.apiserver.admission.field_errors import FieldError, duplicate, invalid, shown
-from podwire.emulator.apiserver.custom.structural import Node
+from podwire.emulator.apiserver.custom.structural import Node, walk
 
 Json = dict[str, Any]
 
 
 def duplicates(obj: Json, root: Node) -> list[FieldError]:
     """Return an error for each item that is there twice."""
-    return list(_map(obj, root, ""))
-
-
-def _map(obj: Json, node: Node, path: str) -> Iterator[FieldError]:
-    for name, member in obj.items():
-        below = node.child(name)
-        if below is not None:
-            joined = f"{path}[{name}]" if name not in node.properties else f"{path}.{name}"
-            yield from _value(member, below, joined.removeprefix("."))
-
-
-def _value(value: Any, node: Node, path: str) -> Iterator[FieldError]:
-    if isinstance(value, dict):
-        members: Json = value  # pyright: ignore[reportUnknownVariableType]
-        yield from _map(members, node, path)
-    elif isinstance(value, list):
-        entries: list[Any] = value  # pyright: ignore[reportUnknownVariableType]
-        if node.list_type == "set":
-            yield from _repeated(entries, path)
-        elif node.list_type == "map":
-            yield from _keyed(entries, node, path)
-        if node.items is not None:
-            for index, entry in enumerate(entries):
-                yield from _value(entry, node.items, f"{path}[{index}]")
+    found: list[FieldError] = []
+    for path, value, node in walk(obj, root):
+        if isinstance(value, list):
+            entries: list[Any] = value  # pyright: ignore[reportUnknownVariableType]
+            if node.list_type == "set":
+                found += _repeated(entries, path)
+            elif node.list_type == "map":
+                found += _keyed(entries, node, path)
+    return found
 
 
 def _keyed(entries: list[Any], node: Node, path: str) -> Iterator[FieldError]:

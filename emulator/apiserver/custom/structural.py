@@ -140,6 +140,25 @@ class Node:
             yield self.additional
 
 
+def walk(value: Any, node: Node | None, path: str = "") -> Iterator[tuple[str, Any, Node]]:
+    """Yield *value* and all below it of which the schema knows: path, value and schema.
+
+    A path is as errors have it: with a dot before what `properties` names, else in brackets.
+    """
+    if node is None:
+        return
+    yield path, value, node
+    if isinstance(value, dict):
+        members: Json = value  # pyright: ignore[reportUnknownVariableType]
+        for name, member in members.items():
+            where = f"{path}.{name}" if name in node.properties else f"{path}[{name}]"
+            yield from walk(member, node.child(name), where.removeprefix("."))
+    elif isinstance(value, list):
+        entries: list[Any] = value  # pyright: ignore[reportUnknownVariableType]
+        for index, entry in enumerate(entries):
+            yield from walk(entry, node.items, f"{path}[{index}]")
+
+
 def prune(obj: Json, root: Node) -> list[str]:
     """Drop from *obj* what *root* does not name; return the paths, sorted as Go sorts them.
 

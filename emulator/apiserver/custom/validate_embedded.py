@@ -7,27 +7,17 @@ from collections.abc import Iterator
 from typing import Any
 
 from podwire.emulator.apiserver.admission.field_errors import FieldError, invalid, required
-from podwire.emulator.apiserver.custom.structural import Node
+from podwire.emulator.apiserver.custom.structural import Node, walk
 from podwire.kube import syntax
 
 Json = dict[str, Any]
 
 
-def embedded(value: Any, node: Node | None, path: str = "") -> Iterator[FieldError]:
+def embedded(value: Any, node: Node | None) -> Iterator[FieldError]:
     """Yield what is wrong with the kinds of objects that stand in *value*."""
-    if node is None:
-        return
-    if isinstance(value, dict):
-        members: Json = value  # pyright: ignore[reportUnknownVariableType]
-        if node.embedded:
-            yield from _kind_of(members, path)
-        for name, member in members.items():
-            where = f"{path}.{name}" if name in node.properties else f"{path}[{name}]"
-            yield from embedded(member, node.child(name), where.removeprefix("."))
-    elif isinstance(value, list):
-        entries: list[Any] = value  # pyright: ignore[reportUnknownVariableType]
-        for index, entry in enumerate(entries):
-            yield from embedded(entry, node.items, f"{path}[{index}]")
+    for path, member, schema in walk(value, node):
+        if schema.embedded and isinstance(member, dict):
+            yield from _kind_of(member, path)  # pyright: ignore[reportUnknownArgumentType]
 
 
 def _kind_of(obj: Json, path: str) -> Iterator[FieldError]:

@@ -1,4 +1,4 @@
-"""Pure: reading parts of a JSON object that may be absent, null or of another type."""
+"""Pure: parts of a JSON object that may be absent, null or of another type: read, or filled in."""
 
 from collections.abc import Mapping
 from typing import Any, cast
@@ -31,3 +31,15 @@ def text(obj: Mapping[str, Any], name: str) -> str:
     """Return the text *name* of *obj*; the empty one if there is none."""
     value = obj.get(name)
     return value if isinstance(value, str) else ""
+
+
+def fill(obj: Json, name: str, value: Any) -> None:
+    """Set *name* of *obj* where it has what Go takes for nothing."""
+    if not obj.get(name):
+        obj[name] = value
+
+
+def spec_of(obj: Json) -> Json:
+    """Return the spec of *obj*, which has one from then on."""
+    found: Json = obj.setdefault("spec", {})
+    return found

@@ -15,8 +15,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from podwire.emulator.apiserver.types import quantity, schema
+from podwire.emulator.apiserver.types import schema
 from podwire.emulator.apiserver.types.schema import Field, Kind, Type
+from podwire.kube import quantity
 
 Json = dict[str, Any]
 

@@ -1,13 +1,13 @@
 """How bench/containers.py reads events and metrics: when the last proxy had applied an event."""
 
-import importlib.util
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
+
+from tests.by_path import loaded
 
 FILE = Path(__file__).resolve().parents[3] / "bench" / "containers.py"
 EVENT = {"Action": "pause", "timeNano": 100_000_000_000}
@@ -17,13 +17,7 @@ BEFORE = (99.0, 2, 90.0, 90.001)
 
 @pytest.fixture(scope="module")
 def bench() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("bench_containers", FILE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look it up
-    spec.loader.exec_module(module)
-    return module
+    return loaded(FILE)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,5 @@
 """How bench/endpoints.py reads a capture: the last SYN to a deleted backend."""
 
-import importlib.util
-import sys
 from collections.abc import Sequence
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -12,6 +10,7 @@ import pytest
 
 from podwire.emulator.trace.frames import Flow
 from podwire.errors import PodwireError
+from tests.by_path import loaded
 
 FILE = Path(__file__).resolve().parents[3] / "bench" / "endpoints.py"
 BACKEND = IPv4Address("10.244.1.5")
@@ -19,13 +18,7 @@ BACKEND = IPv4Address("10.244.1.5")
 
 @pytest.fixture(scope="module")
 def bench() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("bench_endpoints", FILE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look it up
-    spec.loader.exec_module(module)
-    return module
+    return loaded(FILE)
 
 
 def syns(bench: Any, *times: float) -> list[Any]:

@@ -1,6 +1,5 @@
 """How bench/services.py reads packets, and that it runs."""
 
-import importlib.util
 import json
 import shutil
 import struct
@@ -14,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.by_path import loaded
 from tests.needs import SEARCH, lack
 
 FILE = Path(__file__).resolve().parents[3] / "bench" / "services.py"
@@ -22,13 +22,7 @@ NEW = IPv4Network("10.250.0.0/16")
 
 @pytest.fixture(scope="module")
 def bench() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("bench_services", FILE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look it up
-    spec.loader.exec_module(module)
-    return module
+    return loaded(FILE)
 
 
 def packet(flags: int, *, protocol: int = 6) -> bytes:

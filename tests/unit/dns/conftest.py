@@ -18,10 +18,11 @@ from podwire.dns.cluster.watched import (
     WatchedService,
     WatchedSlice,
 )
-from podwire.dns.messages.message import Record, Reply, Soa, data_text, kind_name, rcode_name
+from podwire.dns.messages.message import Record, Reply, Soa, kind_name, rcode_name
 from podwire.kube.codec import convert
 from podwire.kube.objects import Namespace
 from podwire.kube.selectors import parse_labels
+from tests.unit.dns.zone_text import data_text
 
 Json = dict[str, Any]
 
@@ -34,7 +35,7 @@ def pytest_asyncio_loop_factories(
     plain: Mapping[str, Callable[[], asyncio.AbstractEventLoop]] = {
         "asyncio": asyncio.new_event_loop
     }
-    if item.path.name not in ("test_connections.py", "test_forward.py", "test_server.py"):
+    if item.path.stem not in ("test_connections", "test_forward", "test_server", "test_upstream"):
         return plain
     return {**plain, "uvloop": uvloop.new_event_loop}
 

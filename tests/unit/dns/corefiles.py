@@ -13,11 +13,8 @@ from podwire.dns.messages.message import (
     Address,
     Kind,
     Question,
-    Record,
     Reply,
     Transport,
-    data_text,
-    kind_name,
     rcode_name,
 )
 from podwire.dns.messages.query import Query, screen
@@ -28,6 +25,7 @@ from podwire.dns.serving.pages import PageServers
 from podwire.dns.serving.traffic import Traffic
 from podwire.dns.site import Life, Process
 from podwire.testing.clock import FakeClock
+from tests.unit.dns.zone_text import record_text
 
 CLIENT = ("10.244.1.5", 40212)
 INTERFACES: Mapping[str, Sequence[Address]] = {
@@ -142,8 +140,3 @@ def shown(reply: Reply) -> list[str]:
     lines += ["authority: " + record_text(record) for record in reply.authority]
     lines += ["additional: " + record_text(record) for record in reply.additional]
     return lines
-
-
-def record_text(record: Record) -> str:
-    """Return a record as a zone file has it."""
-    return f"{record.name} {record.ttl} {kind_name(record.kind)} {data_text(record.data)}"

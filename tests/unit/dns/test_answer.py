@@ -18,11 +18,11 @@ from podwire.dns.messages.message import (
     Rcode,
     Record,
     Reply,
-    data_text,
     rcode_name,
 )
 from podwire.kube.codec import convert
 from podwire.kube.objects import Namespace
+from tests.unit.dns.zone_text import data_text
 
 Json = dict[str, Any]
 

@@ -12,9 +12,10 @@ from podwire.dns.cluster.external_names import ExternalOptions, external_answer,
 from podwire.dns.cluster.options import Options
 from podwire.dns.cluster.records import Table
 from podwire.dns.cluster.watched import WatchedService, WatchedSlice
-from podwire.dns.messages.message import Kind, Question, Rcode, Reply, Srv, data_text
+from podwire.dns.messages.message import Kind, Question, Rcode, Reply, Srv
 from podwire.kube.codec import convert
 from podwire.kube.objects import Namespace
+from tests.unit.dns.zone_text import data_text
 
 Json = dict[str, Any]
 Make = Callable[[Json, Json], Table]

@@ -134,6 +134,32 @@ def test_a_stale_revision_conflicts(server: SilentServer) -> None:
     )
 
 
+def test_a_daemon_set_counts_its_templates(server: SilentServer) -> None:
+    path = "/apis/apps/v1/namespaces/default/daemonsets"
+    labels = {"app": "agent"}
+
+    def wanted(image: str, **annotations: str) -> Json:
+        spec = {"containers": [{"name": "agent", "image": image}]}
+        template = {"metadata": {"labels": labels}, "spec": spec}
+        metadata = {"name": "agent", "annotations": annotations}
+        return {
+            "metadata": metadata,
+            "spec": {"selector": {"matchLabels": labels}, "template": template},
+        }
+
+    name = "deprecated.daemonset.template.generation"
+    counts = [server.must(f"POST {path}", wanted("a:1"))["metadata"]["annotations"][name]]
+    for step in (
+        wanted("a:1", note="no other template"),
+        wanted("a:2"),
+        wanted("a:2", **{name: "7"}),
+        wanted("a:1"),
+    ):
+        changed = server.must(f"PUT {path}/agent", step)
+        counts.append(changed["metadata"]["annotations"][name])
+    assert counts == ["1", "1", "2", "2", "3"]
+
+
 def test_generation_counts_wishes_only(server: SilentServer) -> None:
     generations = [server.must(f"POST {DEPLOYMENTS}", deployment())["metadata"]["generation"]]
     for line, patch in (

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from podwire.emulator.controllers.budget_plan import (
+from podwire.emulator.controllers.workloads.budget_plan import (
     Expected,
     NoScale,
     Scale,

@@ -5,7 +5,7 @@ import pytest
 
 from podwire.emulator.controllers.expectations import PATIENCE, Expectations
 from podwire.emulator.controllers.own_writes import OwnWrites
-from podwire.emulator.controllers.trigger_times import LAST_CHANGE, TriggerTimes
+from podwire.emulator.controllers.services.trigger_times import LAST_CHANGE, TriggerTimes
 from podwire.kube.client import Client
 from podwire.kube.codec import key_of
 from podwire.kube.index import Index

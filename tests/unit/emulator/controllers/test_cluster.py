@@ -1,43 +1,29 @@
-"""Workloads: the controllers together on the real API server, with a pretended kubelet."""
+"""Deployments and ReplicaSets on the real API server, with a pretended kubelet."""
 
 from collections import Counter
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
-from typing import Any
 
 import pytest
 
 from podwire.emulator.controllers.podstate import is_active, is_ready
 from podwire.kube.names import Key
 from podwire.kube.objects import (
-    DaemonSet,
     Deployment,
-    Node,
     Pod,
     ReplicaSet,
     Service,
 )
-
-Cluster = Callable[..., AbstractAsyncContextManager[Any]]
-
-LABELS = {"app": "web"}
-SELECTOR = {"matchLabels": LABELS}
-
-
-def always(pod: Pod) -> bool:
-    return True
-
-
-def never(pod: Pod) -> bool:
-    return False
+from tests.unit.emulator.controllers.world import (
+    LABELS,
+    SELECTOR,
+    Cluster,
+    always,
+    image_of,
+    never,
+)
 
 
 def unbroken(pod: Pod) -> bool:
     return image_of(pod) != "broken"
-
-
-def image_of(pod: Pod) -> str:
-    return pod.spec.containers[0].image
 
 
 async def test_a_deployment_becomes_ready_pods_on_all_nodes(cluster: Cluster) -> None:
@@ -82,10 +68,7 @@ async def test_a_rolling_update_keeps_enough_pods_available(cluster: Cluster) ->
         assert {image_of(pod) for pod in world.all(Pod) if is_active(pod)} == {"nginx:2"}
         fewest, most = 5, set(up)
         largest = 0
-        for old, new in world.history[start:]:
-            pod = new or old
-            if not isinstance(pod, Pod):
-                continue
+        for pod, _, new in world.changes(Pod, start):
             (most.add if new and is_active(new) else most.discard)(pod.metadata.name)
             (up.add if new and is_ready(new) and is_active(new) else up.discard)(pod.metadata.name)
             fewest, largest = min(fewest, len(up)), max(largest, len(most))
@@ -124,17 +107,13 @@ async def test_recreate_never_mixes_versions(cluster: Cluster) -> None:
         present: dict[str, str] = {p.metadata.name: image_of(p) for p in world.all(Pod)}
         start = len(world.history)
         await world.set_image("nginx:2")
-        await world.until(
-            lambda: [image_of(p) for p in world.all(Pod) if is_ready(p)] == ["nginx:2"] * 3
-        )
-        for old, new in world.history[start:]:
-            pod = new or old
-            if isinstance(pod, Pod):
-                if new is None:
-                    present.pop(pod.metadata.name)
-                else:
-                    present[pod.metadata.name] = image_of(new)
-                assert len(set(present.values())) <= 1
+        await world.ready_with(*["nginx:2"] * 3)
+        for pod, _, new in world.changes(Pod, start):
+            if new is None:
+                present.pop(pod.metadata.name)
+            else:
+                present[pod.metadata.name] = image_of(new)
+            assert len(set(present.values())) <= 1
 
 
 async def test_a_broken_image_stops_the_update_and_the_old_pods_stay(cluster: Cluster) -> None:
@@ -179,9 +158,7 @@ async def test_old_replica_sets_beyond_the_limit_are_deleted(cluster: Cluster) -
         await world.rolled_out(1)
         for image in ("nginx:2", "nginx:3", "nginx:4"):
             await world.set_image(image)
-            await world.until(
-                lambda image=image: [image_of(p) for p in world.all(Pod) if is_ready(p)] == [image]
-            )
+            await world.ready_with(image)
             await world.rolled_out(1)
         await world.until(lambda: len(world.all(ReplicaSet)) == 2)
 
@@ -205,12 +182,12 @@ async def test_a_replica_set_adopts_what_it_selects_and_lets_go_of_the_rest(
 ) -> None:
     async with cluster() as world:
         await world.nodes("node-1")
-        pod = {"spec": {"containers": [{"name": "main", "image": "nginx"}]}}
-        await world.create(Pod, "stray", metadata={"labels": LABELS}, **pod)
+        pod = {"containers": [{"name": "main", "image": "nginx"}]}
+        await world.create(Pod, "stray", metadata={"labels": LABELS}, spec=pod)
         spec = {
             "replicas": 2,
             "selector": SELECTOR,
-            "template": {"metadata": {"labels": LABELS}, **pod},
+            "template": {"metadata": {"labels": LABELS}, "spec": pod},
         }
         owner = await world.create(ReplicaSet, "web", spec=spec)
         await world.until(lambda: world.get(ReplicaSet, "web").status.ready_replicas == 2)
@@ -242,14 +219,15 @@ async def test_deleting_a_deployment_takes_its_pods_along(cluster: Cluster, poli
         await world.nodes("node-1")
         await world.create(Deployment, "web", **world.web(3))
         await world.rolled_out(3)
-        order: list[str] = []
         await world.client.delete(Deployment, Key("default", "web"), propagation=policy)
         await world.until(lambda: not world.all(Pod) and not world.all(ReplicaSet))
         await world.until(lambda: not world.all(Deployment))
         order = [
             old.RESOURCE.kind
             for old, new in world.history
-            if new is None and old.RESOURCE.kind in ("Pod", "ReplicaSet", "Deployment")
+            if old is not None
+            and new is None
+            and old.RESOURCE.kind in ("Pod", "ReplicaSet", "Deployment")
         ]
         if policy == "Foreground":
             assert order == ["Pod", "Pod", "Pod", "ReplicaSet", "Deployment"]
@@ -319,66 +297,6 @@ async def test_a_deployment_takes_over_what_another_left(cluster: Cluster) -> No
         assert world.seen["Pod", "ADDED"] == 2
 
 
-async def test_a_pod_that_fits_nowhere_says_why_and_starts_when_it_can(cluster: Cluster) -> None:
-    async with cluster() as world:
-        await world.nodes("node-1", "node-2", "node-3")
-        spec = {
-            "nodeSelector": {"disk": "ssd"},
-            "containers": [{"name": "main", "image": "nginx"}],
-        }
-        await world.create(Pod, "picky", spec=spec)
-        await world.until(lambda: world.messages("FailedScheduling"))
-        message = (
-            "0/3 nodes are available: 3 node(s) didn't match Pod's node affinity/selector. "
-            "preemption: 0/3 nodes are available: 3 Preemption is not helpful for scheduling."
-        )
-        assert world.messages("FailedScheduling") == [message]
-        await world.until(
-            lambda: [c.message for c in world.get(Pod, "picky").status.conditions] == [message]
-        )
-        patch = {"metadata": {"labels": {"disk": "ssd"}}}
-        await world.client.patch(Node, Key("", "node-2"), patch)
-        await world.until(lambda: is_ready(world.get(Pod, "picky")))
-        assert world.get(Pod, "picky").spec.node_name == "node-2"
-        await world.until(
-            lambda: world.messages("Scheduled") == ["Successfully assigned default/picky to node-2"]
-        )
-
-
-async def test_a_daemon_runs_on_every_node_that_comes(cluster: Cluster) -> None:
-    template = {
-        "metadata": {"labels": LABELS},
-        "spec": {"hostNetwork": True, "containers": [{"name": "main", "image": "proxy:1"}]},
-    }
-    async with cluster() as world:
-        await world.nodes("node-1", "node-2")
-        await world.create(DaemonSet, "proxy", spec={"selector": SELECTOR, "template": template})
-        await world.until(lambda: world.get(DaemonSet, "proxy").status.number_available == 2)
-        await world.nodes("node-3")
-        await world.until(lambda: world.get(DaemonSet, "proxy").status.number_available == 3)
-        assert sorted(p.spec.node_name for p in world.all(Pod)) == ["node-1", "node-2", "node-3"]
-        image = {"spec": {"containers": [{"name": "main", "image": "proxy:2"}]}}
-        await world.client.patch(DaemonSet, Key("default", "proxy"), {"spec": {"template": image}})
-        fewest = 3
-        start = len(world.history)
-        await world.until(
-            lambda: [image_of(p) for p in world.all(Pod) if is_ready(p)] == ["proxy:2"] * 3
-        )
-        up = {p.metadata.name for p in world.all(Pod)}
-        assert len(up) == 3
-        running = 3
-        for old, new in world.history[start:]:
-            if isinstance(new or old, Pod):
-                was = old is not None and is_ready(old) and is_active(old)
-                now = new is not None and is_ready(new) and is_active(new)
-                running += now - was
-                fewest = min(fewest, running)
-        assert fewest == 2
-        await world.until(
-            lambda: world.get(DaemonSet, "proxy").status.updated_number_scheduled == 3
-        )
-
-
 async def test_one_object_that_fails_does_not_hold_up_the_others(cluster: Cluster) -> None:
     async with cluster() as world:
         await world.nodes("node-1")
@@ -409,41 +327,3 @@ async def test_controllers_that_lag_do_nothing_twice(cluster: Cluster) -> None:
         assert world.seen["ReplicaSet", "ADDED"] == 1
         # The slice of the Service, and the one of `kubernetes`.
         assert world.seen["EndpointSlice", "ADDED"] == 2
-
-
-async def test_a_cordoned_node_says_so_in_its_taints(cluster: Cluster) -> None:
-    async with cluster() as world:
-        await world.nodes("node-1")
-        node = Key("", "node-1")
-        cordon = "node.kubernetes.io/unschedulable"
-
-        def keys() -> list[str]:
-            return [taint.key for taint in world.get(Node, "node-1", "").spec.taints]
-
-        own = {"key": "team", "value": "db", "effect": "NoSchedule"}
-        spec: dict[str, Any] = {"unschedulable": True, "taints": [own]}
-        await world.client.patch(Node, node, {"spec": spec})
-        await world.until(lambda: keys() == ["team", cordon])
-        await world.client.patch(Node, node, {"spec": {"unschedulable": None}})
-        await world.until(lambda: keys() == ["team"])
-
-
-async def test_no_execute_sends_pods_away_that_do_not_bear_it(cluster: Cluster) -> None:
-    async with cluster() as world:
-        await world.nodes("node-1", "node-2")
-        container = {"name": "main", "image": "nginx"}
-        bears = [{"key": "team", "operator": "Exists"}]
-        spec = {"nodeName": "node-1", "containers": [container]}
-        await world.create(Pod, "goes", spec=spec)
-        await world.create(Pod, "stays", spec={**spec, "tolerations": bears})
-        await world.create(Pod, "elsewhere", spec={**spec, "nodeName": "node-2"})
-        await world.until(lambda: sum(map(is_ready, world.all(Pod))) == 3)
-        taint = {"key": "team", "value": "db", "effect": "NoExecute"}
-        await world.client.patch(Node, Key("", "node-1"), {"spec": {"taints": [taint]}})
-        await world.until(lambda: not world.has(Pod, "goes"))
-        await world.until(
-            lambda: (
-                world.messages("TaintManagerEviction") == ["Marking for deletion Pod default/goes"]
-            )
-        )
-        assert [p.metadata.name for p in world.all(Pod)] == ["elsewhere", "stays"]

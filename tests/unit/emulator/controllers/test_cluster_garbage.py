@@ -1,17 +1,14 @@
 """Owners and dependents of every kind that is served: built-in ones without a view, and custom."""
 
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import pytest
 
-from podwire.emulator.controllers.followed import metadata_of
+from podwire.emulator.controllers.deletion.followed import metadata_of
 from podwire.errors import NotFound
 from podwire.kube.names import Key
 from podwire.kube.objects import ConfigMap, Object, Resource
-
-Cluster = Callable[..., AbstractAsyncContextManager[Any]]
+from tests.unit.emulator.controllers.world import Cluster, World
 
 DEFINITION = metadata_of(
     Resource(
@@ -29,7 +26,7 @@ INGRESS = metadata_of(
 RULES = {"defaultBackend": {"service": {"name": "s", "port": {"number": 80}}}}
 
 
-async def define(world: Any) -> None:
+async def define(world: World) -> None:
     version = {
         "name": "v1",
         "served": True,
@@ -49,7 +46,9 @@ async def define(world: Any) -> None:
     await world.client.create_raw(DEFINITION, "", definition)
 
 
-async def make(world: Any, kind: type[Object], name: str, *owners: Object, **parts: Any) -> Object:
+async def make(
+    world: World, kind: type[Object], name: str, *owners: Object, **parts: Any
+) -> Object:
     resource = kind.RESOURCE
     references = [
         {

@@ -1,20 +1,21 @@
 """Jobs and CronJobs on the real API server; the test says how pods end."""
 
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import pytest
 
-from podwire.emulator.controllers.job_facts import TRACKING
-from podwire.emulator.controllers.job_indexes import COMPLETION_INDEX, index_of
-from podwire.emulator.controllers.job_outcome import finished
+from podwire.emulator.controllers.jobs.job_facts import TRACKING
+from podwire.emulator.controllers.jobs.job_indexes import COMPLETION_INDEX, index_of
+from podwire.emulator.controllers.jobs.job_outcome import finished
 from podwire.emulator.controllers.podstate import is_active, is_finished, is_ready
 from podwire.kube.clock import SystemClock, rfc3339
 from podwire.kube.names import Key
 from podwire.kube.objects import CronJob, Job, Namespace, Pod, PodDisruptionBudget, StatefulSet
+from tests.unit.emulator.controllers.world import Cluster, World
 
-Cluster = Callable[..., AbstractAsyncContextManager[Any]]
+
+async def succeeded(world: World, number: int) -> None:
+    await world.until(lambda: world.get(Job, "j").status.succeeded == number)
 
 
 def parts(**spec: Any) -> dict[str, Any]:
@@ -23,11 +24,11 @@ def parts(**spec: Any) -> dict[str, Any]:
     return {"spec": {"template": template, **spec}}
 
 
-def running(world: Any) -> list[Pod]:
+def running(world: World) -> list[Pod]:
     return [p for p in world.all(Pod) if is_active(p) and is_ready(p)]
 
 
-async def end(world: Any, pod: Pod, code: int = 0) -> None:
+async def end(world: World, pod: Pod, code: int = 0) -> None:
     moment = rfc3339(SystemClock().now())
     terminated = {"exitCode": code, "startedAt": moment, "finishedAt": moment}
     container = {
@@ -47,7 +48,7 @@ async def end(world: Any, pod: Pod, code: int = 0) -> None:
     await world.client.patch(Pod, key, {"status": status}, subresource="status")
 
 
-def how(world: Any, name: str = "j") -> str:
+def how(world: World, name: str = "j") -> str:
     condition = finished(world.get(Job, name))
     return f"{condition.type} {condition.reason}" if condition else ""
 
@@ -62,7 +63,7 @@ async def test_a_job_runs_to_its_completions(cluster: Cluster) -> None:
         for number in range(1, 4):
             await world.until(lambda: running(world))
             await end(world, running(world)[0])
-            await world.until(lambda number=number: world.get(Job, "j").status.succeeded == number)
+            await succeeded(world, number)
         await world.until(lambda: how(world) == "Complete CompletionsReached")
         status = world.get(Job, "j").status
         assert (status.succeeded, status.failed, status.active) == (3, 0, 0)

@@ -1,7 +1,5 @@
 """StatefulSets, ControllerRevisions and budgets on the real API server."""
 
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from podwire.emulator.controllers.podstate import is_active, is_ready
@@ -13,8 +11,7 @@ from podwire.kube.objects import (
     PodDisruptionBudget,
     StatefulSet,
 )
-
-Cluster = Callable[..., AbstractAsyncContextManager[Any]]
+from tests.unit.emulator.controllers.world import Cluster, World, always, never
 
 LABELS = {"app": "db"}
 
@@ -35,11 +32,15 @@ def parts(replicas: int = 3, image: str = "redis:1", **spec: Any) -> dict[str, A
     }
 
 
-def names(world: Any) -> list[str]:
+def names(world: World) -> list[str]:
     return [p.metadata.name for p in world.all(Pod) if is_active(p)]
 
 
-def images(world: Any) -> dict[str, str]:
+async def runs(world: World, image: str) -> None:
+    await world.until(lambda: images(world) == {"db-0": image})
+
+
+def images(world: World) -> dict[str, str]:
     return {
         p.metadata.name: p.spec.containers[0].image
         for p in world.all(Pod)
@@ -47,28 +48,20 @@ def images(world: Any) -> dict[str, str]:
     }
 
 
-def always(pod: Pod) -> bool:
-    return True
-
-
 def all_but_db_1(pod: Pod) -> bool:
     return pod.metadata.name != "db-1"
 
 
-def never(pod: Pod) -> bool:
-    return False
-
-
-async def change(world: Any, spec: dict[str, Any]) -> None:
+async def change(world: World, spec: dict[str, Any]) -> None:
     await world.client.patch(StatefulSet, Key("default", "db"), {"spec": spec})
 
 
-async def set_image(world: Any, image: str) -> None:
+async def set_image(world: World, image: str) -> None:
     template = {"spec": {"containers": [{"name": "main", "image": image}]}}
     await change(world, {"template": template})
 
 
-async def complete(world: Any, replicas: int) -> None:
+async def complete(world: World, replicas: int) -> None:
     def holds() -> bool:
         stateful_set = world.get(StatefulSet, "db")
         status = stateful_set.status
@@ -106,11 +99,11 @@ async def test_pods_come_one_after_the_other_and_go_from_the_end(cluster: Cluste
         assert world.messages("SuccessfulCreate") == [
             f"create Pod db-{n} in StatefulSet db successful" for n in range(3)
         ]
-        added = [n.metadata.name for o, n in world.history if isinstance(n, Pod) and o is None]
+        added = [p.metadata.name for p, old, _ in world.changes(Pod) if old is None]
         assert added == ["db-0", "db-1", "db-2"]
         await change(world, {"replicas": 1})
         await complete(world, 1)
-        gone = [o.metadata.name for o, n in world.history if isinstance(o, Pod) and n is None]
+        gone = [p.metadata.name for p, _, new in world.changes(Pod) if new is None]
         assert gone == ["db-2", "db-1"]
 
 
@@ -149,7 +142,7 @@ async def test_going_back_gives_the_old_revision_a_new_number(cluster: Cluster) 
         first = world.get(StatefulSet, "db").status.current_revision
         for image in ("redis:2", "redis:1"):
             await set_image(world, image)
-            await world.until(lambda image=image: images(world) == {"db-0": image})
+            await runs(world, image)
             await complete(world, 1)
         assert world.get(StatefulSet, "db").status.current_revision == first
         numbers = {r.metadata.name: r.revision for r in world.all(ControllerRevision)}
@@ -157,7 +150,7 @@ async def test_going_back_gives_the_old_revision_a_new_number(cluster: Cluster) 
         assert numbers[first] == 3
         for image in ("redis:3", "redis:4"):
             await set_image(world, image)
-            await world.until(lambda image=image: images(world) == {"db-0": image})
+            await runs(world, image)
         await complete(world, 1)
         await world.until(lambda: len(world.all(ControllerRevision)) == 2)
 
@@ -205,6 +198,7 @@ async def test_a_daemon_set_keeps_its_history(cluster: Cluster) -> None:
         label = "controller-revision-hash"
         assert pod.metadata.labels[label] == second.metadata.labels[label]
         assert second.metadata.name == f"d-{pod.metadata.labels[label]}"
+        assert second.data is not None
         assert second.data["spec"]["template"]["$patch"] == "replace"
 
 

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 import pytest
 
-from podwire.emulator.controllers.cronjob_plan import (
+from podwire.emulator.controllers.jobs.cronjob_plan import (
     CronPlan,
     job_name,
     plan_cron,

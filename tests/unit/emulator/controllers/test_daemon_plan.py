@@ -3,10 +3,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from podwire.emulator.controllers.daemon_plan import daemon_set_status, plan_daemons
-from podwire.emulator.controllers.daemonsets import daemon_pod
+from podwire.emulator.controllers.nodes.scheduling import Placements, choose
 from podwire.emulator.controllers.pod_templates import template_hash
-from podwire.emulator.controllers.scheduling import Placements, choose
+from podwire.emulator.controllers.workloads.daemon_plan import daemon_set_status, plan_daemons
+from podwire.emulator.controllers.workloads.daemonsets import daemon_pod
 from podwire.kube.codec import convert
 from podwire.kube.objects import (
     DaemonSet,
@@ -157,6 +157,13 @@ def test_the_scheduler_puts_a_daemon_where_it_was_made_for() -> None:
     assert choose(pod, nodes(3), Placements()) == "node-2"
     assert pod.metadata.labels["controller-revision-hash"] == NEW
     assert made["metadata"]["generateName"] == "proxy-"
+
+
+def test_a_daemons_pods_say_which_template_they_are_of() -> None:
+    annotations = {"deprecated.daemonset.template.generation": "3"}
+    metadata = msgspec.structs.replace(proxy().metadata, annotations=annotations)
+    made = daemon_pod(msgspec.structs.replace(proxy(), metadata=metadata), "x", "node-1", NEW)
+    assert made["metadata"]["labels"]["pod-template-generation"] == "3"
 
 
 @pytest.mark.parametrize(

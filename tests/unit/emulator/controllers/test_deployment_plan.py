@@ -3,8 +3,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from podwire.emulator.controllers.deployment_plan import Plan, plan
-from podwire.emulator.controllers.deployment_status import deadline_in
+from podwire.emulator.controllers.workloads.deployment_plan import Plan, plan
+from podwire.emulator.controllers.workloads.deployment_status import deadline_in
 from podwire.kube.clock import rfc3339
 from podwire.kube.objects import (
     Condition,

@@ -2,8 +2,8 @@
 
 import pytest
 
-from podwire.emulator.controllers.history import newest, surplus, template_of
 from podwire.emulator.controllers.pod_templates import template_hash
+from podwire.emulator.controllers.workloads.history import newest, surplus, template_of
 from podwire.kube.objects import ControllerRevision, StatefulSet
 from podwire.testing import build
 

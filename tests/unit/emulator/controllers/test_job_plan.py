@@ -5,17 +5,17 @@ from typing import Any
 import msgspec
 import pytest
 
-from podwire.emulator.controllers.job_backoff import Backoff, delay_left
-from podwire.emulator.controllers.job_facts import TRACKING
-from podwire.emulator.controllers.job_indexes import (
+from podwire.emulator.controllers.jobs.job_backoff import Backoff, delay_left
+from podwire.emulator.controllers.jobs.job_facts import TRACKING
+from podwire.emulator.controllers.jobs.job_indexes import (
     COMPLETION_INDEX,
     INDEX_FAILURES,
     parsed,
     written,
 )
-from podwire.emulator.controllers.job_plan import JobPlan, plan_job
-from podwire.emulator.controllers.job_pods import job_pod
-from podwire.emulator.controllers.job_status import ended, freed
+from podwire.emulator.controllers.jobs.job_plan import JobPlan, plan_job
+from podwire.emulator.controllers.jobs.job_pods import job_pod
+from podwire.emulator.controllers.jobs.job_status import ended, freed
 from podwire.kube.clock import rfc3339
 from podwire.kube.objects import (
     ContainerState,

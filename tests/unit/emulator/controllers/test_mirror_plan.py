@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from podwire.emulator.controllers.mirror_plan import (
+from podwire.emulator.controllers.services.mirror_plan import (
     is_mirrored,
     left_out,
     mirror_metadata,

@@ -1,7 +1,7 @@
 import msgspec
 import pytest
 
-from podwire.emulator.controllers.owners import (
+from podwire.emulator.controllers.deletion.owners import (
     Collect,
     Disown,
     Keep,

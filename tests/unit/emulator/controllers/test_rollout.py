@@ -1,6 +1,6 @@
 import pytest
 
-from podwire.emulator.controllers.rollout import (
+from podwire.emulator.controllers.workloads.rollout import (
     DESIRED,
     MAX,
     fence,

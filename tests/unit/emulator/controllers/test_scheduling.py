@@ -1,12 +1,13 @@
 import msgspec
 import pytest
 
-from podwire.emulator.controllers.scheduling import (
+from podwire.emulator.controllers.nodes.scheduling import (
     Placements,
     Unschedulable,
     choose,
     wants_scheduling,
 )
+from podwire.kube.codec import convert
 from podwire.kube.objects import Container, ContainerPort, Node, Pod, PodSpec, Taint
 from podwire.testing import build
 
@@ -94,6 +95,102 @@ def test_only_ports_could_be_freed_by_others() -> None:
         "for the requested pod ports. preemption: 0/3 nodes are available: 1 Preemption is not "
         "helpful for scheduling, 2 No preemption victims found for incoming pod."
     )
+
+
+def sized(name: str, node: str = "", **requests: str) -> Pod:
+    container = {"name": "main", "resources": {"requests": requests}}
+    spec = {"containers": [container], "nodeName": node}
+    return convert(Pod, {"metadata": {"name": name, "uid": name}, "spec": spec})
+
+
+def with_cpu(name: str, cpu: str) -> Node:
+    status = {"allocatable": {"cpu": cpu, "memory": "1Gi", "pods": "110"}}
+    return convert(Node, {"metadata": {"name": name}, "status": status})
+
+
+def test_requests_fill_nodes() -> None:
+    nodes = [with_cpu("node-1", "1"), with_cpu("node-2", "2")]
+    placements = Placements()
+    assert choose(sized("a", cpu="900m"), nodes, placements) == "node-1"
+    placements.put(sized("a", cpu="900m"), "node-1")
+    assert choose(sized("b", cpu="2"), nodes, placements) == "node-2"
+    placements.put(sized("b", cpu="2"), "node-2")
+    assert choose(sized("c", cpu="200m", memory="2Gi"), nodes, placements) == Unschedulable(
+        "0/2 nodes are available: 2 Insufficient cpu, 2 Insufficient memory. preemption: "
+        "0/2 nodes are available: 2 No preemption victims found for incoming pod."
+    )
+    assert choose(sized("d", cpu="100m"), nodes, placements) == "node-1"
+    placements.remove("b")
+    assert choose(sized("e", cpu="2"), nodes, placements) == "node-2"
+
+
+def choosy(**spec: object) -> Pod:
+    metadata = {"name": "choosy", "namespace": "default", "labels": {"app": "web"}}
+    return convert(Pod, {"metadata": metadata, "spec": spec})
+
+
+APART: dict[str, object] = {
+    "podAntiAffinity": {
+        "requiredDuringSchedulingIgnoredDuringExecution": [
+            {
+                "topologyKey": "kubernetes.io/hostname",
+                "labelSelector": {"matchLabels": {"app": "web"}},
+            }
+        ]
+    }
+}
+
+
+def test_one_replica_per_node_and_no_more() -> None:
+    placements = Placements()
+    where: list[str] = []
+    for number in range(3):
+        chosen = choose(choosy(affinity=APART), NODES, placements)
+        assert isinstance(chosen, str)
+        where.append(chosen)
+        metadata = {"name": f"p{number}", "uid": f"p{number}", "labels": {"app": "web"}}
+        metadata["namespace"] = "default"
+        one = convert(Pod, {"metadata": metadata, "spec": {"affinity": APART}})
+        placements.put(one, chosen)
+    assert sorted(where) == ["node-1", "node-2", "node-3"]
+    victims = "0/3 nodes are available: 3 No preemption victims found for incoming pod."
+    assert choose(choosy(affinity=APART), NODES, placements) == Unschedulable(
+        "0/3 nodes are available: 3 node(s) didn't match pod anti-affinity rules. "
+        f"preemption: {victims}"
+    )
+    # They keep away who does not ask for it, too.
+    assert choose(choosy(), NODES, placements) == Unschedulable(
+        "0/3 nodes are available: 3 node(s) didn't satisfy existing pods anti-affinity rules. "
+        f"preemption: {victims}"
+    )
+    placements.remove("p1")
+    assert choose(choosy(affinity=APART), NODES, placements) == where[1]
+
+
+def preferring(**labels: str) -> dict[str, object]:
+    lines = [{"key": key, "operator": "In", "values": [value]} for key, value in labels.items()]
+    terms = [{"weight": 10, "preference": {"matchExpressions": lines}}]
+    return {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": terms}}
+
+
+@pytest.mark.parametrize(
+    ("affinity", "goes_to"),
+    [
+        ({}, "node-2"),
+        (preferring(disk="ssd"), "node-3"),
+        (preferring(disk="none"), "node-2"),
+    ],
+)
+def test_what_a_pod_would_rather_comes_before_even_numbers(
+    affinity: dict[str, object], goes_to: str
+) -> None:
+    soft = Taint(key="k", value="v", effect="PreferNoSchedule")
+    nodes = [
+        build.node("node-1", taints=[soft]),
+        build.node("node-2"),
+        build.node("node-3", labels={"disk": "ssd"}),
+    ]
+    assert choose(choosy(affinity=affinity), nodes, placed("web node-3")) == goes_to
 
 
 def test_a_pod_that_leaves_makes_room() -> None:

@@ -2,8 +2,8 @@ from typing import Any
 
 import pytest
 
-from podwire.emulator.controllers.endpointslices import slice_metadata
-from podwire.emulator.controllers.service_endpoints import (
+from podwire.emulator.controllers.services.endpointslices import slice_metadata
+from podwire.emulator.controllers.services.service_endpoints import (
     endpoints_of,
     has_managed_endpoints,
     leaves,

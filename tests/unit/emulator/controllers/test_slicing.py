@@ -1,7 +1,12 @@
 import msgspec
 import pytest
 
-from podwire.emulator.controllers.slicing import Group, SliceWrites, ports_key, slice_writes
+from podwire.emulator.controllers.services.slicing import (
+    Group,
+    SliceWrites,
+    ports_key,
+    slice_writes,
+)
 from podwire.kube.codec import owned_by
 from podwire.kube.objects import (
     Endpoint,

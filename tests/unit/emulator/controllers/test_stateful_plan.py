@@ -5,8 +5,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from podwire.emulator.controllers.stateful_plan import plan_stateful, stateful_status
-from podwire.emulator.controllers.stateful_pods import identity, stateful_pod
+from podwire.emulator.controllers.workloads.stateful_plan import plan_stateful, stateful_status
+from podwire.emulator.controllers.workloads.stateful_pods import identity, stateful_pod
 from podwire.kube.objects import Pod, StatefulSet
 from podwire.testing import build
 

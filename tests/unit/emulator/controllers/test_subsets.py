@@ -2,8 +2,8 @@ from typing import Any
 
 import pytest
 
-from podwire.emulator.controllers.endpoints import wanted_endpoints
-from podwire.emulator.controllers.subsets import subsets_of, truncated
+from podwire.emulator.controllers.services.endpoints import wanted_endpoints
+from podwire.emulator.controllers.services.subsets import subsets_of, truncated
 from podwire.kube.objects import (
     EndpointAddress,
     EndpointSubset,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from podwire.emulator.controllers.taint_plan import leaves_in, wanted_taints
+from podwire.emulator.controllers.nodes.taint_plan import leaves_in, wanted_taints
 from podwire.kube.objects import Taint, Toleration
 from podwire.testing import build
 

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from podwire.emulator.controllers.contents import (
+from podwire.emulator.controllers.deletion.contents import (
     Contents,
     finalizers_message,
     remaining_message,
@@ -16,7 +16,7 @@ from podwire.emulator.controllers.pod_templates import (
     with_label,
 )
 from podwire.emulator.controllers.podstate import available_in
-from podwire.emulator.controllers.replicaset_status import replica_set_status
+from podwire.emulator.controllers.workloads.replicaset_status import replica_set_status
 from podwire.kube.codec import convert
 from podwire.kube.names import ALPHABET
 from podwire.kube.objects import Pod, ReplicaSetStatus, Resource

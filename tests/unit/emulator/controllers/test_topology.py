@@ -8,9 +8,14 @@ import random
 import msgspec
 import pytest
 
-from podwire.emulator.controllers.slicing import SliceWrites
-from podwire.emulator.controllers.topology import as_before, hinted
-from podwire.emulator.controllers.zone_shares import allocations_of, cpu_shares, facts_of, is_wanted
+from podwire.emulator.controllers.services.slicing import SliceWrites
+from podwire.emulator.controllers.services.topology import as_before, hinted
+from podwire.emulator.controllers.services.zone_shares import (
+    allocations_of,
+    cpu_shares,
+    facts_of,
+    is_wanted,
+)
 from podwire.kube.codec import convert
 from podwire.kube.objects import (
     Endpoint,

@@ -34,6 +34,35 @@ def test_names_without_tag_digest_and_docker_hub(image: str, name: str) -> None:
     assert normalise(image) == name
 
 
+@pytest.mark.parametrize(
+    ("image", "problem"),
+    [
+        ("nginx:", "invalid reference format"),
+        ("nginx::1", "invalid reference format"),
+        ("nginx:1 ", "invalid reference format"),
+        ("nginx@latest", "invalid reference format"),
+        ("web//nginx", "invalid reference format"),
+        (":80", "invalid reference format"),
+        ("Nginx", "invalid reference format: repository name (library/Nginx) must be lowercase"),
+        ("me/Web:1", "invalid reference format: repository name (me/Web) must be lowercase"),
+        ("Example.com/web", ""),
+        ("localhost:5000/my_web/a--b.c:V1.2-rc_3", ""),
+    ],
+)
+def test_names_that_are_none(image: str, problem: str) -> None:
+    with pytest.raises(ImageError) as refused:
+        resolve(image, {}, nothing)
+    if problem:
+        assert refused.value.reason == "InvalidImageName"
+        assert str(refused.value).endswith(f'parse image name "{image}": {problem}')
+    else:
+        assert refused.value.reason == "ErrImagePull"
+
+
+def test_an_image_that_was_added_may_have_any_name() -> None:
+    assert runs("My App", {"My App": ["true"]}).startswith("true")
+
+
 def runs(image: str, added: Mapping[str, list[str]] | None = None, *, has: bool = False) -> str:
     found = resolve(image, added or {}, everything if has else nothing)
     return " ".join((*found.entrypoint, "|", *found.command)).strip(" |") + f" ({found.says})"

@@ -193,7 +193,9 @@ async def test_nobody_listens(kind: str, before: str, after: str) -> None:
 async def test_an_answer_that_takes_too_long() -> None:
     async with serving(delay=30) as server:
         outcome = await asked(probe(httpGet={"port": server.port}, timeoutSeconds=1))
-    assert outcome == Outcome(success=False, message="probe timed out after 1s")
+    waited = "context deadline exceeded (Client.Timeout exceeded while awaiting headers)"
+    message = f'Get "http://127.0.0.1:{server.port}/": {waited}'
+    assert outcome == Outcome(success=False, message=message)
 
 
 @pytest.mark.parametrize(

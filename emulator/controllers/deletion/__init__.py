@@ -1,0 +1,1 @@
+"""What goes with what: dependents with their owners, contents with their namespace."""

@@ -1,0 +1,1 @@
+"""Pods that are to end: Jobs, and CronJobs that make them."""

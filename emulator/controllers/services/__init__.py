@@ -1,0 +1,1 @@
+"""What Services lead to: EndpointSlices and Endpoints, made from pods or mirrored."""

@@ -1,0 +1,1 @@
+"""Pods that are to stay: Deployments, ReplicaSets, DaemonSets, StatefulSets, and their budgets."""
