@@ -2,9 +2,9 @@
 .DEFAULT_GOAL := help
 PYTEST := .venv/bin/pytest
 WORKERS ?= 2
-# System tests wait more than they compute. What shares a world of its own stays on one worker.
+# System tests wait more than they compute. What shares a world of its own is in one file.
 SYSTEM_WORKERS ?= 3
-SYSTEM := -q -n $(SYSTEM_WORKERS) --dist loadgroup
+SYSTEM := -q -n $(SYSTEM_WORKERS) --dist loadfile
 # What can depend on who runs it: namespaces of users, files, limits. All else is the same inside.
 ROOTLESS := $(patsubst %,tests/system/test_%.py,capture capture_agent changes cni dns faults \
 	interruptions isolation lending mistakes network nftables pod_dns pods_inside proxy_userspace \
@@ -51,8 +51,8 @@ rootless: environment packages ## ... of them those in which it matters that the
 ordinary: packages ## these, if you are root, as a user made for it
 	scripts/as-ordinary-user make rootless
 
-containers: environment packages ## ... on a Docker Engine; one worker, for one engine is enough
-	scripts/tests tests/system/docker -q
+containers: environment packages ## ... on a Docker Engine; the file that takes longest comes first
+	scripts/tests tests/system/docker -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 fuzz: environment packages ## a minute of random and mutated packets at the DNS server; FUZZ_SECONDS=600 FUZZ_SEED=7 for ten of a kind
 	PODWIRE_FUZZ_SECONDS=$(FUZZ_SECONDS) PODWIRE_FUZZ_SEED=$(FUZZ_SEED) $(PYTEST) tests/system/dns/test_fuzz.py -q -o log_cli=true --log-cli-level=INFO

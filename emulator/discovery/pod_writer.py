@@ -146,6 +146,11 @@ class PodWriter:
         return found.metadata.deletion_timestamp is None
 
     def _refuse(self, view: PodView, present: Pod) -> None:
+        # Once, and not again for each change of that pod.
+        told = frozenset({(view.sandbox.id, present.metadata.uid)})
+        if self._told.get(view.key) == told:
+            return
+        self._told[view.key] = told
         text = (
             f"container {view.sandbox.name} says that it is pod {view.key}, and there is a pod of"
             f" that name already; delete it, or give the container another podwire.dev/pod"

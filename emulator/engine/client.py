@@ -177,7 +177,10 @@ def _telling(socket: Path) -> Generator[None]:
     try:
         yield
     except (aiohttp.ClientError, OSError, asyncio.LimitOverrunError) as error:
-        raise EngineError(0, f"Docker Engine at {socket} is gone: {error!r}") from error
+        # aiohttp's own words name its internals, where the kernel has two or three.
+        words = isinstance(error, OSError) and error.strerror
+        text = words or str(error) or type(error).__name__
+        raise EngineError(0, f"Docker Engine at {socket} does not answer: {text}") from error
 
 
 async def _refused(response: aiohttp.ClientResponse) -> None:

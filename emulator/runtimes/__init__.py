@@ -1,1 +1,1 @@
-"""What runs pods: network namespaces, or an in-memory fake."""
+"""What runs pods: network namespaces, containers, or an in-memory fake."""

@@ -96,6 +96,10 @@ class Sandboxes:
         found = await self._made.inspected(sandbox)
         if not found or not found["State"]["Running"]:
             return None
+        if moment(found["State"]["FinishedAt"]):
+            # We start it once. Somebody else did again (docker restart, perhaps while we were
+            # away): it has another network, and the pod's containers are in the one before.
+            return None
         mode = str(found["HostConfig"]["NetworkMode"])
         if not mode.startswith("container:"):
             return []
@@ -110,9 +114,8 @@ class Sandboxes:
     async def _one_ends(self, sandbox: str, nodes: list[str]) -> None:
         async with asyncio.TaskGroup() as tasks:
             ends = [tasks.create_task(exit_status(self._engine, one)) for one in (sandbox, *nodes)]
-            limit = _WAITS if nodes else None
-            ended, _ = await asyncio.wait(ends, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
-            # A busy engine begins to wait late: the node may have ended before, and run again.
+            ended, _ = await asyncio.wait(ends, timeout=_WAITS, return_when=asyncio.FIRST_COMPLETED)
+            # A busy engine begins to wait late: it may have ended before, and run again.
             if not ended and not await self._has_fallen(sandbox):
                 await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             for task in ends:

@@ -38,8 +38,9 @@ def make_file_system() -> None:
 def _hide_secrets() -> None:
     try:
         folder = paths.secrets()
-    except RuntimeError:  # no home
+        is_there = folder.is_dir()
+    except (RuntimeError, PermissionError):  # no home, or one that pods cannot see either
         return
-    if folder.is_dir():
+    if is_there:
         flags = linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC
         linux.mount("tmpfs", folder, "tmpfs", flags, "mode=700")

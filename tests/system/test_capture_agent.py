@@ -11,7 +11,7 @@ import pytest
 
 from tests.needs import lack
 
-pytestmark = [pytest.mark.system, pytest.mark.xdist_group("capture-agent")]
+pytestmark = pytest.mark.system
 
 ENTER = ["unshare", "-Urnmp", "--fork", "--kill-child"]
 

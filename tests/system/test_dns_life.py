@@ -19,7 +19,7 @@ from podwire.testing.launch import launch
 from tests.needs import need
 from tests.system.until import Json, items, until
 
-pytestmark = [pytest.mark.system, pytest.mark.xdist_group("dns_life")]
+pytestmark = pytest.mark.system
 
 CONFIG = """\
 kind: Cluster

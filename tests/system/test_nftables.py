@@ -12,7 +12,7 @@ import pytest
 
 from tests.needs import SEARCH, lack
 
-pytestmark = [pytest.mark.system, pytest.mark.xdist_group("nftables")]
+pytestmark = pytest.mark.system
 
 ENTER = ["unshare", "-Urnmp", "--fork", "--kill-child", "--mount-proc"]
 KEPT, GATEWAY, NODE = "web sees client", "web sees 10.244.1.1", "far sees node"

@@ -12,7 +12,7 @@ import pytest
 
 from tests.needs import SEARCH, lack
 
-pytestmark = [pytest.mark.system, pytest.mark.xdist_group("node-modes")]
+pytestmark = pytest.mark.system
 
 ENTER = ["unshare", "-Urnmp", "--fork", "--kill-child", "--mount-proc"]
 MODES = ("userspace", "nftables", "iptables")

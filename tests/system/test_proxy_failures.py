@@ -34,7 +34,7 @@ pytestmark = [
     pytest.mark.system,
     pytest.mark.parametrize(
         "scene",
-        [pytest.param(mode, marks=pytest.mark.xdist_group(f"failing-{mode}")) for mode in MODES],
+        MODES,
         indirect=True,
         scope="module",
     ),

@@ -17,13 +17,7 @@ pytestmark = pytest.mark.system
 ENTER = ["unshare", "-Urnm"]
 
 
-VARIANTS = [
-    pytest.param(name, marks=pytest.mark.xdist_group(name))
-    for name in ("iptables-nft", "iptables-legacy")
-]
-
-
-@pytest.fixture(scope="module", params=VARIANTS)
+@pytest.fixture(scope="module", params=["iptables-nft", "iptables-legacy"])
 def found(request: pytest.FixtureRequest) -> dict[str, Any]:
     """Give what the experiments found with one variant of iptables."""
     programs = ("unshare", "mount", "ip", request.param)

@@ -32,7 +32,7 @@ TOUR = (
 )  # fmt: skip
 log = logging.getLogger(__name__)
 
-pytestmark = [pytest.mark.system, pytest.mark.xdist_group("switching")]
+pytestmark = pytest.mark.system
 
 REWRITES = ("nftables", "iptables")
 

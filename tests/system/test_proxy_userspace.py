@@ -13,7 +13,7 @@ import pytest
 
 from tests.needs import SEARCH, lack
 
-pytestmark = [pytest.mark.system, pytest.mark.xdist_group("proxy-userspace")]
+pytestmark = pytest.mark.system
 
 ENTER = ["unshare", "-Urnm"]
 

@@ -27,7 +27,6 @@ CPU = 0.001
 GROWTH = 8 << 20
 """Bytes that the server may grow in the second half: its bounded caches may still fill."""
 
-pytestmark = pytest.mark.xdist_group("dns-fuzz")
 log = logging.getLogger(__name__)
 
 

@@ -1,23 +1,21 @@
-"""Fixtures: one engine, one image and one cluster for the session; more clusters where a test ends one."""
+"""Fixtures: one engine and one image for the run, one cluster for each worker; more where a test ends one."""
 
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from itertools import count
 from pathlib import Path
 
 import pytest
 
 from tests.needs import need
 from tests.system.docker.engine import Engine
-from tests.system.docker.engine import engine as an_engine
-from tests.system.docker.image import build
 from tests.system.docker.project import Project
+from tests.system.docker.sharing import common, shared_engine, shared_image, worker
 
 HERE = Path(__file__).parent
 Make = Callable[..., Project]
 
-# Subnets and ports follow from a project's number.
-_NUMBERS = count()
+# Subnets and ports follow from a project's number: no other worker has one of these.
+_FREE = list(range(8 * worker(), 8 * worker() + 8))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -28,17 +26,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def engine() -> Generator[Engine, None, None]:
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Generator[Engine, None, None]:
     """Give an engine that answers."""
     need("docker", "kubectl")
-    with an_engine() as one:
+    with shared_engine(common(tmp_path_factory.getbasetemp())) as one:
         yield one
 
 
 @pytest.fixture(scope="session")
-def image(engine: Engine) -> str:
+def image(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> str:
     """Give the image of this checkout."""
-    return build(engine)
+    return shared_image(engine, common(tmp_path_factory.getbasetemp()))
 
 
 @contextmanager
@@ -48,7 +46,7 @@ def _making(
     made: list[Project] = []
 
     def one(**changes: str) -> Project:
-        number = next(_NUMBERS)
+        number = _FREE.pop(0)
         out = temporary.mktemp(f"pw-{number}")
         made.append(Project(engine, f"pw-{number}", number, image, out, **changes))
         return made[-1]
@@ -58,6 +56,7 @@ def _making(
     finally:
         for project in made:
             project.down()
+            _FREE.append(project.number)
 
 
 @pytest.fixture
@@ -65,6 +64,15 @@ def make(
     engine: Engine, image: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Generator[Make, None, None]:
     """Give a maker of projects that are not up yet; they are taken down after the test."""
+    with _making(engine, image, tmp_path_factory) as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def make_for_the_module(
+    engine: Engine, image: str, tmp_path_factory: pytest.TempPathFactory
+) -> Generator[Make, None, None]:
+    """Give a maker of projects that are not up yet; they are taken down after the module."""
     with _making(engine, image, tmp_path_factory) as one:
         yield one
 
@@ -87,3 +95,14 @@ def mended(project: Project) -> Iterator[Project]:
     yield project
     project.mend()
     project.endpoints_become("web-svc", 2)
+
+
+@pytest.fixture(scope="module")
+def capturing(project: Project) -> Iterator[Project]:
+    """Give the cluster with the profile `capture`."""
+    project.profiles = ("capture",)
+    project.must("up", "-d", "--no-deps", "capture")
+    project.settle()
+    yield project
+    project.must("rm", "--force", "--stop", "capture")
+    project.profiles = ()

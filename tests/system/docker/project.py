@@ -31,12 +31,14 @@ class Project:
     ) -> None:
         self.engine = engine
         self.name = name
+        self.number = number
         self.out = out
         self._size = 0
         self.profiles: tuple[str, ...] = ()
+        self.folder = ROOT
         self.files: tuple[Path, ...] = (ROOT / "docker-compose.yml",)
-        self.nodes = f"10.{211 + number}.0"
-        self.pods = f"10.{231 + number}"
+        self.nodes = f"10.203.{number}"
+        self.pods = f"10.{204 + number}"
         self.node_port = 31080 + number
         self.settings: Mapping[str, str] = {
             "COMPOSE_PROJECT_NAME": name,
@@ -62,7 +64,7 @@ class Project:
         files = [word for file in self.files for word in ("-f", str(file))]
         profiles = [word for profile in self.profiles for word in ("--profile", profile)]
         return (
-            "env", *settings, "docker", "compose", "--project-directory", str(ROOT), *files,
+            "env", *settings, "docker", "compose", "--project-directory", str(self.folder), *files,
             *profiles, *words,
         )  # fmt: skip
 

@@ -33,12 +33,12 @@ def test_the_node_port_answers_on_the_host(project: Project) -> None:
 
 
 def test_the_endpoints_follow_the_scale_and_each_is_reached(project: Project) -> None:
-    project.must("up", "-d", "--wait", "--scale", "web=5")
+    project.must("up", "-d", "--no-deps", "--scale", "web=5", "web")
     addresses = project.endpoints_become("web-svc", 5)
     assert addresses == {project.address("web", number) for number in range(1, 6)}
     seen = set(re.findall(r"Address: (\S+)", "".join(project.curl("http://web-svc", tries=60))))
     assert seen == addresses
-    project.must("up", "-d", "--wait", "--scale", "web=2")
+    project.must("up", "-d", "--no-deps", "--scale", "web=2", "web")
     project.endpoints_become("web-svc", 2)
     assert len(project.curl("http://web-svc", tries=20)) == 20
 

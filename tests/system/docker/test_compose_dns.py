@@ -2,12 +2,9 @@
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from tests.system.docker.conftest import Make
-from tests.system.docker.image import ROOT
 from tests.system.docker.project import Project
 
 CONFIG_MAP = ("configmap", "coredns", "-n", "kube-system")
@@ -86,49 +83,11 @@ def test_the_corefile_is_the_users_also_after_a_restart_of_api(
     assert project.curl("http://web-svc")
 
 
-def test_a_corefile_among_the_manifests_is_served_from_the_start(
-    make: Make, tmp_path: Path
-) -> None:
-    for path in (ROOT / "compose" / "manifests").iterdir():
-        (tmp_path / path.name).write_bytes(path.read_bytes())
-    text = """\
-.:53 {
-    ready
-    kubernetes cluster.local {
-       pods insecure
-    }
-}
-stub.test:53 {
-    kubernetes cluster.local stub.test
-}
-"""
-    (tmp_path / "coredns.json").write_text(
-        json.dumps(
-            {
-                "apiVersion": "v1",
-                "kind": "ConfigMap",
-                "metadata": {"name": "coredns", "namespace": "kube-system"},
-                "data": {"Corefile": text},
-            }
-        )
-    )
-    one = make(PODWIRE_MANIFESTS=str(tmp_path))
-    one.up()
-    arrived(one, text)
-    assert resolves(one, "web-svc")
-    one.must("kill", "-s", "SIGUSR1", "coredns")
-    one.until(
-        lambda: resolves(one, "web-svc.default.svc.stub.test"), lambda found: found, "both zones"
-    )
-
-
 def test_coredns_can_be_scaled_and_one_of_two_may_stop(project: Project) -> None:
-    try:
-        project.must("up", "-d", "--wait", "--scale", "coredns=2")
-        project.endpoints_become("kube-dns", 2, "kube-system")
-        project.engine.docker("stop", project.container("coredns", 2))
-        project.endpoints_become("kube-dns", 1, "kube-system")
-        assert len(project.curl("http://web-svc", tries=20)) == 20
-    finally:
-        project.must("up", "-d", "--wait", "--scale", "coredns=1")
+    project.must("up", "-d", "--no-deps", "--scale", "coredns=2", "coredns")
+    project.endpoints_become("kube-dns", 2, "kube-system")
+    project.engine.docker("stop", project.container("coredns", 2))
+    project.endpoints_become("kube-dns", 1, "kube-system")
+    assert len(project.curl("http://web-svc", tries=20)) == 20
+    project.must("up", "-d", "--no-deps", "--scale", "coredns=1", "coredns")
     project.endpoints_become("kube-dns", 1, "kube-system")

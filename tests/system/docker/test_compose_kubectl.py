@@ -148,39 +148,34 @@ def test_a_missing_image_is_said_in_the_engines_words(project: Project) -> None:
     project.kubectl_must("delete", "pod", "nobody", "--now", "--timeout=60s")
 
 
-def test_a_pods_token_outlives_the_api_server(mended: Project) -> None:
+def test_api_restarts_and_what_kubectl_made_runs_on(mended: Project) -> None:
+    serve(mended, "kept", 2)
     mended.kubectl_must("create", "rolebinding", "sees", "--clusterrole=view",
                         "--serviceaccount=default:default")  # fmt: skip
-    mended.kubectl_must("run", "asks", f"--image={image(mended)}", "--command", "--",
-                        "sleep", "infinity")  # fmt: skip
-    mended.kubectl_must("wait", "--for=condition=Ready", "pod/asks", "--timeout=60s")
+    pods = mended.get("pods", "-l", "app=kept")["items"]
+    for pod in pods:
+        mended.exec("client", *RETRY, f"http://{pod['status']['podIP']}")
+    name = str(pods[0]["metadata"]["name"])
     script = (
         "cd /var/run/secrets/kubernetes.io/serviceaccount; "
         'curl -sS --fail --cacert ca.crt -H "Authorization: Bearer $(cat token)" '
-        "https://kubernetes.default.svc/api/v1/namespaces/$(cat namespace)/pods/asks"
+        f"https://kubernetes.default.svc/api/v1/namespaces/$(cat namespace)/pods/{name}"
     )
 
     def asked() -> str:
-        return mended.kubectl("exec", "asks", "--", "sh", "-c", script).stdout
+        return mended.kubectl("exec", name, "--", "sh", "-c", script).stdout
 
-    mended.until(asked, lambda said: '"name":"asks"' in said, "it may look at its pod")
-    mended.must("restart", "api")
-    mended.settle()
-    mended.until(asked, lambda said: '"name":"asks"' in said, "it still may")
-    mended.kubectl_must("delete", "rolebinding/sees", "pod/asks", "--now", "--timeout=60s")
-
-
-def test_api_restarts_and_what_kubectl_made_runs_on(mended: Project) -> None:
-    serve(mended, "kept", 2)
-    for pod in mended.get("pods", "-l", "app=kept")["items"]:
-        mended.exec("client", *RETRY, f"http://{pod['status']['podIP']}")
+    mended.until(
+        asked, lambda said: f'"name":"{name}"' in said, "its token lets it look at its pod"
+    )
     before = {one["Id"]: one["State"]["StartedAt"] for one in made(mended, "kept-")}
-    uids = {one["metadata"]["uid"] for one in mended.get("pods", "-l", "app=kept")["items"]}
+    uids = {pod["metadata"]["uid"] for pod in pods}
     mended.must("restart", "api")
     mended.settle()
     mended.kubectl_must("rollout", "status", "deployment/kept", "--timeout=60s")
     assert {one["Id"]: one["State"]["StartedAt"] for one in made(mended, "kept-")} == before
     assert {one["metadata"]["uid"] for one in mended.get("pods", "-l", "app=kept")["items"]} == uids
+    mended.until(asked, lambda said: f'"name":"{name}"' in said, "it still does")
     # The new kubelets are in charge of them.
-    mended.kubectl_must("delete", "deployment", "kept", "--timeout=60s")
+    mended.kubectl_must("delete", "deployment/kept", "rolebinding/sees", "--timeout=60s")
     mended.until(lambda: made(mended, "kept-"), lambda found: not found, "they are gone")

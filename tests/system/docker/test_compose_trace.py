@@ -3,11 +3,9 @@
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
-import pytest
 from scapy.layers.vxlan import VXLAN
 from scapy.utils import PcapNgReader
 
@@ -17,17 +15,6 @@ from tests.system.docker.project import Project
 Json = dict[str, Any]
 URL = "http://web-svc"
 CONFIRMED, REFUTED, INCONCLUSIVE = 0, 1, 2
-
-
-@pytest.fixture
-def capturing(project: Project) -> Iterator[Project]:
-    """Give the cluster with the profile `capture`."""
-    project.profiles = ("capture",)
-    project.must("up", "-d", "--no-deps", "capture")
-    project.settle()
-    yield project
-    project.must("rm", "--force", "--stop", "capture")
-    project.profiles = ()
 
 
 def trace(project: Project, *words: str) -> tuple[int, Json]:
@@ -47,35 +34,6 @@ def test_the_session_of_the_documentation(project: Project) -> None:
     written = list((project.out / "pcaps").glob("*.pcapng"))
     assert written
     assert all(path.stat().st_uid == project.out.stat().st_uid for path in written)
-
-
-def test_with_the_profile_every_hop_is_seen(capturing: Project, tmp_path: Path) -> None:
-    pcap = tmp_path / "way.pcapng"
-    status, judged = trace(capturing, "client", URL, "-w", str(pcap))
-    assert status == CONFIRMED, json.dumps(judged, indent=1)
-    text = json.dumps(judged)
-    for place in ("default/client", "node-b", "node-a", "default/web-"):
-        assert place in text
-    with PcapNgReader(str(pcap)) as reader:
-        packets = reader.read_all()
-    devices = {str(packet.sniffed_on) for packet in packets}
-    assert any("client" in name for name in devices), devices
-    assert any("web-" in name for name in devices), devices
-    assert any(VXLAN in packet for packet in packets)
-
-
-def test_tshark_reads_the_same_packets(capturing: Project, tmp_path: Path) -> None:
-    need("tshark")
-    pcap = tmp_path / "way.pcapng"
-    trace(capturing, "client", URL, "-w", str(pcap))
-    read = subprocess.run(
-        ["tshark", "-d", "udp.port==8472,vxlan", "-r", str(pcap), "-T", "fields", "-e", "frame.interface_name", "-e", "http.request.uri",
-         "-e", "vxlan.vni"],
-        capture_output=True, text=True, check=True,
-    ).stdout  # fmt: skip
-    assert "client" in read
-    assert "/\t" in read
-    assert "\t1" in read
 
 
 def test_without_the_profile_the_nodes_confirm(project: Project) -> None:
@@ -119,6 +77,35 @@ def test_a_service_without_ready_endpoints_is_refuted(mended: Project) -> None:
     assert judged["reason"].startswith(
         "Service default/web-svc has no ready endpoints: its selector app=web matches 2 pods, none"
     )
+
+
+def test_with_the_profile_every_hop_is_seen(capturing: Project, tmp_path: Path) -> None:
+    pcap = tmp_path / "way.pcapng"
+    status, judged = trace(capturing, "client", URL, "-w", str(pcap))
+    assert status == CONFIRMED, json.dumps(judged, indent=1)
+    text = json.dumps(judged)
+    for place in ("default/client", "node-b", "node-a", "default/web-"):
+        assert place in text
+    with PcapNgReader(str(pcap)) as reader:
+        packets = reader.read_all()
+    devices = {str(packet.sniffed_on) for packet in packets}
+    assert any("client" in name for name in devices), devices
+    assert any("web-" in name for name in devices), devices
+    assert any(VXLAN in packet for packet in packets)
+
+
+def test_tshark_reads_the_same_packets(capturing: Project, tmp_path: Path) -> None:
+    need("tshark")
+    pcap = tmp_path / "way.pcapng"
+    trace(capturing, "client", URL, "-w", str(pcap))
+    read = subprocess.run(
+        ["tshark", "-d", "udp.port==8472,vxlan", "-r", str(pcap), "-T", "fields", "-e", "frame.interface_name", "-e", "http.request.uri",
+         "-e", "vxlan.vni"],
+        capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    assert "client" in read
+    assert "/\t" in read
+    assert "\t1" in read
 
 
 def test_the_profile_can_only_read_packets(capturing: Project) -> None:

@@ -15,13 +15,7 @@ from tests.system.proxying.world import World, config_file
 PROGRAMS = {"nftables": ("nft",), "iptables": ("iptables-restore",)}
 
 CHECKS = [
-    pytest.param(
-        mode,
-        situation,
-        client,
-        id=f"{mode}-{situation.name}-{client}",
-        marks=pytest.mark.xdist_group(f"mode-{mode}"),
-    )
+    pytest.param(mode, situation, client, id=f"{mode}-{situation.name}-{client}")
     for mode in MODES
     for situation in SITUATIONS
     for client in CLIENTS

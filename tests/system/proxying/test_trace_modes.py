@@ -24,8 +24,6 @@ from tests.needs import need
 from tests.system.conftest import SHELL
 from tests.system.proxying.world import let_in
 
-pytestmark = pytest.mark.xdist_group("trace-modes")
-
 MODES = ("userspace", "nftables", "iptables", "ipvs")
 TRANSLATING = ("nftables", "iptables")
 

@@ -68,6 +68,21 @@ def start_that_hangs() -> dict[str, Any]:
     return {}
 
 
+def end_while_starting() -> dict[str, Any]:
+    inside(hang)
+
+    def ended_at(_step: str) -> None:
+        if os.fork() == 0:  # another `podwire down`
+            anchor.request(NAME, {"op": "stop"})
+            os._exit(0)
+
+    try:
+        anchor.start(ClusterConfig(name=NAME), None, ended_at, meanwhile=lambda: None, limit=30)
+    except PodwireError as error:
+        return {"status": error.exit_status, "said": str(error), "left": NAME in anchor.running()}
+    return {}
+
+
 def bad_clients() -> dict[str, Any]:
     inside(run)
     running = started()

@@ -42,6 +42,14 @@ def test_what_a_request_asks_for(line: bytes, wanted: str) -> None:
     assert operation(line) == wanted
 
 
+def test_a_log_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PODWIRE_LOG_FILE", str(tmp_path / "absent" / "log"))
+        found = scenario("start_that_hangs", tmp_path)
+    assert found["status"] == 64
+    assert found["said"].startswith("PODWIRE_LOG_FILE: cannot write ")
+
+
 def test_no_client_ends_the_cluster(tmp_path: Path) -> None:
     assert scenario("bad_clients", tmp_path) == {"name": True, "left": False}
 
@@ -53,6 +61,11 @@ def test_a_start_that_hangs_is_ended_and_names_its_last_step(tmp_path: Path) -> 
         "the cluster did not start within 0.5 s; the last step that was done: network made"
     )
     assert not found["left"]
+
+
+def test_an_end_that_is_asked_for_during_the_start_is_no_fault(tmp_path: Path) -> None:
+    said = "the cluster was ended while it started: podwire down"
+    assert scenario("end_while_starting", tmp_path) == {"status": 1, "said": said, "left": False}
 
 
 def test_an_anchor_that_does_not_answer_is_named(tmp_path: Path) -> None:

@@ -193,7 +193,15 @@ async def test_the_older_of_two_keeps_the_name_until_it_goes(cluster: Start) -> 
         assert world.discovery.mistakes() == ()
 
 
-async def test_a_pod_that_somebody_made_by_hand_keeps_its_name(cluster: Start) -> None:
+async def relabelled(world: Any, label: str) -> None:
+    patch = {"metadata": {"labels": {label: "set"}}}
+    await world.client.patch(Pod, Key("default", "web-1"), patch)
+    await world.until(lambda: label in world.get(Pod, "web-1").metadata.labels)
+
+
+async def test_a_pod_that_somebody_made_by_hand_keeps_its_name(
+    cluster: Start, caplog: pytest.LogCaptureFixture
+) -> None:
     async with cluster(*NODES) as world:
         spec = {"containers": [{"name": "main", "image": "devbox:1"}]}
         made = await world.client.create_raw(
@@ -202,6 +210,10 @@ async def test_a_pod_that_somebody_made_by_hand_keeps_its_name(cluster: Start) -
         world.engine.add("web-1")
         await world.until(lambda: world.events("DuplicatePodName"))
         assert world.get(Pod, "web-1").metadata.uid == made.metadata.uid
+        await relabelled(world, "first")
+        # It is heard of after all that the first has led to.
+        await relabelled(world, "second")
+        assert caplog.text.count("says that it is pod default/web-1") == 1
         await world.client.delete(Pod, Key("default", "web-1"), grace=0)
         await world.until_ready("web-1")
 

@@ -124,6 +124,9 @@ async def test_an_engine_that_goes_away_is_an_error_without_status(tmp_path: Pat
             with pytest.raises(EngineError) as raised:
                 await call
             assert raised.value.status == 0
+            assert str(raised.value) == (
+                f"Docker Engine at {path} does not answer: No such file or directory"
+            )
         await connected.__aexit__(None, None, None)
 
 
