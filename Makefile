@@ -8,7 +8,8 @@ SYSTEM := -q -n $(SYSTEM_WORKERS) --dist loadfile
 # What can depend on who runs it: namespaces of users, files, limits. All else is the same inside.
 ROOTLESS := $(patsubst %,tests/system/test_%.py,capture capture_agent changes cni dns faults \
 	interruptions isolation lending mistakes network nftables pod_dns pods_inside proxy_userspace \
-	sandbox services streams trace workloads)
+	sandbox services streams trace workloads) \
+	tests/unit/emulator/test_kubeconfig.py tests/unit/emulator/engine/test_client.py
 EXAMPLE := examples/02-your-own-tests
 FUZZ_SECONDS ?= 60
 FUZZ_SEED ?= random
