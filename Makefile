@@ -6,9 +6,9 @@ WORKERS ?= 2
 SYSTEM_WORKERS ?= 3
 SYSTEM := -q -n $(SYSTEM_WORKERS) --dist loadfile
 # What can depend on who runs it: namespaces of users, files, limits. All else is the same inside.
-ROOTLESS := $(patsubst %,tests/system/test_%.py,capture capture_agent changes cni dns faults \
-	interruptions isolation lending mistakes network nftables pod_dns pods_inside proxy_userspace \
-	sandbox services streams trace workloads) \
+ROOTLESS := $(patsubst %,tests/system/test_%.py,capture_agent cni faults interruptions isolation \
+	lending mistakes network pod_dns pods_inside proxy_userspace sandbox services streams trace \
+	workloads) \
 	tests/unit/emulator/test_kubeconfig.py tests/unit/emulator/engine/test_client.py
 EXAMPLE := examples/02-your-own-tests
 FUZZ_SECONDS ?= 60
@@ -45,11 +45,11 @@ namespaces: environment packages ## ... on namespaces
 	scripts/tests tests/system --ignore tests/system/docker $(SYSTEM)
 	$(PYTEST) -c $(EXAMPLE)/pyproject.toml --rootdir $(EXAMPLE) $(EXAMPLE) -q
 
-rootless: environment packages ## ... of them those in which it matters that the user is not root
+rootless: environment packages ## ... of those, what depends on who runs it
 	scripts/tests $(ROOTLESS) $(SYSTEM)
 	$(PYTEST) -c $(EXAMPLE)/pyproject.toml --rootdir $(EXAMPLE) $(EXAMPLE) -q
 
-ordinary: packages ## these, if you are root, as a user made for it
+ordinary: packages ## ... that again, by a user made for it (needs root)
 	scripts/as-ordinary-user make rootless
 
 containers: environment packages ## ... on a Docker Engine; the file that takes longest comes first
@@ -59,7 +59,7 @@ fuzz: environment packages ## a minute of random and mutated packets at the DNS 
 	PODWIRE_FUZZ_SECONDS=$(FUZZ_SECONDS) PODWIRE_FUZZ_SEED=$(FUZZ_SEED) $(PYTEST) tests/system/dns/test_fuzz.py -q -o log_cli=true --log-cli-level=INFO
 
 labs: environment packages ## replay examples/labs and compare with what they show (the tests of namespaces do, too)
-	$(PYTEST) tests/system/test_labs.py -q $(SYSTEM)
+	$(PYTEST) tests/system/test_labs.py -q -n $(WORKERS)
 
 vectors: environment packages ## what CoreDNS answered, and what is thrown at it, at our DNS server
 	$(PYTEST) tests/system/dns/test_vectors.py tests/system/dns/test_hostile.py tests/unit/dns/test_vectors_units.py $(SYSTEM)

@@ -20,8 +20,8 @@ _ABOUT = (
 )
 
 
-# A pipe gives 64 KiB at a time, a file a mebibyte: ample for any configuration.
-_MOST_PARTS = 256
+# Ample for any configuration.
+_MOST_BYTES = 1 << 24
 
 
 def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] | None = None) -> int:
@@ -65,10 +65,12 @@ def _read_all(command: str) -> bytes:
     # VERSION needs no configuration, so it waits for none that does not come.
     patience = 0.2 if command == "VERSION" else None
     parts: list[bytes] = []
+    size = 0
     try:
         while select.select([0], [], [], patience)[0] and (part := os.read(0, 1 << 20)):
             parts.append(part)
-            if len(parts) > _MOST_PARTS:
+            size += len(part)
+            if size > _MOST_BYTES:
                 if command == "VERSION":
                     return b""
                 raise CniError(

@@ -78,6 +78,7 @@ def delete(invocation: Invocation) -> None:
     for rules in plan.tables(release.name, owner):
         with _collected(failures):
             masquerade.remove(rules)
+    kernel.forget_flows(release.ports)
     if failures:
         raise failures[0]
 
@@ -180,6 +181,8 @@ def _load_rules(wanted: plan.Plan, conf: NetConf, environ: Mapping[str, str]) ->
     if wanted.ports:
         rules += port_rules(wanted.ports, conf.ports, (a.address for a in wanted.addresses))
     programs.load_rules(rules, environ)
+    if wanted.ports:
+        kernel.forget_flows(conf.ports)
 
 
 def _previous(request: Request) -> Result:

@@ -2,11 +2,13 @@
 
 import errno
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
+from contextlib import suppress
 
 from podwire.cni import plan as plans
 from podwire.cni.check import Survey
 from podwire.cni.plan import Bridge, Plan
+from podwire.cni.ports import PortMapping
 from podwire.cni.spec import CniError, Code
 from podwire.netlink import namespace as namespaces
 from podwire.netlink.changes import AddAddress, Change, DeleteAddress, DeleteLink, SetLink
@@ -108,6 +110,27 @@ def require_bridge_usable(name: str) -> None:
         link = here.link(name)
     if link is not None and link.kind != "bridge":
         raise CniError(Code.INVALID_CONFIG, _not_a_bridge(name))
+
+
+def forget_flows(ports: Iterable[PortMapping]) -> None:
+    """Have UDP flows to *ports* led anew: while datagrams come, they miss that the rules changed.
+
+    As the reference plugin portmap does; IPv4 only. Without a table of flows there is none to end.
+    """
+    wanted = {(each.host_address, each.host_port) for each in ports if each.protocol == "udp"}
+    if not wanted:
+        return
+    from podwire.netlink.conntrack import Conntrack  # noqa: PLC0415 (not for every ADD)
+
+    with suppress(OSError), Conntrack() as table:
+        table.delete(
+            [
+                flow
+                for flow in table.flows("UDP")
+                if (None, flow.destination_port) in wanted
+                or (flow.destination, flow.destination_port) in wanted
+            ]
+        )
 
 
 def _ensure_bridge(here: Netlink, bridge: Bridge) -> Link:

@@ -66,7 +66,7 @@ class NetConf(NamedTuple):
 
 
 class Release(NamedTuple):
-    """The part of a configuration that DEL and GC need: where the addresses of a network are noted.
+    """The part of a configuration that DEL and GC need: where addresses are noted, and *ports*.
 
     It is read so leniently because a pod must be removable though its list was changed or broken.
     """
@@ -74,6 +74,7 @@ class Release(NamedTuple):
     name: str
     ipam: Delegate | None
     data_dir: str
+    ports: tuple[PortMapping, ...] = ()
 
 
 def parse_request(data: bytes) -> Request:
@@ -119,14 +120,18 @@ def parse(request: Request, call: Call) -> NetConf:
 def parse_release(request: Request) -> Release:
     """Return what DEL and GC need; whatever is wrong in the rest does not matter to them."""
     ipam: Json = {}
+    ports: tuple[PortMapping, ...] = ()
     with suppress(ValueError):
         ipam = table(request.document, "ipam")
+    with suppress(ValueError, RecursionError):
+        ports = parse_port_mappings(anycase(table(request.document, "runtimeConfig")))
     ours = ("", "host-local", request.document.get("type"))
     kind, data_dir = _lenient(ipam, "type"), _lenient(ipam, "dataDir")
     return Release(
         name=request.name,
         ipam=None if kind in ours else Delegate(kind),
         data_dir=data_dir or DATA_DIR,
+        ports=ports,
     )
 
 

@@ -11,6 +11,9 @@ from podwire.cni.documents import Json, ip, number, objects, text
 from podwire.netlink.changes import Address, Interface
 
 _PROTOCOLS = ("tcp", "udp", "sctp")
+_MARK = 0x800
+"""The bit of a connection's mark that says: led by these rules. Those of Services lead to pods too,
+and leave them the client's address."""
 
 
 class PortMapping(NamedTuple):
@@ -40,7 +43,7 @@ def port_rules(table: str, ports: Iterable[PortMapping], addresses: Iterable[Int
     leads = [rule for pod in pods.values() for rule in _leads(wanted, pod)]
     back = [
         f"{family} daddr {pod.ip} {family} saddr {{ {pod.network}, {loopback} }} "
-        "ct status dnat masquerade"
+        f"ct mark and {_MARK:#x} == {_MARK:#x} masquerade"
         for pod in pods.values()
         for family, loopback in (("ip", "127.0.0.0/8") if pod.version == 4 else ("ip6", "::1"),)
     ]
@@ -93,5 +96,5 @@ def _leads(ports: Iterable[PortMapping], pod: Interface) -> Iterator[str]:
         yield (
             f"{where}meta nfproto {'ipv4' if pod.version == 4 else 'ipv6'} "
             f"{each.protocol} dport {each.host_port} "
-            f"dnat {family} to {target}:{each.container_port}"
+            f"ct mark set ct mark or {_MARK:#x} dnat {family} to {target}:{each.container_port}"
         )

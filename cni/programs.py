@@ -15,12 +15,12 @@ from podwire.cni.spec import CniError, Code
 def nft_program(environ: Mapping[str, str]) -> str:
     """Return the path of nft. Raises CniError."""
     # A runtime's PATH often lacks the sbin directories, or is missing altogether.
-    path = f"{environ.get('PATH', '')}:/usr/sbin:/sbin:/usr/local/sbin"
+    path = ":".join(filter(None, (environ.get("PATH"), "/usr/sbin:/sbin:/usr/local/sbin")))
     program = shutil.which("nft", path=path)
     if program is None:
         raise CniError(
             Code.KERNEL,
-            "ipMasq needs the program nft, which is not installed",
+            "ipMasq and portMappings need the program nft, which is not installed",
             "apt install nftables",
         )
     return program
@@ -34,7 +34,7 @@ def load_rules(rules: str, environ: Mapping[str, str]) -> None:
     except OSError as error:
         raise CniError(Code.KERNEL, f"cannot run nft: {error.strerror}") from error
     if done.returncode != 0:
-        raise CniError(Code.KERNEL, "cannot load the masquerade rules", done.stderr.strip())
+        raise CniError(Code.KERNEL, "cannot load the nft rules", done.stderr.strip())
 
 
 def find_plugin(name: str, directories: Sequence[str]) -> Path:

@@ -10,7 +10,7 @@ import errno
 import os
 import pwd
 from collections.abc import Callable, Collection, Generator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -197,14 +197,22 @@ def _remove(path: Path, unwanted: Callable[[Json, str], bool]) -> list[str]:
         return []  # absent or not readable: nothing of ours that we could take out
     from podwire.emulator import kubeconfig_text  # noqa: PLC0415 - YAML: 18 ms of `podwire ls`
 
-    with _writing(path):
-        text = _text_of(path)
-        config = _parsed(text, path)
-        names = [
+    def found(config: Json) -> list[str]:
+        return [
             item["name"]
             for item in _items(config, "contexts")
             if _owner(config, item["name"]) is not None and unwanted(config, item["name"])
         ]
+
+    # A file in which nothing is to change need not be writable. One that makes no sense may be half
+    # written: then the lock is waited for.
+    with suppress(ConfigError):
+        if not found(_parsed(_text_of(path), path)):
+            return []
+    with _writing(path):
+        text = _text_of(path)
+        config = _parsed(text, path)
+        names = found(config)
         if not names:
             return []
         gone = [str(_owner(config, name)) for name in names]

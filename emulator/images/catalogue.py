@@ -100,13 +100,16 @@ _WEBS = {
 }  # fmt: skip
 
 _BAD = "invalid reference format"
-# HOST[:PORT]/NAME/...:TAG@DIGEST (github.com/distribution/reference); a host may have capitals.
+# HOST[:PORT]/NAME/...:TAG@DIGEST (github.com/distribution/reference); what has a capital, a dot or
+# a port before the first slash is a host.
+_HOST = re.compile(r"(?:(?=[^/]*[A-Z.:]|localhost/)[A-Za-z0-9][A-Za-z0-9.-]*(?::[0-9]+)?/)?")
 _NAME = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _REFERENCE = re.compile(
-    rf"(?:(?=[^/]*[.:]|localhost/)[A-Za-z0-9][A-Za-z0-9.-]*(?::[0-9]+)?/)?{_NAME}(?:/{_NAME})*"
+    rf"{_HOST.pattern}{_NAME}(?:/{_NAME})*"
     r"(?::\w[\w.-]{0,127})?(?:@[A-Za-z][\w+.-]*:[0-9A-Fa-f]+)?",
     re.ASCII,
 )
+_DOCKER_HUB = ("", "docker.io/", "index.docker.io/")
 
 
 def normalise(image: str) -> str:
@@ -168,8 +171,10 @@ def _problem(image: str) -> str:
     if _REFERENCE.fullmatch(image):
         return ""
     if _REFERENCE.fullmatch(image.lower()):
-        repository = image.partition("@")[0].rpartition(":")[0] or image
-        prefix = "" if "/" in repository else "library/"
+        found = _HOST.match(image)
+        host = found[0] if found else ""
+        repository = image.removeprefix(host).partition(":")[0]
+        prefix = "library/" if host in _DOCKER_HUB and "/" not in repository else ""
         return f"{_BAD}: repository name ({prefix}{repository}) must be lowercase"
     return _BAD
 

@@ -126,7 +126,8 @@ class Writer:
 def _record(running: Capture, duration: float | None, *, said: str) -> None:
     """Record until Ctrl-C or another wish to end, or for *duration*; say so when that counts."""
     read_end, write_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-    before = {number: signal.signal(number, _ended_by(write_end)) for number in _ENDS}
+    heard = [number for number in _ENDS if not _outlives_its_terminal(number)]
+    before = {number: signal.signal(number, _ended_by(write_end)) for number in heard}
     note(said)
     try:
         running.record(read_end, duration)
@@ -135,6 +136,12 @@ def _record(running: Capture, duration: float | None, *, said: str) -> None:
             signal.signal(number, handler)
         os.close(read_end)
         os.close(write_end)
+
+
+def _outlives_its_terminal(number: int) -> bool:
+    # nohup says so, and tcpdump heeds it. Not so with SIGINT, which shells have what is in the
+    # background ignore: a script ends its capture by it all the same.
+    return number == signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN
 
 
 def _ended_by(write_end: int) -> Callable[[int, FrameType | None], None]:

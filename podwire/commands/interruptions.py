@@ -13,11 +13,14 @@ _seen = list[int]()
 
 
 def listen() -> None:
-    """Turn SIGINT, SIGTERM and SIGHUP into KeyboardInterrupt(number), in this whole process."""
-    # A shell starts what it puts into the background with SIGINT ignored; that shall hold.
-    kept = {signal.SIGINT} if signal.getsignal(signal.SIGINT) is signal.SIG_IGN else set[int]()
+    """Turn SIGINT, SIGTERM and SIGHUP into KeyboardInterrupt(number), in this whole process.
+
+    What is ignored stays so.
+    """
     for number in NUMBERS:
-        if number not in kept:
+        # A shell starts what it puts into the background with SIGINT ignored, nohup what it starts
+        # with SIGHUP ignored; that shall hold.
+        if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, interrupted)
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, cast
 
-from podwire.errors import NotFound, PodwireError, TimedOut
+from podwire.errors import ApiError, PodwireError, TimedOut
 from podwire.kube.plain import Connection
 from podwire.kube.proxies import CONFIG_KEY, CONFIG_MAP, LABELS, NAMESPACE, PORT, nodes
 
@@ -164,21 +164,25 @@ def _failure(connection: Connection, before: set[str]) -> str:
         for status in cast("list[Json]", pod["status"].get("containerStatuses") or []):
             state = cast("Json", status.get("state") or {})
             last = cast("Json", status.get("lastState") or {})
-            previous = "terminated" in last and "terminated" not in state
             ended = cast("Json", state.get("terminated") or last.get("terminated") or {})
             if ended.get("exitCode"):
-                return _last_words(connection, name, previous=previous) or str(
+                return _last_words(connection, name, ended="terminated" in state) or str(
                     ended.get("message") or f"it ended with status {ended['exitCode']}"
                 )
     return ""
 
 
-def _last_words(connection: Connection, pod: str, *, previous: bool) -> str:
-    query = {"previous": "true"} if previous else {}
+def _last_words(connection: Connection, pod: str, *, ended: bool) -> str:
+    words = _last_line(connection, pod, {}) if ended else ""
+    # What had ended when we looked may have been started again since.
+    return words or _last_line(connection, pod, {"previous": "true"})
+
+
+def _last_line(connection: Connection, pod: str, query: dict[str, str]) -> str:
     try:
         text = connection.text(f"{_PODS}/{pod}/log", query).decode(errors="replace")
-    except NotFound:
-        return ""
+    except ApiError:
+        return ""  # the pod has gone, or no container of it has ended
     # A traceback of a group ends with a frame of signs.
     lines = [line.strip(" |") for line in text.splitlines() if any(map(str.isalpha, line))]
     return lines[-1] if lines else ""

@@ -49,7 +49,8 @@ RULE = Rule(PRIORITY, table=DELIVERIES, mark=DELIVER, mask=DELIVER)
 class Led:
     """What is to be taken in beyond the range of Services: *addresses* whole, ports of *served*.
 
-    The ports of *refused* have no endpoint: who asks for them is to hear so.
+    The ports of *refused* have no endpoint: who asks for them is to hear so, but connections that
+    their real owner has stay his (pkg/proxy/iptables/proxier.go, ctstate NEW).
     """
 
     addresses: frozenset[IPv4Address] = frozenset()
@@ -79,11 +80,11 @@ def nft(no_ping: IPv4Network | None, *, marks: bool) -> str:
   }}
   chain refused-forward {{
     type filter hook forward priority filter; policy accept;
-    {asked} @refused reject
+    ct state new {asked} @refused reject
   }}
   chain refused-output {{
     type filter hook output priority filter; policy accept;
-    {asked} @refused reject
+    ct state new {asked} @refused reject
   }}
 """
     if no_ping is not None:
@@ -152,12 +153,12 @@ def iptables_led(led: Led) -> str:
     """Return what `nft_led` does as a script for `iptables-restore --noflush`."""
     lines: list[str] = []
     for table, chain, frontends, end in (
-        ("mangle", LED_CHAIN, led.served, _DELIVER),
-        ("filter", REFUSED_CHAIN, led.refused, "REJECT"),
+        ("mangle", LED_CHAIN, led.served, f"-j {_DELIVER}"),
+        ("filter", REFUSED_CHAIN, led.refused, "-m conntrack --ctstate NEW -j REJECT"),
     ):
         lines += [f"*{table}", f":{chain} - [0:0]"]
         lines += [
-            f"-A {chain} -d {f.address} -p {f.protocol.lower()} --dport {f.port} -j {end}"
+            f"-A {chain} -d {f.address} -p {f.protocol.lower()} --dport {f.port} {end}"
             for f in sorted(frontends)
         ]
         lines.append("COMMIT")

@@ -588,6 +588,72 @@ def test_ports_of_the_node(machine: Machine) -> None:
     assert "nft table inet podwire_ports_" in gone["details"]
 
 
+SAY_WHO_ASKS = """
+import socket
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+    sock.bind(("0.0.0.0", 53))
+    sock.settimeout(10)  # so that a test fails rather than waits
+    print("ready", flush=True)
+    while True:
+        print(*sock.recvfrom(99)[1], flush=True)
+"""
+ASK = """
+import socket, sys
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+    sock.bind(("0.0.0.0", 5000))
+    sock.sendto(b"hello", (sys.argv[1], int(sys.argv[2])))
+"""
+
+
+def test_datagrams_to_ports_of_the_node(machine: Machine) -> None:
+    """A17: a flow moves to the younger pod, and back; and clients of a Service keep their address."""
+    mapping = {"hostPort": 18053, "containerPort": 53, "protocol": "udp"}
+    config = machine.config(runtimeConfig={"portMappings": [mapping]})
+    pods = [machine.pod(name) for name in ("p", "q", "client")]
+    machine.run("ip", "addr", "add", "192.0.2.1/32", "dev", "lo")
+    machine.add(machine.config(), pods[2], cid="c2")
+    with ExitStack() as stack:
+        servers: list[subprocess.Popen[str]] = []
+
+        def serve(number: int) -> None:
+            machine.add(config, pods[number], cid=f"c{number}")
+            command = machine.inside(
+                "nsenter", f"--net={pods[number]}", sys.executable, "-c", SAY_WHO_ASKS
+            )
+            server = stack.enter_context(
+                subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+            )
+            stack.callback(server.kill)
+            servers.append(server)
+            assert heard(number) == "ready"
+
+        def heard(number: int) -> str:
+            stdout = servers[number].stdout
+            assert stdout is not None
+            return stdout.readline().strip()
+
+        def ask(address: str, port: int) -> None:
+            machine.in_pod(pods[2], sys.executable, "-c", ASK, address, str(port))
+
+        serve(0)
+        ask("192.0.2.1", 18053)
+        assert heard(0).startswith("10.50.0.1 ")
+        serve(1)
+        ask("192.0.2.1", 18053)
+        assert heard(1).startswith("10.50.0.1 ")
+        machine.delete(config, pods[1], cid="c1")
+        ask("192.0.2.1", 18053)
+        assert heard(0).startswith("10.50.0.1 ")
+        machine.run(
+            "nft",
+            "add table ip service;"
+            "add chain ip service prerouting { type nat hook prerouting priority -100; };"
+            "add rule ip service prerouting ip daddr 10.96.0.80 udp dport 53 dnat to 10.50.0.3",
+        )
+        ask("10.96.0.80", 53)
+        assert heard(0).startswith("10.50.0.2 ")
+
+
 def test_isolated_ports(machine: Machine) -> None:
     """Pods of one bridge do not hear each other, and both hear their gateway; CHECK wants it so."""
     config = machine.config(portIsolation=True)

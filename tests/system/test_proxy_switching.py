@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from podwire.errors import PodwireError, UsageError
+from podwire.errors import NotFound, PodwireError, UsageError
 from podwire.testing.cluster import CommandFailed
 from tests.needs import SEARCH, need
 from tests.system.proxying.failures import (
@@ -109,11 +109,14 @@ async def crashed(scene: Scene, words: str) -> str:
     said = ""
 
     async def looping() -> bool:
-        nonlocal said
         try:
-            name = await scene.proxy_pod()
-        except UsageError:
+            return await ended()
+        except (UsageError, NotFound):
             return False  # the old one has gone, the new one is not there
+
+    async def ended() -> bool:
+        nonlocal said
+        name = await scene.proxy_pod()
         path = f"/api/v1/namespaces/kube-system/pods/{name}"
         statuses = containers(await scene.cluster.get(path))
         waiting: list[Json] = [

@@ -111,8 +111,8 @@ def test_shaky():
         (0, 0, 0, 1, ""),
         (1, 0, 0, 2, "passed only at the second try: -----\nFAILED"),
         (9, 0, 1, 2, "once more, alone"),
-        (0, 3, 1, 1, "once more, alone"),
-        (0, 4, 1, 1, ""),
+        (0, 5, 1, 1, "once more, alone"),
+        (0, 6, 1, 1, ""),
     ],
 )
 def test_what_fails_has_a_second_try_alone(

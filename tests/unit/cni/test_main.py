@@ -73,6 +73,24 @@ def test_endless_standard_input(command: str, status: int) -> None:
     assert json.loads(done.stdout).get("code") == (6 if status else None)
 
 
+def test_a_configuration_in_many_small_pieces() -> None:
+    # In packet mode each read gives what one write gave (pipe(2), O_DIRECT).
+    reads, writes = os.pipe2(os.O_DIRECT | os.O_CLOEXEC)
+    with subprocess.Popen(
+        [sys.executable, "-P", "-m", "podwire.cni"],
+        stdin=reads,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "CNI_COMMAND": "GC"},
+    ) as plugin:
+        os.close(reads)
+        for _ in range(300):
+            os.write(writes, b" ")
+        os.write(writes, b'{"name": "net", "cniVersion": "1.0.0"}')
+        os.close(writes)
+        assert plugin.stdout is not None
+        assert "config version does not allow GC" in json.loads(plugin.stdout.read())["msg"]
+
+
 def test_version_waits_for_no_configuration() -> None:
     """A runtime may leave the plugin its own standard input, which never ends."""
     with subprocess.Popen(

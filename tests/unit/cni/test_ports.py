@@ -59,27 +59,31 @@ def test_refused(change: dict[str, Any], message: str) -> None:
         (
             PortMapping("tcp", 8080, 80),
             "10.0.0.2/24",
-            ["meta nfproto ipv4 tcp dport 8080 dnat ip to 10.0.0.2:80"],
+            [
+                "meta nfproto ipv4 tcp dport 8080 ct mark set ct mark or 0x800 dnat ip to 10.0.0.2:80"
+            ],
         ),
         (
             PortMapping("udp", 53, 53),
             "10.0.0.2/24 fd00::2/64",
             [
-                "meta nfproto ipv4 udp dport 53 dnat ip to 10.0.0.2:53",
-                "meta nfproto ipv6 udp dport 53 dnat ip6 to [fd00::2]:53",
+                "meta nfproto ipv4 udp dport 53 ct mark set ct mark or 0x800 dnat ip to 10.0.0.2:53",
+                "meta nfproto ipv6 udp dport 53 ct mark set ct mark or 0x800 dnat ip6 to [fd00::2]:53",
             ],
         ),
         (
             PortMapping("tcp", 8080, 80, ip_address("192.0.2.1")),
             "10.0.0.2/24 fd00::2/64",
             [
-                "ip daddr 192.0.2.1 meta nfproto ipv4 tcp dport 8080 dnat ip to 10.0.0.2:80",
+                "ip daddr 192.0.2.1 meta nfproto ipv4 tcp dport 8080 ct mark set ct mark or 0x800 dnat ip to 10.0.0.2:80",
             ],
         ),
         (
             PortMapping("tcp", 8080, 80),
             "10.0.0.2/24 10.1.0.2/24",
-            ["meta nfproto ipv4 tcp dport 8080 dnat ip to 10.0.0.2:80"],
+            [
+                "meta nfproto ipv4 tcp dport 8080 ct mark set ct mark or 0x800 dnat ip to 10.0.0.2:80"
+            ],
         ),
     ],
 )

@@ -5,6 +5,8 @@ import json
 import os
 import signal
 import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -167,6 +169,15 @@ def test_capture(
         ("pod/default/client",), ("node/node-1", "pod/default/client")]  # fmt: skip
 
 
+@pytest.fixture
+def hangup() -> Iterator[None]:
+    """Let a test choose what SIGHUP does; who runs the tests may have used nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("hangup")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_capture_that_is_told_to_end_leaves_a_whole_file(
     pod: "Api", capfd: pytest.CaptureFixture[str], tmp_path: Path, number: signal.Signals
@@ -187,6 +198,27 @@ def test_a_capture_that_is_told_to_end_leaves_a_whole_file(
     assert path.read_bytes() == some_packets()
     assert "1 packets, 0 dropped" in capfd.readouterr().out
     assert signal.getsignal(number) == before
+
+
+@pytest.mark.usefixtures("hangup")
+def test_a_capture_after_nohup_outlives_its_terminal(
+    pod: "Api", capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    pod.agent.packets, pod.agent.statistics = some_packets(), b""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    heard = list[object]()
+
+    def tell() -> None:
+        while "capturing at client" not in capfd.readouterr().err:
+            time.sleep(0.01)
+        heard.append(signal.getsignal(signal.SIGHUP))
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    teller = threading.Thread(target=tell, daemon=True)
+    teller.start()
+    assert main(["capture", "client", "-w", str(tmp_path / "x"), *pod.options]) == 0
+    teller.join()
+    assert [*heard, signal.getsignal(signal.SIGHUP)] == [signal.SIG_IGN, signal.SIG_IGN]
 
 
 def test_capture_says_which_places_there_are(

@@ -50,7 +50,14 @@ def test_a_process_that_does_not_listen_keeps_its_handlers() -> None:
     assert signal.getsignal(signal.SIGINT) is before
 
 
-def test_what_runs_in_the_background_stays_deaf_to_the_terminal() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+@pytest.mark.parametrize(
+    "number",
+    [
+        pytest.param(signal.SIGINT, id="in the background"),
+        pytest.param(signal.SIGHUP, id="after nohup"),
+    ],
+)
+def test_what_was_started_deaf_to_the_terminal_stays_so(number: signal.Signals) -> None:
+    signal.signal(number, signal.SIG_IGN)
     interruptions.listen()
-    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    assert signal.getsignal(number) is signal.SIG_IGN

@@ -255,6 +255,22 @@ def test_where_a_context_can_be_written(tmp_path: Path, name: str) -> None:
     assert names(tmp_path / name)["current"] == "podwire-b"
 
 
+def test_a_file_that_cannot_be_written_is_no_matter_where_nothing_is_to_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "config"
+    kubeconfig.merge(path, "other", entry("other"), HERE)
+
+    def access(_path: Path, mode: int) -> bool:
+        return not mode & os.W_OK  # also for root, who may write everywhere
+
+    monkeypatch.setattr(os, "access", access)
+    assert not kubeconfig.remove(path, "b")
+    assert kubeconfig.prune(path, ["other"], HERE) == []
+    with pytest.raises(UsageError, match="it is read-only"):
+        kubeconfig.remove(path, "other")
+
+
 def test_a_file_that_cannot_be_read_keeps_no_context_of_ours(tmp_path: Path) -> None:
     assert not kubeconfig.is_kept(tmp_path, "podwire-b")
     assert not kubeconfig.is_kept(tmp_path / "absent", "podwire-b")

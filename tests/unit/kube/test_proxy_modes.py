@@ -69,7 +69,8 @@ class Containers:
         self.modes[name] = self.wanted
         self.away[name] = 2
 
-    def text(self, path: str) -> bytes:
+    def text(self, path: str, query: Mapping[str, str] | None = None) -> bytes:
+        del query
         return self.modes[path.split("/nodes/")[1].partition(":")[0]].encode()
 
 
@@ -83,3 +84,31 @@ def test_a_container_whose_pod_is_just_away_is_restarted_too(
         configure(connection, f"mode: {mode}", mode, limit=5)
         assert set(cluster.modes.values()) == {mode}
     assert not any(cluster.away.values())
+
+
+class Looping(Containers):
+    """A cluster whose new proxy has ended when one looks, and runs again when one asks for its log."""
+
+    def get(self, path: str, query: Mapping[str, str] | None = None) -> Json:
+        found = super().get(path, query)
+        for item in found["items"]:
+            item["metadata"]["uid"] = f"{item['metadata']['name']}-{self.wanted}"
+            ended = {"state": {"terminated": {"exitCode": 64}}}
+            item["status"] = {"containerStatuses": [ended]} if self.wanted == "telepathy" else {}
+        return found
+
+    def delete(self, path: str) -> None:
+        del path  # the new one never says its mode
+
+    def text(self, path: str, query: Mapping[str, str] | None = None) -> bytes:
+        if path.endswith("/log"):
+            return b"it cannot do that: telepathy\n" if query else b""
+        return super().text(path, query)
+
+
+def test_a_proxy_that_was_started_again_meanwhile_has_said_why_it_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(proxy_modes, "_POLL", 0)
+    with pytest.raises(proxy_modes.CannotRun, match="it cannot do that: telepathy"):
+        configure(cast("Connection", Looping()), "mode: telepathy", "telepathy", limit=5)

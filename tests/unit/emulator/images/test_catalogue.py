@@ -45,6 +45,18 @@ def test_names_without_tag_digest_and_docker_hub(image: str, name: str) -> None:
         (":80", "invalid reference format"),
         ("Nginx", "invalid reference format: repository name (library/Nginx) must be lowercase"),
         ("me/Web:1", "invalid reference format: repository name (me/Web) must be lowercase"),
+        (
+            "docker.io/Web",
+            "invalid reference format: repository name (library/Web) must be lowercase",
+        ),
+        (
+            "quay.io/Me/Web:1",
+            "invalid reference format: repository name (Me/Web) must be lowercase",
+        ),
+        ("localhost:5000/Web", "invalid reference format: repository name (Web) must be lowercase"),
+        # What has a capital is taken for a host.
+        ("Me/Web:1", "invalid reference format: repository name (Web) must be lowercase"),
+        ("Me/web:1", ""),
         ("Example.com/web", ""),
         ("localhost:5000/my_web/a--b.c:V1.2-rc_3", ""),
     ],

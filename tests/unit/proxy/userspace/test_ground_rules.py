@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import sys
 from ipaddress import IPv4Address, IPv4Network
 
 import pytest
@@ -96,6 +97,41 @@ def test_nft_has_the_ports_taken_in_and_no_others() -> None:
     assert "elements" not in refused
 
 
+KEEPS = """
+import socket, subprocess, sys
+server = socket.create_server(("198.51.100.7", 80))
+client = socket.create_connection(("198.51.100.7", 80))
+accepted, _ = server.accept()
+subprocess.run(["nft", "-f", "-"], input=sys.argv[1], text=True, check=True)
+client.send(b"hello")
+print(accepted.recv(9).decode())
+try:
+    socket.create_connection(("198.51.100.7", 80))
+except ConnectionRefusedError:
+    print("refused")
+"""
+
+
+def test_what_is_connected_is_not_refused() -> None:
+    """As by kube-proxy: the address may be somebody's, and he may have clients already."""
+    need("nft")
+    own_namespaces()
+    refused = ground_rules.nft_led(Led(refused=frozenset({TCP})))
+    script = (
+        "ip link set lo up; ip addr add 198.51.100.7/32 dev lo; "
+        f"nft -f - <<'E'\n{ground_rules.nft(SERVICES, marks=True)}E\n"
+        'exec timeout 20 "$0" -c "$1" "$2"'
+    )
+    done = subprocess.run(
+        [*PRIVATE, "sh", "-ec", script, sys.executable, KEEPS, refused],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PATH": SEARCH},
+    )
+    assert done.stdout.split() == ["hello", "refused"], done
+
+
 @pytest.mark.parametrize("marks", [True, False])
 @pytest.mark.parametrize("services", [SERVICES, None])
 def test_nft_takes_the_script_twice(services: IPv4Network | None, marks: bool) -> None:  # noqa: FBT001
@@ -141,4 +177,5 @@ def test_iptables_takes_the_script_and_gives_it_back() -> None:
     assert "-A PODWIRE-NO-PING -d 10.96.0.0/12" in laid
     assert laid.count("-A PODWIRE-LED -d 198.51.100.7/32 -p udp -m udp --dport 53 -j MARK") == 1
     assert laid.count("-A PODWIRE-REFUSED -d 198.51.100.7/32 -p tcp -m tcp --dport 80") == 1
+    assert "--ctstate NEW -j REJECT" in laid
     assert "PODWIRE" not in after
