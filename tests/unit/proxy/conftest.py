@@ -20,7 +20,9 @@ from podwire.proxy.userspace.origins import Origins
 from podwire.proxy.userspace.picking import Picker
 from podwire.proxy.userspace.pipes import Pipes
 from podwire.proxy.userspace.routes import Frontend, Route
+from podwire.proxy.userspace.sockets import hear_only
 from podwire.proxy.userspace.tcp import PATIENCE, Relay
+from tests.needs import lack
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -108,6 +110,16 @@ class World:
         async with asyncio.timeout(10):
             while not condition():  # noqa: ASYNC110 - the kernel sets no Event
                 await asyncio.sleep(0.002)
+
+
+@pytest.fixture
+def filtering() -> None:
+    """Go on only if a socket may have a filter, which some kernels leave to root."""
+    with socket.socket() as sock:
+        try:
+            hear_only(sock, ())
+        except PermissionError:
+            lack("this kernel lets only root filter what a socket hears")
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from podwire.emulator.kubelet.probes import Outcome, ask, outcome_of, port_number, request_of
 from podwire.kube.objects import Container, HTTPGetAction, Probe
 from podwire.lender import Lender
+from tests.needs import need_admin
 
 LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 HERE = Path("/proc/self/ns/net")
@@ -70,6 +71,7 @@ async def serving(
     delay: float = 0.0,
     tls: ssl.SSLContext | None = None,
 ) -> AsyncGenerator[Server]:
+    need_admin()  # a probe enters the node's network namespace, though here it is its own
     server = Server(answer, delay)
     listener = await asyncio.start_server(server.serve, "127.0.0.1", 0, ssl=tls)
     server.port = listener.sockets[0].getsockname()[1]
@@ -182,6 +184,7 @@ async def test_through_a_lender_of_the_nodes_sockets(tmp_path: Path) -> None:
     ],
 )
 async def test_nobody_listens(kind: str, before: str, after: str) -> None:
+    need_admin()
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

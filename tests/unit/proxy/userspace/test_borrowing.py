@@ -8,18 +8,15 @@ import pytest
 
 from podwire.proxy.userspace import borrowing
 from podwire.proxy.userspace.borrowing import Borrowing
-from tests.needs import lack
+from tests.needs import need_admin
 from tests.unit.proxy.conftest import World, naming
 
 
 def transparent(kind: int = socket.SOCK_STREAM) -> socket.socket:
-    """Return a socket; skip the test where none may be transparent."""
+    """Return a socket that may have the address of somebody else."""
+    need_admin()
     sock = socket.socket(socket.AF_INET, kind)
-    try:
-        sock.setsockopt(socket.IPPROTO_IP, borrowing.IP_TRANSPARENT, 1)
-    except PermissionError:
-        sock.close()
-        lack("CAP_NET_ADMIN")
+    sock.setsockopt(socket.IPPROTO_IP, borrowing.IP_TRANSPARENT, 1)
     return sock
 
 

@@ -40,6 +40,7 @@ async def outcome(frontend: Frontend, source: str) -> str:
         return "served"
 
 
+@pytest.mark.usefixtures("filtering")
 @pytest.mark.parametrize(
     ("inside", "outside", "met_inside", "met_outside"),
     [
@@ -60,6 +61,7 @@ async def test_what_a_client_meets(
     assert await outcome(frontend, OUTSIDE) == met_outside
 
 
+@pytest.mark.usefixtures("filtering")
 async def test_a_frontend_changes_what_it_does(world: World) -> None:
     backend = await world.backend(naming("x"))
     frontend = world.frontend(world.route(backend))
@@ -75,6 +77,7 @@ async def test_a_frontend_changes_what_it_does(world: World) -> None:
         assert await outcome(frontend, INSIDE) == expected
 
 
+@pytest.mark.usefixtures("filtering")
 async def test_source_ranges(world: World) -> None:
     backend = await world.backend(naming("x"))
     frontend = world.frontend(world.route(backend, sources=(IPv4Network(OUTSIDE),)))
@@ -95,6 +98,7 @@ async def test_inside_and_outside_may_lead_to_different_endpoints(make_world: Ma
     assert await reader.readexactly(4) == b"near"
 
 
+@pytest.mark.usefixtures("filtering")
 async def test_the_addresses_of_this_node_may_change(make_world: MakeWorld) -> None:
     world = make_world(inside=())
     near = await world.backend(naming("near"))

@@ -18,7 +18,7 @@ from podwire.proxy.userspace.limits import raise_file_limit
 from podwire.proxy.userspace.pipes import Pipes
 from podwire.proxy.userspace.routes import Frontend
 from podwire.proxy.userspace.sockets import hear_only
-from tests.unit.proxy.conftest import World, echo, naming
+from tests.unit.proxy.conftest import World, echo, free_port, naming
 
 MakeWorld = Callable[..., World]
 MEBI = 1 << 20
@@ -158,6 +158,7 @@ async def test_another_endpoint_is_tried_when_one_refuses(make_world: MakeWorld)
     assert world.relay.counts.failed_attempts == 1
 
 
+@pytest.mark.usefixtures("filtering")
 async def test_another_endpoint_is_tried_when_one_is_silent(make_world: MakeWorld) -> None:
     world = make_world(chance=lambda: 0.0, patience=(0.02, 1.0))
     frontend = world.frontend(world.route(silent(world), await world.backend(echo)))
@@ -174,6 +175,15 @@ async def test_of_many_endpoints_the_one_that_answers_is_found(make_world: MakeW
     )
     assert await (await world.connect(frontend))[0].readexactly(5) == b"alive"
     assert world.relay.counts.failed_attempts == 10
+
+
+async def test_of_thousands_that_refuse_a_client_hears_soon(world: World) -> None:
+    port = free_port("TCP")
+    dead = [Backend(IPv4Address(0x7F080000 + n), port) for n in range(1, 10_001)]
+    frontend = world.frontend(world.route(*dead))
+    with pytest.raises(ConnectionResetError):
+        await everything_from(world, frontend)
+    assert world.relay.counts.failed_attempts == 64
 
 
 async def test_an_endpoint_that_is_the_relay_itself_refuses(make_world: MakeWorld) -> None:
@@ -197,6 +207,7 @@ async def test_the_client_is_reset_when_no_endpoint_answers(world: World) -> Non
     assert world.relay.counts.failed_connections == 1
 
 
+@pytest.mark.usefixtures("filtering")
 async def test_a_silent_endpoint_is_asked_again_until_patience_ends(make_world: MakeWorld) -> None:
     world = make_world(patience=(0.01, 0.01, 0.01))
     frontend = world.frontend(world.route(silent(world)))
