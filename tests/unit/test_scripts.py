@@ -121,17 +121,11 @@ def test_what_fails_has_a_second_try_alone(
     (tmp_path / "test_it.py").write_text(FLAKY.replace("NEEDED", str(needed)))
     for n in range(broken):
         (tmp_path / f"test_broken_{n}.py").write_text("def test_broken(): assert False\n")
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
     done = subprocess.run(
-        [
-            ROOT / "scripts" / "tests",
-            tmp_path,
-            "-q",
-            "-n",
-            "2",
-            "-o",
-            f"cache_dir={tmp_path}/cache",
-        ],
-        cwd=ROOT,
+        [ROOT / "scripts" / "tests", "-q", "-p", "xdist", "-n", "2"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
         capture_output=True,
         text=True,
         check=False,
