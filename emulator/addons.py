@@ -4,11 +4,12 @@ Shaped as kubeadm makes them, as far as it matters here; both are pods like any 
 are containers that somebody else starts, `descriptions` is all there is.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from podwire.emulator import coredns
 from podwire.emulator.coredns import API_SOCKET
+from podwire.emulator.images import additions
 
 Json = dict[str, Any]
 
@@ -28,14 +29,17 @@ PROXY, PROXY_FILE = "kube-proxy", "config.conf"
 _PROXY_FOLDER = "/var/lib/kube-proxy"
 
 
-def addons(network: Mapping[str, str], proxy_mode: str) -> tuple[Json, ...]:
+def addons(
+    network: Mapping[str, str], proxy_mode: str, images: Mapping[str, Sequence[str]]
+) -> tuple[Json, ...]:
     """Return the objects, in the order in which they should be created.
 
     *network* has the keys domain, dns, pods, services, external and backend. *proxy_mode* is the
-    mode of kube-proxy.
+    mode of kube-proxy. *images* are those beside the catalogue's: name -> command.
     """
     return (
         *descriptions(network, proxy_mode),
+        *((additions.config_map(images),) if images else ()),
         _kube_proxy(network["services"]),
         coredns.account(),
         coredns.deployment(),

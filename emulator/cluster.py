@@ -114,7 +114,7 @@ async def _run(config: ClusterConfig, forks: Forks, doors: Doors, progress: Prog
         server.fill(API_PORT)
         async with _serving(server, kept, doors.api, known.control_plane.ip):
             progress.step("API server answers")
-            for obj in addons(_network(config, known), config.proxy_mode):
+            for obj in addons(_network(config, known), config.proxy_mode, config.images):
                 await client.create_raw(_KINDS[obj["kind"]], "kube-system", obj)
             progress.ready(
                 {
@@ -175,6 +175,8 @@ def _network(config: ClusterConfig, known: ClusterAddresses) -> dict[str, str]:
         "services": str(config.service_subnet),
         "external": str(known.external.ip),
         "backend": config.backend,
+        # The nodes' own, as far as it is about names: pods inherit that.
+        "resolv.conf": config.resolv_conf or f"search {' '.join(config.dns_search)}\n",
     }
 
 

@@ -61,6 +61,8 @@ class ClusterConfig:
     resolv_conf: str = ""
     backend: Backend = "vxlan"
     proxy_mode: ProxyMode = "userspace"
+    # What images run that the catalogue does not have, or has otherwise: name -> command.
+    images: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
 
 
 def checked_name(name: str) -> str:

@@ -21,6 +21,7 @@ from podwire.emulator.config import (
     checked_name,
     is_label,
 )
+from podwire.emulator.images import additions
 from podwire.errors import ConfigError
 from podwire.kube import syntax
 from podwire.kube.documents import read
@@ -58,7 +59,9 @@ _REFUSED_OF_NODES = {
 def _cluster(fields: Fields) -> ClusterConfig:
     fields.one_of("kind", "", ("Cluster",))
     fields.one_of("apiVersion", "", API_VERSIONS)
-    fields.only("kind", "apiVersion", "name", "nodes", "networking", refused=_REFUSED_AT_TOP)
+    fields.only(
+        "kind", "apiVersion", "name", "nodes", "networking", "images", refused=_REFUSED_AT_TOP
+    )
     default = ClusterConfig()
     networking = fields.child("networking")
     config = _networking(networking, default) if networking else default
@@ -78,6 +81,7 @@ def _cluster(fields: Fields) -> ClusterConfig:
             dns_search=config.dns_search,
             backend=config.backend,
             proxy_mode=config.proxy_mode,
+            images=_images(fields),
         ),
     )
 
@@ -87,6 +91,19 @@ def _name(text: str) -> str:
         return checked_name(text)
     except ConfigError as error:
         raise ValueError(str(error)) from error
+
+
+def _images(fields: Fields) -> dict[str, tuple[str, ...]]:
+    at = fields.child("images")
+    if at is None:
+        return {}
+    images = dict[str, tuple[str, ...]]()
+    for name, command in fields.texts("images").items():
+        try:
+            images[name] = additions.split(command)
+        except ValueError as error:
+            raise at.error(name, f"{at.dotted(name)}: {error}") from error
+    return images
 
 
 def _nodes(fields: Fields) -> tuple[NodeConfig, ...]:

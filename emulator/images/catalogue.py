@@ -98,6 +98,12 @@ _WEBS = {
     "nginxdemos/hello": 80, "mendhak/http-https-echo": 8080, "ealen/echo-server": 80,
     "kennethreitz/httpbin": 80, "stefanprodan/podinfo": 9898, "ghcr.io/stefanprodan/podinfo": 9898,
 }  # fmt: skip
+# Programs that nothing can stand in for, with what the official image gives them.
+_PROGRAMS = {
+    "python": ("python3",), "node": ("node",), "memcached": ("memcached", "-u", "root"),
+    "redis": ("redis-server", "--protected-mode", "no"),
+    "haproxy": ("haproxy", "-W", "-db", "-f", "/usr/local/etc/haproxy/haproxy.cfg"),
+}  # fmt: skip
 
 _BAD = "invalid reference format"
 # HOST[:PORT]/NAME/...:TAG@DIGEST (github.com/distribution/reference); what has a capital, a dot or
@@ -153,11 +159,15 @@ def resolve(
 
 def how_to_add(image: str) -> str:
     """Return what makes an unknown name known, to end a message with."""
-    return f"say what it runs: podwire images add {normalise(image)} -- COMMAND..."
+    name = normalise(image)
+    return (
+        f"say what it runs: podwire images add {name} -- COMMAND..."
+        f" (or at the start: podwire up --image {name}='COMMAND...')"
+    )
 
 
 def names() -> list[tuple[str, str]]:
-    """Return every image name of the catalogue and what it runs."""
+    """Return every image name of the catalogue and what it runs, where the machine has it."""
     rows = [
         (name, image.says)
         for name in _all_names()
@@ -180,8 +190,8 @@ def _problem(image: str) -> str:
 
 
 def _all_names() -> list[str]:
-    return [*_NGINX, *_COREDNS, "registry.k8s.io/pause", "registry.k8s.io/kube-proxy",
-            "registry.k8s.io/e2e-test-images/agnhost", *_SHELLS, *_ECHOES, *_WEBS]  # fmt: skip
+    return [*_NGINX, *_COREDNS, *_SHELLS, *_ECHOES, *_WEBS, *_PROGRAMS, "registry.k8s.io/pause",
+            "registry.k8s.io/kube-proxy", "registry.k8s.io/e2e-test-images/agnhost"]  # fmt: skip
 
 
 def _known(image: str, name: str, find: Callable[[str], str | None]) -> Image | None:
@@ -192,6 +202,8 @@ def _known(image: str, name: str, find: Callable[[str], str | None]) -> Image | 
         return Image(image, f"this machine's {shell} and programs", command=(shell,))
     if name in _WEBS:
         return _web(image, _WEBS[name])
+    if name in _PROGRAMS:
+        return _program(image, _PROGRAMS[name], find)
     if name in _ECHOES:
         return Image(
             image,
@@ -231,6 +243,16 @@ def _nginx(image: str, port: int, find: Callable[[str], str | None]) -> Image:
         directories=("/var/log/nginx", "/var/lib/nginx", "/var/cache/nginx"),
         stop_signal=_SIGQUIT,
     )
+
+
+def _program(image: str, command: tuple[str, ...], find: Callable[[str], str | None]) -> Image:
+    program = find(command[0])
+    if program is None:
+        raise ImageError(
+            f'"{image}" runs this machine\'s {command[0]}, and it has none: install that, or '
+            f"{how_to_add(image)}"
+        )
+    return Image(image, f"this machine's {program}", command=command)
 
 
 def _web(image: str, port: int) -> Image:

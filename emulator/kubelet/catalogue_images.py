@@ -3,16 +3,14 @@
 import shutil
 from collections.abc import Mapping
 
-import msgspec
-
+from podwire.emulator.images import additions
 from podwire.emulator.images.catalogue import PATH, Image, ImageError, how_to_add, resolve
 from podwire.emulator.images.source import Tell
 from podwire.kube.informers import Informers
 from podwire.kube.names import Key
 from podwire.kube.objects import ConfigMap
 
-# `podwire images add` writes here: name of the image -> its command, as a shell would split it.
-IMAGES = Key("kube-system", "podwire-images")
+IMAGES = Key(additions.NAMESPACE, additions.NAME)
 
 
 class CatalogueImages:
@@ -38,25 +36,4 @@ class CatalogueImages:
 
     def _added(self) -> Mapping[str, tuple[str, ...]]:
         found = self._config_maps.get(IMAGES)
-        return {} if found is None else images_in(found)
-
-
-def images_in(config_map: ConfigMap) -> Mapping[str, tuple[str, ...]]:
-    """Return the images that a ConfigMap adds.
-
-    Image names hold characters that a key may not, so each value is JSON: {"image", "command"}.
-    """
-    images: dict[str, tuple[str, ...]] = {}
-    for text in config_map.data.values():
-        try:
-            entry = msgspec.json.decode(text, type=_Addition)
-        except msgspec.DecodeError:
-            continue
-        if entry.command:
-            images[entry.image] = tuple(entry.command)
-    return images
-
-
-class _Addition(msgspec.Struct):
-    image: str
-    command: list[str]
+        return {} if found is None else additions.added(found.data)

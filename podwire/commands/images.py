@@ -1,12 +1,11 @@
 """`podwire images`: what runs under an image's name; no image is ever pulled."""
 
 import argparse
-import json
-import re
 from typing import Any, cast
 
 from podwire.commands import session
 from podwire.commands.output import say, say_json, say_table
+from podwire.emulator.images import additions
 from podwire.errors import NotRunning, PodwireError, UsageError
 
 Json = dict[str, Any]
@@ -17,13 +16,13 @@ examples:
   podwire images add example.com/shop -- python3 -m http.server 8000
   podwire images rm example.com/shop
 
-An addition belongs to one running cluster. Its command runs in the pod, with this machine's
-programs, read-only.
+An addition belongs to one running cluster; `podwire up --image NAME=COMMAND`, or `images:` in its
+--config file, makes it at the start. Its command runs in the pod, with this machine's programs and
+files, read-only.
 """
 
-NAMESPACE = "kube-system"
-CONFIG_MAP = "podwire-images"
-_PATH = f"/api/v1/namespaces/{NAMESPACE}/configmaps"
+_PATH = f"/api/v1/namespaces/{additions.NAMESPACE}/configmaps"
+_CONFIG_MAP = f"{_PATH}/{additions.NAME}"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -36,44 +35,30 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """List, add or remove."""
+    if args.what == "ls" and (args.image or args.command):
+        raise UsageError("ls lists all of them\n  podwire images ls")
     if args.what == "ls":
         return _list(args)
+    if args.output != "text":
+        raise UsageError(f"{args.what} has no output to choose\n  leave out -o {args.output}")
     if not args.image:
         raise UsageError(f"which image?\n  podwire images {args.what} NAME ...")
     if args.what == "add" and not args.command:
         raise UsageError("what does it run?\n  podwire images add NAME -- COMMAND...")
     if args.what == "rm" and args.command:
         raise UsageError("rm takes no command\n  podwire images rm NAME")
-    value = json.dumps({"image": args.image, "command": args.command}) if args.command else None
+    key = additions.key_of(args.image)
+    value = additions.value_of(args.image, args.command) if args.command else None
     with session.connect(args) as connection:
-        present = connection.find(f"{_PATH}/{CONFIG_MAP}")
-        if args.what == "rm" and key_of(args.image) not in _data(present):
+        present = connection.find(_CONFIG_MAP)
+        if args.what == "rm" and key not in _data(present):
             raise PodwireError(f"{args.image} was not added\n  see: podwire images")
         if present is None:
-            metadata = {"name": CONFIG_MAP, "namespace": NAMESPACE}
-            body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}
-            connection.create(_PATH, {**body, "data": {key_of(args.image): value}})
+            connection.create(_PATH, additions.config_map({args.image: args.command}))
         else:
-            connection.patch(f"{_PATH}/{CONFIG_MAP}", {"data": {key_of(args.image): value}})
+            connection.patch(_CONFIG_MAP, {"data": {key: value}})
     say(f"image {args.image} {'added' if args.command else 'removed'}")
     return 0
-
-
-def key_of(image: str) -> str:
-    """Return the key under which an image stands; a ConfigMap allows no / and no : in it."""
-    return re.sub(r"[^-._a-zA-Z0-9]", "_", image)
-
-
-def additions(config_map: Json | None) -> dict[str, list[str]]:
-    """Return image -> command of a ConfigMap; what is not ours is left out."""
-    found = dict[str, list[str]]()
-    for text in _data(config_map).values():
-        try:
-            entry = cast("Json", json.loads(text))
-            found[str(entry["image"])] = [str(word) for word in entry["command"]]
-        except (ValueError, KeyError, TypeError):
-            continue
-    return found
 
 
 def _data(config_map: Json | None) -> dict[str, str]:
@@ -86,7 +71,7 @@ def _list(args: argparse.Namespace) -> int:
     rows = [(name, says) for name, says in catalogue.names()]
     try:
         with session.connect(args) as connection:
-            added = additions(connection.find(f"{_PATH}/{CONFIG_MAP}"))
+            added = additions.added(_data(connection.find(_CONFIG_MAP)))
     except (NotRunning, UsageError):
         added = {}  # without a cluster there is the catalogue alone
     rows += [(image, f"added: {' '.join(command)}") for image, command in sorted(added.items())]

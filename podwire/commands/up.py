@@ -9,20 +9,20 @@ import os
 import select
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO, cast, get_args
+from typing import TYPE_CHECKING, Any, TextIO, get_args
 
 from podwire.commands import interruptions, session
-from podwire.commands.output import note, number, say, say_json
+from podwire.commands.output import number, say, say_json
 from podwire.emulator import anchor, config, config_file, doctor, kubeconfig, machine_facts
 from podwire.emulator.config import ClusterConfig
-from podwire.errors import InternalError, NotRunning, PodwireError, TimedOut, UsageError
-from podwire.kube.manifests import Manifest, from_paths
+from podwire.emulator.images import additions
+from podwire.errors import InternalError, NotRunning, PodwireError, UsageError
+from podwire.kube.manifests import from_paths
 
 if TYPE_CHECKING:
-    from podwire.kube.plain import Connection
-    from podwire.kube.waiting import Target
+    pass
 
 Json = dict[str, Any]
 
@@ -36,6 +36,7 @@ examples:
   podwire up --name blue --nodes 5        a second cluster, beside the first
   podwire up --proxy-mode nftables        kube-proxy programs the kernel; see docs/proxy.md
   podwire up --config cluster.yaml        kind's shape; see examples/cluster.yaml
+  podwire up --image shop/cart='python3 /src/cart.py'    what runs under an image's name
   podwire up --resolv-conf nodes.conf     the nodes' resolver; without it names outside fail at once
   podwire up --kubeconfig ./kc            keep out of ~/.kube/config
   podwire up --attached                   ends with Ctrl-D, Ctrl-C, or the program that started it
@@ -61,6 +62,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--proxy-mode",
         choices=get_args(config.ProxyMode),
         help="how kube-proxy serves Services (default: userspace)",
+    )
+    parser.add_argument(
+        "--image",
+        action="append",
+        default=[],
+        metavar="NAME=COMMAND",
+        help="what an image runs that the catalogue does not have; may be repeated",
     )
     parser.add_argument(
         "--resolv-conf",
@@ -107,7 +115,7 @@ def run(args: argparse.Namespace) -> int:
     if error is not None:
         raise error
     steps = Steps(sys.stderr, time.monotonic)
-    running = anchor.start(wanted, path, steps.done, meanwhile=_load_client, limit=limit)
+    running = anchor.start(wanted, path, steps.done, meanwhile=_load_filling, limit=limit)
     try:
         entry = kubeconfig.document(
             wanted.name,
@@ -119,7 +127,10 @@ def run(args: argparse.Namespace) -> int:
         kubeconfig.merge(path, wanted.name, entry, kubeconfig.Origin.here())
         steps.done(f"context {kubeconfig.context_name(wanted.name)} is current in {path}")
         left = round(max(0.0, limit - steps.elapsed()), 1)
-        counts = _fill(entry, manifests, len(wanted.nodes), left, steps, wait=args.wait)
+        from podwire.commands.filling import fill  # noqa: PLC0415 - was loaded meanwhile
+
+        nodes = len(wanted.nodes)
+        counts = fill(entry, manifests, nodes=nodes, limit=left, wait=args.wait, done=steps.done)
         interruptions.check()
         if not args.attached:
             interruptions.ignore()  # it is done, and will be said
@@ -165,7 +176,18 @@ def cluster_config(args: argparse.Namespace) -> ClusterConfig:
         wanted = dataclasses.replace(wanted, proxy_mode=args.proxy_mode)
     if args.resolv_conf:
         wanted = dataclasses.replace(wanted, resolv_conf=_resolv_conf(args.resolv_conf))
-    return wanted
+    added = dict(map(_image, args.image))
+    return dataclasses.replace(wanted, images={**wanted.images, **added})
+
+
+def _image(text: str) -> tuple[str, tuple[str, ...]]:
+    name, _, command = text.partition("=")
+    try:
+        if not name:
+            raise ValueError("it says no name")
+        return name, additions.split(command)
+    except ValueError as error:
+        raise UsageError(f"--image {text}: {error}\n  write NAME='COMMAND ARGUMENT...'") from error
 
 
 def _resolv_conf(path: str) -> str:
@@ -216,79 +238,8 @@ class Steps:
         return self._clock() - self._start
 
 
-def _load_client() -> None:
-    """Load what `_fill` imports: with ssl and http it takes 20 ms, in which the sandbox starts."""
-    importlib.import_module("podwire.kube.apply")
-    importlib.import_module("podwire.kube.waiting")
-
-
-def _fill(
-    entry: Json,
-    manifests: Sequence[Manifest],
-    nodes: int,
-    limit: float,
-    steps: Steps,
-    *,
-    wait: bool,
-) -> Json:
-    """Apply, and wait until all is ready or until the *nodes* are there; return how much is now."""
-    from podwire.kube import readiness, waiting  # noqa: PLC0415 - see _load_client
-    from podwire.kube.apply import apply  # noqa: PLC0415
-    from podwire.kube.config import from_document  # noqa: PLC0415
-    from podwire.kube.plain import Connection  # noqa: PLC0415
-
-    with Connection(from_document(entry)) as connection:
-        applied = apply(connection, manifests)
-        if applied:
-            kinds = ", ".join(f"{one.kind} {one.name}" for one in applied[:6])
-            more = f" and {len(applied) - 6} more" if len(applied) > 6 else ""
-            steps.done(f"applied {kinds}{more}")
-        for text in connection.warnings:
-            note(f"warning: {text}")
-        if not wait:
-            _until_registered(connection, nodes, limit)
-        else:
-            targets = [
-                *_system_targets(connection),
-                *(
-                    waiting.Target(one.kind, one.path.rpartition("/")[0], one.name)
-                    for one in applied
-                    if one.kind in readiness.WAITED_FOR
-                ),
-            ]
-            waiting.until_ready(connection, targets, limit=limit)
-            steps.done("everything is ready")
-        return {
-            plural: len(connection.get(f"/api/v1/{plural}").get("items") or [])
-            for plural in ("nodes", "pods", "services")
-        }
-
-
-def _until_registered(connection: Connection, number: int, limit: float) -> None:
-    """Return when there are *number* nodes: the API server answers before kubelets are loaded."""
-    end = time.monotonic() + limit
-    known = set[str]()
-    query = {"watch": "true"}
-    try:
-        for event in connection.lines("/api/v1/nodes", query, left=lambda: end - time.monotonic()):
-            known.add(str(event["object"]["metadata"]["name"]))
-            if len(known) >= number:
-                return
-    except TimeoutError:
-        raise TimedOut(
-            f"{len(known)} of {number} nodes registered in time\n  wait longer: --timeout SECONDS"
-        ) from None
-
-
-def _system_targets(connection: Connection) -> list[Target]:
-    from podwire.kube.waiting import Target  # noqa: PLC0415 - as above
-
-    targets = list[Target]()
-    for kind, plural in (("Deployment", "deployments"), ("DaemonSet", "daemonsets")):
-        collection = f"/apis/apps/v1/namespaces/kube-system/{plural}"
-        for item in cast("list[Json]", connection.get(collection).get("items") or []):
-            targets.append(Target(kind, collection, str(item["metadata"]["name"])))
-    return targets
+def _load_filling() -> None:
+    importlib.import_module("podwire.commands.filling")
 
 
 def _stay(running: anchor.Running, name: str) -> None:

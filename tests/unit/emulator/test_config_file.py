@@ -45,8 +45,11 @@ networking:
   disableDefaultCNI: false
   dnsSearch: [corp.example, _tcp.example., .]
   backend: host-gw
+images:
+  shop/cart: python3 -m http.server '80 80'
 """
     )
+    assert config.images == {"shop/cart": ("python3", "-m", "http.server", "80 80")}
     assert config.name == "blue"
     assert config.dns_search == ("corp.example", "_tcp.example.", ".")
     assert [node.name for node in config.nodes] == ["node-1", "big"]
@@ -93,6 +96,9 @@ def test_the_nodes_network_makes_room_for_that_of_pods(networking: str, underlay
         ("featureGates: {A: true}", "c:3:1: featureGates cannot be honoured"),
         ("nodes:\n- role: boss", "c:4:3: nodes[0].role: 'boss' is not one of worker or control"),
         ("nodes:\n- image: x", "c:4:3: nodes[0].image cannot be honoured: nodes are network"),
+        ("images: {a: ''}", "c:3:10: images.a: it says no command"),
+        ("images: {a: }", "c:3:10: images.a: it says no command"),
+        ("images: {a: [true]}", "c:3:10: images.a: text is expected, not a list"),
         ("nodes: []", "c:3:1: nodes: at least one is needed"),
         ("nodes: 3", "c:3:1: nodes: a list is expected, not 3"),
         ("nodes: [7]", "c:3:9: a mapping is expected here, not 7"),

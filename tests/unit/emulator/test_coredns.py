@@ -54,7 +54,7 @@ def test_the_server_knows_every_plugin_of_it(upstream: str) -> None:
 
 
 def test_the_account_is_there_before_the_pods_that_have_it() -> None:
-    kinds = [f"{one['kind']} {one['metadata']['name']}" for one in addons(NETWORK, "userspace")]
+    kinds = [f"{one['kind']} {one['metadata']['name']}" for one in addons(NETWORK, "userspace", {})]
     assert kinds.index("ServiceAccount coredns") < kinds.index("Deployment coredns")
     assert kinds.index("ConfigMap coredns") < kinds.index("Deployment coredns")
 

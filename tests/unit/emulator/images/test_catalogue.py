@@ -140,13 +140,22 @@ def test_an_unknown_image_says_how_to_add_it() -> None:
         resolve("shop/cart:2", {}, everything)
     assert str(raised.value) == (
         'no image "shop/cart:2" here, and podwire pulls none; say what it runs: '
-        "podwire images add shop/cart -- COMMAND..."
+        "podwire images add shop/cart -- COMMAND... "
+        "(or at the start: podwire up --image shop/cart='COMMAND...')"
     )
+
+
+def test_a_program_that_nothing_stands_in_for() -> None:
+    assert runs("python:3.12-slim", has=True) == "python3 (this machine's /usr/sbin/python3)"
+    assert runs("redis", has=True).startswith("redis-server --protected-mode no (")
+    with pytest.raises(ImageError, match="runs this machine's redis-server, and it has none: in"):
+        resolve("redis:7", {}, nothing)
+    assert runs("redis:7", {"redis": ["my-redis"]}).startswith("my-redis")
 
 
 def test_every_listed_name_can_be_used() -> None:
     listed = dict(names())
     assert len(listed) == len(names())
     for name in listed:
-        assert resolve(name, {}, nothing).says
+        assert resolve(name, {}, everything).says
     assert "nginx" in listed["nginx"]

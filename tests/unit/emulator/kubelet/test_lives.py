@@ -27,7 +27,8 @@ ACCESS = "/var/run/secrets/kubernetes.io/serviceaccount"
             "Never",
             "ErrImageNeverPull",
             'ErrImageNeverPull: Container image "nobody/knows" is not present with pull policy of '
-            "Never; say what it runs: podwire images add nobody/knows -- COMMAND...",
+            "Never; say what it runs: podwire images add nobody/knows -- COMMAND..."
+            " (or at the start: podwire up --image nobody/knows='COMMAND...')",
         ),
         (
             "MyApp:1",

@@ -7,12 +7,11 @@ from typing import Any
 import pytest
 
 from podwire.emulator.kubelet import backoff
-from podwire.emulator.kubelet.catalogue_images import images_in
 from podwire.emulator.kubelet.grace import Grace
 from podwire.emulator.kubelet.unsupported import unsupported
 from podwire.kube.codec import decode
 from podwire.kube.node_object import node_object, os_image
-from podwire.kube.objects import ConfigMap, Pod
+from podwire.kube.objects import Pod
 from podwire.testing.jumps import JumpingLoop
 
 LOOPS = {"jumping": JumpingLoop}
@@ -150,17 +149,6 @@ def test_grpc_probes_are_named() -> None:
         "gRPC health checks are not supported: spec.containers{web}.readinessProbe, "
         "spec.containers{web}.livenessProbe; the probe succeeds if the port accepts a connection",
     )
-
-
-def test_images_that_the_user_added() -> None:
-    added = ConfigMap(
-        data={
-            "a": json.dumps({"image": "shop/cart", "command": ["cart", "--port", "80"]}),
-            "b": "no JSON",
-            "c": json.dumps({"image": "half"}),
-        }
-    )
-    assert images_in(added) == {"shop/cart": ("cart", "--port", "80")}
 
 
 def test_a_nodes_object() -> None:

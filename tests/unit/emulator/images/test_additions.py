@@ -1,0 +1,38 @@
+import json
+
+import pytest
+
+from podwire.emulator.images.additions import added, config_map, key_of, split
+
+
+def test_what_is_written_is_read() -> None:
+    images = {"registry.example.com:5000/shop/cart": ("cart", "--port", "80"), "own": ("true",)}
+    assert added(config_map(images)["data"]) == images
+
+
+def test_a_key_has_only_what_a_config_map_allows() -> None:
+    assert key_of("registry.example.com:5000/shop/cart") == "registry.example.com_5000_shop_cart"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "no JSON",
+        "[]",
+        '"text"',
+        json.dumps({"image": "half"}),
+        json.dumps({"image": "nothing", "command": []}),
+        json.dumps({"image": "text", "command": "cart --port 80"}),
+        json.dumps({"image": 1, "command": ["cart"]}),
+    ],
+)
+def test_what_somebody_else_wrote_is_left_out(value: str) -> None:
+    good = config_map({"shop/cart": ("cart",)})["data"]
+    assert added({"a": value, **good}) == {"shop/cart": ("cart",)}
+
+
+def test_a_command_is_split_as_a_shell_would() -> None:
+    assert split("cart --say 'good day'") == ("cart", "--say", "good day")
+    for nothing in ("", "  ", "''x' "):
+        with pytest.raises(ValueError, match=r"command|quotation"):
+            split(nothing)
