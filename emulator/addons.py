@@ -7,9 +7,8 @@ are containers that somebody else starts, `descriptions` is all there is.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from podwire.emulator import coredns
+from podwire.emulator import coredns, own_images
 from podwire.emulator.coredns import API_SOCKET
-from podwire.emulator.images import additions
 
 Json = dict[str, Any]
 
@@ -39,7 +38,7 @@ def addons(
     """
     return (
         *descriptions(network, proxy_mode),
-        *((additions.config_map(images),) if images else ()),
+        *((own_images.config_map(images),) if images else ()),
         _kube_proxy(network["services"]),
         coredns.account(),
         coredns.deployment(),

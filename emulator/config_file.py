@@ -9,6 +9,7 @@ from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 from typing import cast, get_args
 
+from podwire.emulator import own_images
 from podwire.emulator.config import (
     LOCALHOST,
     MOST_NODES,
@@ -21,7 +22,6 @@ from podwire.emulator.config import (
     checked_name,
     is_label,
 )
-from podwire.emulator.images import additions
 from podwire.errors import ConfigError
 from podwire.kube import syntax
 from podwire.kube.documents import read
@@ -100,7 +100,7 @@ def _images(fields: Fields) -> dict[str, tuple[str, ...]]:
     images = dict[str, tuple[str, ...]]()
     for name, command in fields.texts("images").items():
         try:
-            images[name] = additions.split(command)
+            images[name] = own_images.split(command)
         except ValueError as error:
             raise at.error(name, f"{at.dotted(name)}: {error}") from error
     return images

@@ -3,14 +3,14 @@
 import shutil
 from collections.abc import Mapping
 
-from podwire.emulator.images import additions
+from podwire.emulator import own_images
 from podwire.emulator.images.catalogue import PATH, Image, ImageError, how_to_add, resolve
 from podwire.emulator.images.source import Tell
 from podwire.kube.informers import Informers
 from podwire.kube.names import Key
 from podwire.kube.objects import ConfigMap
 
-IMAGES = Key(additions.NAMESPACE, additions.NAME)
+IMAGES = Key(own_images.NAMESPACE, own_images.NAME)
 
 
 class CatalogueImages:
@@ -36,4 +36,4 @@ class CatalogueImages:
 
     def _added(self) -> Mapping[str, tuple[str, ...]]:
         found = self._config_maps.get(IMAGES)
-        return {} if found is None else additions.added(found.data)
+        return {} if found is None else own_images.added(found.data)

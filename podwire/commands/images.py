@@ -5,7 +5,7 @@ from typing import Any, cast
 
 from podwire.commands import session
 from podwire.commands.output import say, say_json, say_table
-from podwire.emulator.images import additions
+from podwire.emulator import own_images
 from podwire.errors import NotRunning, PodwireError, UsageError
 
 Json = dict[str, Any]
@@ -21,8 +21,8 @@ An addition belongs to one running cluster; `podwire up --image NAME=COMMAND`, o
 files, read-only.
 """
 
-_PATH = f"/api/v1/namespaces/{additions.NAMESPACE}/configmaps"
-_CONFIG_MAP = f"{_PATH}/{additions.NAME}"
+_PATH = f"/api/v1/namespaces/{own_images.NAMESPACE}/configmaps"
+_CONFIG_MAP = f"{_PATH}/{own_images.NAME}"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -47,14 +47,14 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("what does it run?\n  podwire images add NAME -- COMMAND...")
     if args.what == "rm" and args.command:
         raise UsageError("rm takes no command\n  podwire images rm NAME")
-    key = additions.key_of(args.image)
-    value = additions.value_of(args.image, args.command) if args.command else None
+    key = own_images.key_of(args.image)
+    value = own_images.value_of(args.image, args.command) if args.command else None
     with session.connect(args) as connection:
         present = connection.find(_CONFIG_MAP)
         if args.what == "rm" and key not in _data(present):
             raise PodwireError(f"{args.image} was not added\n  see: podwire images")
         if present is None:
-            connection.create(_PATH, additions.config_map({args.image: args.command}))
+            connection.create(_PATH, own_images.config_map({args.image: args.command}))
         else:
             connection.patch(_CONFIG_MAP, {"data": {key: value}})
     say(f"image {args.image} {'added' if args.command else 'removed'}")
@@ -71,7 +71,7 @@ def _list(args: argparse.Namespace) -> int:
     rows = [(name, says) for name, says in catalogue.names()]
     try:
         with session.connect(args) as connection:
-            added = additions.added(_data(connection.find(_CONFIG_MAP)))
+            added = own_images.added(_data(connection.find(_CONFIG_MAP)))
     except (NotRunning, UsageError):
         added = {}  # without a cluster there is the catalogue alone
     rows += [(image, f"added: {' '.join(command)}") for image, command in sorted(added.items())]

@@ -11,18 +11,22 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO, get_args
+from typing import Any, TextIO, get_args
 
 from podwire.commands import interruptions, session
 from podwire.commands.output import number, say, say_json
-from podwire.emulator import anchor, config, config_file, doctor, kubeconfig, machine_facts
+from podwire.emulator import (
+    anchor,
+    config,
+    config_file,
+    doctor,
+    kubeconfig,
+    machine_facts,
+    own_images,
+)
 from podwire.emulator.config import ClusterConfig
-from podwire.emulator.images import additions
 from podwire.errors import InternalError, NotRunning, PodwireError, UsageError
 from podwire.kube.manifests import from_paths
-
-if TYPE_CHECKING:
-    pass
 
 Json = dict[str, Any]
 
@@ -185,7 +189,7 @@ def _image(text: str) -> tuple[str, tuple[str, ...]]:
     try:
         if not name:
             raise ValueError("it says no name")
-        return name, additions.split(command)
+        return name, own_images.split(command)
     except ValueError as error:
         raise UsageError(f"--image {text}: {error}\n  write NAME='COMMAND ARGUMENT...'") from error
 

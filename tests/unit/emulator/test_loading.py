@@ -38,8 +38,6 @@ BEFORE_THE_ZYGOTE = (
 
 # The exceptions, which load nothing else of these.
 LIGHT = {
-    "podwire.emulator.images",
-    "podwire.emulator.images.additions",
     "podwire.emulator.images.catalogue",
     "podwire.emulator.kubelet",
     "podwire.emulator.kubelet.late_agent",

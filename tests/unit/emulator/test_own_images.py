@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from podwire.emulator.images.additions import added, config_map, key_of, split
+from podwire.emulator.own_images import added, config_map, key_of, split
 
 
 def test_what_is_written_is_read() -> None:
