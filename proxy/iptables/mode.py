@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from podwire.errors import MachineError
 from podwire.kube.clock import Clock
@@ -24,7 +25,7 @@ from podwire.proxy.iptables.programs import (
 from podwire.proxy.iptables.rulebook import Rulebook, Script
 from podwire.proxy.iptables.saved import parse, removal
 from podwire.proxy.iptables.service import portion
-from podwire.proxy.mode import Order, SyncFailed
+from podwire.proxy.mode import Order, SyncFailed, Unservable
 from podwire.proxy.pages import Histogram, Metric
 from podwire.proxy.table import PortName, Protocol, ServicePort
 
@@ -34,6 +35,10 @@ LARGE = 1000
 """Endpoints above which comments go and chains out of use are deleted once per sync period."""
 
 _ROUTE_LOCALNET = "net/ipv4/conf/all/route_localnet"
+_NO_SCTP = Unservable(
+    "SCTP cannot be served: the kernel lacks xt_sctp (modprobe xt_sctp, then restart the proxy, or"
+    " choose nftables)"
+)
 _BE_LIBERAL = "net/netfilter/nf_conntrack_tcp_be_liberal"
 
 
@@ -61,6 +66,7 @@ class Iptables:
         self._large = large
         self._programs: Programs | None = None
         self._left: Programs | None = None
+        self._sctp: bool | None = None  # whether it can be served; None if nobody has asked yet
         self._rulebook = Rulebook()
         self._flows = Flows(clock)
         self._ports: dict[Key, tuple[ServicePort, ...]] = {}
@@ -74,8 +80,12 @@ class Iptables:
         self._partial_failures = 0
 
     async def sync(self, order: Order) -> Mapping[Key, str]:
-        """Program *order*; no Service fails alone. Raises SyncFailed, MachineError."""
+        """Program *order*; no Service fails alone, but for its SCTP where the kernel has none.
+
+        Raises SyncFailed, MachineError.
+        """
         programs = await self._found()
+        order, unserved = await self._servable(programs, order)
         new_ground = ground(order.node, _kernel(programs))
         changed = self._changed(order)
         if new_ground != self._ground:
@@ -101,7 +111,7 @@ class Iptables:
             await _remove(self._left)
             self._left = None
         self._flows.programmed(order)
-        return {}
+        return unserved
 
     async def intact(self) -> bool:
         """Return whether the canaries and two of the jumps are there.
@@ -190,6 +200,7 @@ class Iptables:
         """Use the other variant if it works here; the rules of this one go when that serves."""
         try:
             self._programs = await find(self._names, but=programs.variant)
+            self._sctp = None
         except MachineError:
             return
         self._left = programs
@@ -199,6 +210,22 @@ class Iptables:
             self._programs.name,
             self._programs.version,
         )
+
+    async def _servable(
+        self, programs: Programs, order: Order
+    ) -> tuple[Order, Mapping[Key, Unservable]]:
+        """Return *order* without what this kernel cannot serve, and whose that is."""
+        services = order.services
+        asking = [key for key, ports in services.items() if any(map(_is_sctp, ports))]
+        if asking and self._sctp is None:
+            try:
+                self._sctp = await programs.knows_sctp()
+            except CommandFailed as error:
+                raise SyncFailed(str(error)) from error
+        if not asking or self._sctp:
+            return order, {}
+        left = {key: tuple(p for p in services[key] if not _is_sctp(p)) for key in asking}
+        return replace(order, services={**services, **left}), dict.fromkeys(asking, _NO_SCTP)
 
     def _changed(self, order: Order) -> set[Key]:
         """Take over the ports of *order*; return the Services whose rules may differ now."""
@@ -234,6 +261,10 @@ class Iptables:
         self._last = script
         if whole or not delayed:
             self._cleaned = now
+
+
+def _is_sctp(port: ServicePort) -> bool:
+    return port.protocol == "SCTP"
 
 
 async def _remove(programs: Programs) -> bool:

@@ -19,8 +19,10 @@ VARIANTS = ("iptables-nft", "iptables", "iptables-legacy")
 """The programs' names, the best first; plain iptables is either variant."""
 
 _PROBE = "*{0}\n:KUBE-PROXY-CANARY - [0:0]\nCOMMIT\n"
+_SCTP_PROBE = _PROBE.format("filter").replace(
+    "COMMIT", "-A KUBE-PROXY-CANARY -m sctp -p sctp --dport 9899 -j RETURN\nCOMMIT"
+)
 _WAIT = ("-w", "5")
-
 
 PRIVILEGED, ORDINARY = 6_000_000, 212_000
 """Bytes of a transaction of nf_tables: about 200 Services with ten endpoints each; and the send
@@ -91,6 +93,20 @@ class Programs:
     async def has_rule(self, table: str, chain: str, rule: str) -> bool:
         """Return whether *rule* is in *chain*; raises CannotStart."""
         return await self._succeeds(table, "-C", chain, *shlex.split(rule))
+
+    async def knows_sctp(self) -> bool:
+        """Return whether rules for SCTP can be programmed here; raises CannotStart.
+
+        A kernel that lacks the match would obey nothing of a script that has one of them.
+        """
+        try:
+            await self.restore(_SCTP_PROBE)
+        except CannotStart:
+            raise
+        except CommandFailed:
+            return False
+        await self.restore(_PROBE.format("filter"))
+        return True
 
     async def _succeeds(self, table: str, *arguments: str) -> bool:
         try:

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from ipaddress import IPv4Address
 from typing import Self
@@ -34,7 +34,9 @@ class Scheduled:
         self._emulated = emulated
         self._loop = loop
 
-    def pick(self, frontend: Frontend, client: Address, tried: Sequence[Backend]) -> Backend | None:
+    def pick(
+        self, frontend: Frontend, client: Address, tried: Collection[Backend]
+    ) -> Backend | None:
         """Return the destination for *client*; as in ip_vs a refused client is not sent on."""
         if tried:
             return None

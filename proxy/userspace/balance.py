@@ -5,6 +5,8 @@ from typing import Final
 
 from podwire.proxy.endpoints import Backend
 
+_THROWS = 2  # a float has the bits for them, and for one more
+
 
 class Affinity:
     """Which backend each client address last got, for one Service port (sessionAffinity ClientIP).
@@ -51,6 +53,14 @@ def pick(
 
     None when all were tried or there is none.
     """
+    # Among thousands most throws hit one that was not tried: to look at all of them each time would
+    # take seconds. What a throw leaves of *chance* is as even as it was.
+    for _ in range(_THROWS if tried and backends else 0):
+        chance *= len(backends)
+        thrown = int(chance)
+        if backends[thrown] not in tried:
+            return backends[thrown]
+        chance -= thrown
     left = [b for b in backends if b not in tried] if tried else backends
     return left[int(chance * len(left))] if left else None
 
@@ -69,7 +79,7 @@ def pick_for(
     The answer is remembered. A backend that was *tried* in vain is not kept.
     """
     known = affinity.backend_of(client, now=now)
-    if known is None or known not in backends or known in tried:
+    if known is None or known in tried or known not in backends:
         known = pick(backends, chance=chance, tried=tried)
     if known is not None:
         affinity.remember(client, known, now=now)

@@ -4,6 +4,7 @@ It does what `ground_rules` says, with netlink and with nft or, where that is mi
 Every call may be repeated.
 """
 
+import asyncio
 import errno
 import logging
 import socket
@@ -29,7 +30,9 @@ class Ground:
         self._marks = False
         self._laid: tuple[IPv4Network | None, IPv4Address, bool] | None = None
         self._routes: frozenset[AddRoute] = frozenset()
-        self._ports = ""
+        self._script = self._ports = ""
+        # Who looks at the rules must not do so between their change and the account of it.
+        self._rules = asyncio.Lock()
 
     async def lay(self, node: NodeView) -> None:
         """Make the node ready; done once, and again when it has changed.
@@ -42,13 +45,13 @@ class Ground:
         wanted = (settings.service_cidr, node.address, settings.keep_source)
         if wanted == self._laid:
             return
-        why = _cannot_borrow() or await _load(settings.service_cidr, marks=True)
+        async with self._rules:
+            why = _cannot_borrow() or await self._load(settings.service_cidr, marks=True)
+            refused = await self._load(settings.service_cidr, marks=False) if why else ""
         self._marks = not why
-        if why:
-            refused = await _load(settings.service_cidr, marks=False)
-            if refused:
-                # The node may have seen to it by other means, where it has no packet filter.
-                log.info("no rule against pings of Service addresses: %s", refused)
+        if refused:
+            # The node may have seen to it by other means, where it has no packet filter.
+            log.info("no rule against pings of Service addresses: %s", refused)
         try:
             with Netlink() as netlink:
                 netlink.apply(
@@ -61,7 +64,6 @@ class Ground:
         if why and settings.keep_source:
             log.warning("endpoints see the node's address and not the client's: %s", why)
         self.keeps_source = settings.keep_source and self._marks
-        self._ports = ""
         await self.lead_here(node, Led(), afresh=True)
         self._laid = wanted
 
@@ -72,7 +74,8 @@ class Ground:
         """
         others = set(led.addresses)
         if self._marks:
-            await self._lead_ports(led)
+            async with self._rules:
+                await self._lead_ports(led)
         else:
             # All that can be done here is to take in their addresses whole.
             others |= {frontend.address for frontend in led.served | led.refused} - set(node.own)
@@ -90,6 +93,22 @@ class Ground:
         except OSError as error:
             raise SyncFailed(f"cannot take in packets for Services: {error}") from error
         self._routes = wanted
+
+    async def _load(self, services: IPv4Network | None, *, marks: bool) -> str:
+        """Load the rules; return why that is impossible, or nothing."""
+        self._script = self._ports = ""
+        if nft := scripts.found("nft"):
+            script = ground_rules.nft(services, marks=marks)
+            why = await _run(nft, "-f", "-", stdin=script)
+        elif iptables := scripts.found("iptables"):
+            for words in ground_rules.iptables_cleanup():
+                await _run(iptables, *words)
+            script = ground_rules.iptables(services, marks=marks)
+            why = await _restore(script)
+        else:
+            return "neither nft nor iptables is installed"
+        self._script = "" if why else script
+        return why
 
     async def _lead_ports(self, led: Led) -> None:
         nft = scripts.found("nft")
@@ -117,19 +136,37 @@ class Ground:
         whole = not self._marks or ground_rules.RULE in rules
         ours = {r.destination for r in routes if r.protocol == ground_rules.OWNER}
         whole = whole and all(route.destination in ours for route in self._routes)
-        if whole and (nft := scripts.found("nft")):
-            try:
-                whole = not await _said(nft, "list", "table", "inet", ground_rules.TABLE)
-            except OSError as error:
-                # Out of files for a while is no reason to tear down what may be whole.
-                log.debug("cannot look at the ground: %s", error)
+        try:
+            async with self._rules:
+                whole = whole and await self._has_rules()
+        except OSError as error:
+            # Out of files for a while is no reason to tear down what may be whole.
+            log.debug("cannot look at the ground: %s", error)
         if not whole:
             self._laid = None
         return whole
 
+    async def _has_rules(self) -> bool:
+        """Return whether the rules and ports are there that were loaded. Raises OSError."""
+        wanted = self._script + self._ports
+        if nft := scripts.found("nft"):
+            listed = await scripts.run([nft, "list", "table", "inet", ground_rules.TABLE])
+            return ground_rules.nft_shape(listed.printed) == ground_rules.nft_shape(wanted)
+        save = scripts.found("iptables-save")
+        if not save:
+            return True
+        # Without a table's name the legacy kind reads a list that is the machine's root's.
+        saved = [await scripts.run([save, "-t", table]) for table in ("mangle", "filter")]
+        if any(each.status for each in saved):
+            log.debug("cannot look at the ground: %s", [each.complained for each in saved])
+            return True
+        printed = "".join(each.printed for each in saved)
+        return ground_rules.iptables_shape(printed) == ground_rules.iptables_shape(wanted)
+
     async def take_away(self) -> None:
         """Leave nothing of it; what is not there is no error."""
-        self._laid, self._routes, self._ports = None, frozenset(), ""
+        self._laid, self._routes = None, frozenset()
+        self._script = self._ports = ""
         self._marks = self.keeps_source = False
         await take_away()
 
@@ -156,19 +193,6 @@ async def take_away() -> None:
             await _run(iptables, *words)
 
 
-async def _load(no_ping: IPv4Network | None, *, marks: bool) -> str:
-    """Load the rules; return why that is impossible, or nothing."""
-    if nft := scripts.found("nft"):
-        script = ground_rules.nft(no_ping, marks=marks)
-        return await _run(nft, "-f", "-", stdin=script)
-    iptables = scripts.found("iptables")
-    if not iptables:
-        return "neither nft nor iptables is installed"
-    for words in ground_rules.iptables_cleanup():
-        await _run(iptables, *words)
-    return await _restore(ground_rules.iptables(no_ping, marks=marks))
-
-
 async def _restore(script: str) -> str:
     restore = scripts.found("iptables-restore")
     if not restore:
@@ -179,14 +203,9 @@ async def _restore(script: str) -> str:
 async def _run(program: str, *words: str, stdin: str = "") -> str:
     """Run *program*; return what it says when it fails or cannot be started, or nothing."""
     try:
-        return await _said(program, *words, stdin=stdin)
+        ended = await scripts.run([program, *words], stdin)
     except OSError as error:
         return f"{program}: {error}"
-
-
-async def _said(program: str, *words: str, stdin: str = "") -> str:
-    """Run *program*; return what it says when it fails, or nothing. Raises OSError."""
-    ended = await scripts.run([program, *words], stdin)
     return (ended.complained.strip() or f"{program} failed") if ended.status else ""
 
 

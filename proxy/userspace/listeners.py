@@ -15,6 +15,7 @@ from weakref import WeakValueDictionary
 
 from podwire.proxy.endpoints import Backend
 from podwire.proxy.table import PortName, Protocol
+from podwire.proxy.userspace import hops
 from podwire.proxy.userspace.balance import Affinity
 from podwire.proxy.userspace.borrowing import Address, Borrowing
 from podwire.proxy.userspace.changes import Changes, let_in
@@ -140,12 +141,13 @@ class Listeners:
             self._relay.loop,
             self._picker,
             self._own[frontend.protocol],
+            self._origins.leads_on(route),
         )
         allowed = let_in(route, (*self._origins.inside, IPv4Network(frontend.address)))
         listener = self._open.get(frontend)
         if listener is not None:
             hear_only(listener.socket, allowed)
-            listener.choice = choice
+            listener.serve(choice)
             return
         sock = bound(frontend, route)
         try:
@@ -198,6 +200,13 @@ class _UdpListener:
             scarcity=scarcity,
             counted=lambda backend, change: self.choice.counted(backend, change),
         )
+        self.serve(choice)
+
+    def serve(self, choice: Choice) -> None:
+        self.choice = choice
+        if choice.leads_on:
+            hops.count(self.socket)
+            self.server.counts_hops = True
 
     def close(self) -> None:
         self.server.close()
@@ -211,8 +220,14 @@ class _TcpListener:
         self.choice = choice
         self._relay = relay
         self._again: asyncio.TimerHandle | None = None
+        self.serve(choice)
         sock.listen(BACKLOG)
         relay.loop.add_reader(sock.fileno(), self._accept)
+
+    def serve(self, choice: Choice) -> None:
+        self.choice = choice
+        if choice.leads_on:
+            hops.count(self.socket)
 
     def close(self) -> None:
         if self._again is not None:
@@ -242,7 +257,8 @@ class _TcpListener:
                 continue  # the client has gone already
             client.settimeout(0)
             choice = self.choice
-            self._relay.carry(client, address, choice.next, choice.what, choice.source)
+            ttl = hops.left(client) if choice.leads_on else hops.USUAL
+            self._relay.carry(client, address, choice.next, choice.what, choice.source, ttl)
 
     def _pause(self) -> None:
         self._relay.loop.remove_reader(self.socket.fileno())

@@ -10,7 +10,7 @@ from typing import Literal, Self
 from podwire.proxy.endpoints import Backend
 from podwire.proxy.node import NodeView, Settings
 from podwire.proxy.table import Policy
-from podwire.proxy.userspace.routes import Kind
+from podwire.proxy.userspace.routes import Kind, Route
 
 Origin = Literal["process", "pod here", "pod", "outside"]
 """A process of this node, a pod of this node, another that the detector of local traffic takes for
@@ -102,6 +102,13 @@ class Origins:
                 found = "pod here" if _within(address, self._pods_here) else "pod"
             self._origins[client] = found
         return found
+
+    def leads_on(self, route: Route) -> bool:
+        """Return whether *route* has an endpoint that is no pod: it may be another relay's."""
+        pods = (*self._pods_here, *self._detected)
+        inside, outside = route.inside.backends, route.outside.backends
+        backends = inside if outside is inside else (*inside, *outside)
+        return not all(_within(backend.address, pods) for backend in backends)
 
     def source(self, kept_here: frozenset[Origin], client: str, backend: Backend) -> Source:
         """Return with whose address *backend* is asked for *client*.

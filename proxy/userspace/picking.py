@@ -1,7 +1,7 @@
 """Who chooses the backend of a new connection: the relay's own dice, or somebody instead."""
 
 import asyncio
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Collection, Sequence, Set
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,7 +16,9 @@ from podwire.proxy.userspace.routes import Frontend, Route
 class Picker(Protocol):
     """Chooses for every frontend, session affinity included, and hears how long it lasts."""
 
-    def pick(self, frontend: Frontend, client: Address, tried: Sequence[Backend]) -> Backend | None:
+    def pick(
+        self, frontend: Frontend, client: Address, tried: Collection[Backend]
+    ) -> Backend | None:
         """Return the backend for *client*; those *tried* have not answered. None: no other."""
         ...
 
@@ -32,12 +34,16 @@ class Carried:
     name: PortName
     frontend: Frontend
 
+    def __str__(self) -> str:
+        return f"{self.name} at {self.frontend}"
+
 
 @dataclass(frozen=True, slots=True)
 class Choice:
     """How the next backend of one frontend is found, and with whose address it is asked.
 
-    *own* is where this relay listens itself.
+    *own* is where this relay listens itself. *leads_on* says that a backend may be another relay's
+    address.
     """
 
     route: Route
@@ -49,27 +55,35 @@ class Choice:
     loop: asyncio.AbstractEventLoop
     picker: Picker | None
     own: Set[Address]
+    leads_on: bool = False
 
-    def next(self, client: Address, tried: Sequence[Backend]) -> Backend | None:
+    def next(self, client: Address, tried: Collection[Backend]) -> Backend | None:
         """Return the backend for *client*, none of those *tried*; None when there is no other."""
-        found = self._pick(client, tried)
+        backends = self._backends(client[0])
+        found = self._pick(client, backends, tried)
         if found is None or found.sockaddr not in self.own:
             return found
         # Endpoints that were written by hand may name a Service, which is none for kube-proxy
         # either: what was led once is not led again. Here it might go round for ever.
-        return self.next(client, (*tried, found))
+        others = [backend for backend in backends if backend.sockaddr not in self.own]
+        return self._pick(client, others, {*tried, found})
 
-    def _pick(self, client: Address, tried: Sequence[Backend]) -> Backend | None:
+    def _backends(self, client: str) -> Sequence[Backend]:
+        inside, outside = self.route.inside, self.route.outside
+        if outside is not inside and self.origins.of(client) == "outside":
+            return outside.backends
+        return inside.backends
+
+    def _pick(
+        self, client: Address, among: Sequence[Backend], tried: Collection[Backend]
+    ) -> Backend | None:
         if self.picker is not None:
             return self.picker.pick(self.what.frontend, client, tried)
-        target = self.route.inside
-        if self.route.outside is not self.route.inside and self.origins.of(client[0]) == "outside":
-            target = self.route.outside
         if self.affinity is None:
-            return pick(target.backends, chance=self.chance(), tried=tried)
+            return pick(among, chance=self.chance(), tried=tried)
         return pick_for(
             client[0],
-            target.backends,
+            among,
             self.affinity,
             now=self.loop.time(),
             chance=self.chance(),

@@ -72,15 +72,16 @@ def frontends(
     for port in ports:
         internal = _route(port, "ClusterIP", inside=port.internal, outside=port.internal)
         table[Frontend(port.cluster_ip, port.port, port.protocol)] = internal
-        endpoints = {c.backend for c in port.candidates} if port.from_outside else set[Backend]()
+        leads_to = {*port.short_circuit.backends, *port.external.backends}
         for kind, addresses, number in (
             ("NodePort", nodes if port.node_port else (), port.node_port),
             ("ExternalIP", port.external_ips, port.port),
             ("LoadBalancer", port.load_balancer_ips, port.port),
         ):
             for address in addresses:
-                if kind != "NodePort" and Backend(address, number) in endpoints:
-                    # The address is an endpoint's own: who asks there is served by that endpoint.
+                if kind != "NodePort" and Backend(address, number) in leads_to:
+                    # The address is an endpoint's own: to lead it there would be to lead it here.
+                    # Who asks is served by that endpoint, as long as it may be used.
                     continue
                 table[Frontend(address, number, port.protocol)] = _route(
                     port,

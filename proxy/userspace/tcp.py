@@ -14,10 +14,11 @@ import logging
 import os
 import socket
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from podwire.proxy.endpoints import Backend
+from podwire.proxy.userspace import hops
 from podwire.proxy.userspace.borrowing import UNAVAILABLE, Address, AskAs, Borrowing, as_node
 from podwire.proxy.userspace.limits import NO_MORE, Scarcity
 from podwire.proxy.userspace.pipes import Pipes
@@ -26,7 +27,7 @@ from podwire.proxy.userspace.stream import Machinery, Stream, reset
 
 log = logging.getLogger(__name__)
 
-Choose = Callable[[Address, Sequence[Backend]], Backend | None]
+Choose = Callable[[Address, Collection[Backend]], Backend | None]
 """Client and the backends tried in vain -> the next one to try."""
 
 Counted = Callable[[object, Backend, int], None]
@@ -73,6 +74,7 @@ class Relay:
         self.patience = patience
         self.counted: Counted | None = None
         self._limit = limit
+        self._ended_round = False
         self._openings: dict[_Opening, None] = {}
         self._streams: dict[Stream, tuple[object, Backend | None]] = {}
         self._waiting: list[Callable[[], None]] = []
@@ -106,13 +108,15 @@ class Relay:
         choose: Choose,
         what: object = None,
         source: AskAs = as_node,
+        time_to_live: int = hops.USUAL,
     ) -> None:
         """Carry the accepted, non-blocking *client* to the backend that *choose* names.
 
         *what* it is counted as by `connections`; *source* says with whose address it is carried.
+        Without any *time_to_live* left it is not.
         """
         self.counts.connections += 1
-        opening = _Opening(client, address, choose, what, source, self)
+        opening = _Opening(client, address, choose, what, source, self, time_to_live)
         self._openings[opening] = None
         if self._sweep is None:
             self._sweep = self.loop.call_later(_SWEEP, self._look_at_deadlines)
@@ -126,6 +130,16 @@ class Relay:
         if self.counted is not None and opening.backend is not None:
             self.counted(opening.what, opening.backend, 1)
         stream.start()
+
+    def ends_round(self, opening: "_Opening") -> None:
+        """Hear that *opening* has come by too many relays: the first time is logged."""
+        if not self._ended_round:
+            log.warning(
+                "a client of %s is reset after %d relays, others may be: do Endpoints that were"
+                " written by hand lead from node to node and back?",
+                *(opening.what, hops.USUAL // hops.HOP),
+            )
+        self._ended_round = True
 
     def give_up(self, opening: "_Opening") -> None:
         """Reset the client of *opening*: no backend answered."""
@@ -180,6 +194,7 @@ class _Opening:
         "_relay",
         "_socket",
         "_source",
+        "_time_to_live",
         "_tried",
         "_waits",
         "backend",
@@ -196,6 +211,7 @@ class _Opening:
         what: object,
         source: AskAs,
         relay: Relay,
+        time_to_live: int,
     ) -> None:
         self.client = client
         self.deadline = 0.0
@@ -205,8 +221,9 @@ class _Opening:
         self._choose = choose
         self._source = source
         self._relay = relay
-        self._tried: list[Backend] = []
-        self._refused: list[Backend] = []
+        self._time_to_live = time_to_live
+        self._tried: set[Backend] = set()
+        self._refused: set[Backend] = set()
         self._attempts = 0
         self._waits = 0
         self._socket: socket.socket | None = None
@@ -214,7 +231,7 @@ class _Opening:
     def attempt(self) -> None:
         """Connect to the next backend; give up when all have refused or patience is at its end."""
         relay = self._relay
-        while self._attempts < len(relay.patience) and len(self._refused) < _MOST_REFUSALS:
+        while self._may_go_on():
             # Who did not answer in time may be asked again when all were tried; who refused, not.
             address = self._address
             backend = self._choose(address, self._tried) or self._choose(address, self._refused)
@@ -239,6 +256,7 @@ class _Opening:
                 self.deadline = relay.loop.time() + _LATER
                 return
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            hops.go_on(sock, self._time_to_live)
             source = self._source(address[0], backend)
             if source != "node" and not relay.borrowing.bind(sock, self._address, source):
                 source = "node"
@@ -264,6 +282,13 @@ class _Opening:
             sock.close()
             self._failed(failure)
         relay.give_up(self)
+
+    def _may_go_on(self) -> bool:
+        if self._time_to_live <= 0:
+            self._relay.ends_round(self)
+            return False
+        in_time = self._attempts < len(self._relay.patience)
+        return in_time and len(self._refused) < _MOST_REFUSALS
 
     def too_late(self) -> None:
         """Drop the present attempt, if there is one, and make the next."""
@@ -297,7 +322,7 @@ class _Opening:
         self._relay.counts.failed_attempts += 1
         if self.backend is not None:
             log.debug("%s: %s", self.backend, errno.errorcode.get(failure, failure))
-            self._tried.append(self.backend)
+            self._tried.add(self.backend)
             if failure != errno.ETIMEDOUT:
-                self._refused.append(self.backend)
+                self._refused.add(self.backend)
                 self._attempts -= 1

@@ -13,6 +13,7 @@ import socket
 from collections.abc import Callable
 
 from podwire.proxy.endpoints import Backend
+from podwire.proxy.userspace import hops
 from podwire.proxy.userspace.borrowing import Address, AskAs, Borrowing, as_node
 from podwire.proxy.userspace.limits import Scarcity
 from podwire.proxy.userspace.tcp import Choose
@@ -81,6 +82,7 @@ class UdpServer:
         most: int = MOST_FLOWS,
     ) -> None:
         self.loop = loop
+        self.counts_hops = False
         self._source = source
         self._borrowing = borrowing or Borrowing()
         self._scarcity = scarcity or Scarcity(loop)
@@ -150,15 +152,19 @@ class UdpServer:
         _try(lambda: self._socket.sendto(data, flow.client))
 
     def _asked(self) -> None:
+        time_to_live = hops.USUAL
         for _ in range(_AT_ONCE):
             try:
-                data, client = self._socket.recvfrom(_LARGEST)
+                if self.counts_hops:
+                    data, client, time_to_live = hops.received(self._socket, _LARGEST)
+                else:
+                    data, client = self._socket.recvfrom(_LARGEST)
             except BlockingIOError:
                 return
             except OSError as error:
                 log.debug("%s", error)
                 continue
-            flow = self._flows.get(client) or self._new_flow(client)
+            flow = self._flows.get(client) or self._new_flow(client, time_to_live)
             if flow is None:
                 continue
             self._touch(flow)
@@ -170,18 +176,19 @@ class UdpServer:
             except OSError as error:
                 log.debug("%s: %s", flow.backend, error)
                 self.end(flow)
-                self._once_more(client, data, flow.backend)
+                self._once_more(client, time_to_live, data, flow.backend)
 
-    def _once_more(self, client: Address, data: bytes, failed: Backend) -> None:
+    def _once_more(self, client: Address, time_to_live: int, data: bytes, failed: Backend) -> None:
         # The error is that of an earlier datagram (the kernel reports it on the next call), so this
         # one was not sent yet and may go to another backend.
-        flow = self._new_flow(client, failed) or self._new_flow(client)
+        flow = self._new_flow(client, time_to_live, failed)
+        flow = flow or self._new_flow(client, time_to_live)
         if flow is not None:
             flow.is_owed = True
             _try(lambda: flow.wire.send(data))
 
-    def _new_flow(self, client: Address, *tried: Backend) -> Flow | None:
-        backend = self._choose(client, tried)
+    def _new_flow(self, client: Address, time_to_live: int, *tried: Backend) -> Flow | None:
+        backend = self._choose(client, tried) if time_to_live > 0 else None
         if backend is None:
             return None
         if len(self._flows) >= self._most:
@@ -190,6 +197,7 @@ class UdpServer:
         if wire is None:
             return None
         try:
+            hops.go_on(wire, time_to_live)
             source = self._source(client[0], backend)
             if source != "node":
                 self._borrowing.bind(wire, client, source)

@@ -8,9 +8,11 @@ Prints one JSON object with what each experiment found. The argument is the prog
 
 import asyncio
 import json
+import os
 import re
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack, suppress
 from dataclasses import replace
@@ -368,6 +370,51 @@ async def many() -> dict[str, object]:
     return {"chains": {v: n for v, n in found.items() if n}, "intact": intact, "left": left}
 
 
+PASSED_ON = """#!/bin/sh
+exec {} "$@"
+"""
+
+# Stands for iptables-restore on a kernel whose xt_sctp is missing.
+WITHOUT_SCTP = """#!/bin/sh
+script=$(cat)
+case $script in
+*sctp*) echo "Extension sctp revision 0 not supported, missing kernel module?" >&2; exit 2 ;;
+esac
+printf '%s\\n' "$script" | exec {} "$@"
+"""
+
+
+async def without_sctp() -> dict[str, object]:
+    """Return what is served where rules for SCTP cannot be written, and where they can."""
+    folder = Path(tempfile.mkdtemp())
+    for name, text in (("", PASSED_ON), ("-save", PASSED_ON), ("-restore", WITHOUT_SCTP)):
+        script = folder / f"iptables-old{name}"
+        script.write_text(text.format(f"{PROGRAM}{name}"))
+        script.chmod(0o755)
+    os.environ["PATH"] += f":{folder}"
+    both = ports(HERE, name="both", port="a=80 b=9899/SCTP", cluster_ip="10.96.0.2")
+    found: dict[str, object] = {}
+    for program in ("iptables-old", PROGRAM):
+        programmed = Iptables(FakeClock(), programs=(program,))
+        failed = await programmed.sync(whole(ports(HERE)))
+        failed = {**failed, **await programmed.sync(Order(node(), order(both)))}
+        again = await programmed.sync(whole(ports(HERE), both))
+        rules = await saved()
+        served = (
+            "default/web cluster IP",
+            "default/both:a cluster IP",
+            "default/both:b cluster IP",
+        )
+        found["without" if program == "iptables-old" else "with"] = {
+            "failed": {str(key): reason for key, reason in failed.items()},
+            "the same again": again == failed,
+            "served": [any(each in rule for rule in rules) for each in served],
+            "in the canary": sum("-A KUBE-PROXY-CANARY" in rule for rule in rules),
+        }
+        await programmed.close(cleanup=True)
+    return found
+
+
 NAMES = st.sampled_from(["a", "b", "c"])
 ENDPOINTS = st.lists(
     st.sampled_from([HERE, AWAY, "10.244.1.3:8080@node-1", "10.244.2.9:8080@node-2,terminating"]),
@@ -431,6 +478,7 @@ async def with_servers() -> dict[str, object]:
 async def main() -> dict[str, object]:
     found = {"listing": await listing(), **await with_servers()}
     found |= {"syncs": await syncs(), "large": await large(), "many": await many()}
+    found["without sctp"] = await without_sctp()
     return found | {"failures": await failures()}
 
 

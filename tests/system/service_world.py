@@ -19,7 +19,10 @@ from contextlib import ExitStack
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
+from msgspec import structs
+
 from podwire import linux
+from podwire.kube.names import Key
 from podwire.kube.objects import (
     ClientIPConfig,
     Endpoint,
@@ -37,11 +40,14 @@ from podwire.kube.objects import (
 )
 from podwire.netlink.namespace import entered
 from podwire.proxy.endpoints import Place
+from podwire.proxy.mode import Order
 from podwire.proxy.node import NodeView, Settings
+from podwire.proxy.table import service_ports
 
 NETNS = Path("/run/netns")
 NODE, FAR_NODE, STRANGER = "192.168.1.10", "192.168.1.11", "192.168.1.200"
 CLIENT, WEB, FAR = "10.244.1.5", "10.244.1.6", "10.244.2.6"
+OTHER_IP = "10.96.0.81"
 CLUSTER_IP, EXTERNAL_IP, LOAD_BALANCER = "10.96.0.80", "203.0.113.7", "203.0.113.10"
 NODE_PORT = 30080
 NAMES = {CLIENT: "client", WEB: "web", FAR: "far", NODE: "node", STRANGER: "stranger"}
@@ -214,6 +220,27 @@ def slice_of(*addresses: str, name: str = "web", protocol: str = "TCP") -> Endpo
             )
             for address in addresses
         ),
+    )
+
+
+def on_port(slice_: EndpointSlice, number: int) -> EndpointSlice:
+    """Return *slice_* with its endpoints on another port."""
+    assert slice_.ports is not None
+    ports = tuple(structs.replace(port, port=number) for port in slice_.ports)
+    return structs.replace(slice_, ports=ports)
+
+
+def order(
+    *pairs: tuple[Service, EndpointSlice], view: NodeView = VIEW, whole: bool = True
+) -> Order:
+    """Return the order to serve Services, each with its slice."""
+    return Order(
+        view,
+        {
+            Key("default", svc.metadata.name): service_ports(svc, [slice_], view.place)
+            for svc, slice_ in pairs
+        },
+        whole=whole,
     )
 
 

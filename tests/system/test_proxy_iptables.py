@@ -199,6 +199,18 @@ def test_more_services_than_fit_into_a_message(found: dict[str, Any]) -> None:
     assert found["many"] == {"chains": {"legacy": 300}, "intact": True, "left": 0}
 
 
+def test_a_kernel_without_sctp_has_all_else_served(found: dict[str, Any]) -> None:
+    why = (
+        "SCTP cannot be served: the kernel lacks xt_sctp (modprobe xt_sctp, then restart the proxy,"
+        " or choose nftables)"
+    )
+    expected: dict[str, Any] = {"the same again": True, "in the canary": 0}
+    assert found["without sctp"] == {
+        "without": expected | {"failed": {"default/both": why}, "served": [True, True, False]},
+        "with": expected | {"failed": {}, "served": [True, True, True]},
+    }
+
+
 def test_failures(found: dict[str, Any]) -> None:
     failures = dict(found["failures"])
     refused = failures.pop("refused")

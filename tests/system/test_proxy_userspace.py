@@ -112,6 +112,31 @@ def test_who_is_served_where(found: dict[str, Any]) -> None:
     }
 
 
+def test_a_process_on_all_addresses_of_the_node_has_none_of_services(found: dict[str, Any]) -> None:
+    refused = "ECONNREFUSED"
+    assert found["a process everywhere"] == {
+        "client to ClusterIP": refused,
+        "node to ClusterIP": refused,
+        "client to the node, an external IP": refused,
+        "stranger to the node, an external IP": refused,
+        "node to the node, an external IP": refused,
+        "client to another ClusterIP": refused,
+        "client to the node": "silence",
+    }
+
+
+def test_what_the_owner_of_an_external_address_has_open_stays_his(found: dict[str, Any]) -> None:
+    """And what a Service had there stays the relay's: connections end where they began."""
+    assert found["owned"] == {
+        "client, connected before": "on",
+        "node, connected before": "on",
+        "client, connected to a Service that has gone": "on",
+        "node, connected to a Service that has gone": "on",
+        "the owner, by a datagram from there": "client sees far",
+        "a datagram to there": "web sees 10.244.1.1",
+    }
+
+
 def test_a_proxy_that_comes_after_another_serves_the_same(found: dict[str, Any]) -> None:
     assert found["successor"] == SOURCES
 
@@ -123,13 +148,9 @@ def test_the_end_leaves_nothing_and_the_mode_leaves_all_else(found: dict[str, An
 
 def test_what_somebody_has_taken_away_is_laid_again(found: dict[str, Any]) -> None:
     served = [True, "web sees client", "web sees 10.244.1.1"]
-    assert found["flushed"] == {
-        "before": True,
-        "rule": False,
-        "rule, then": served,
-        "route": False,
-        "route, then": served,
-    }
+    taken = ("rule", "route", "rules", "all rules", "ports", "table")
+    expected = dict.fromkeys(taken, False) | {f"{what}, then": served for what in taken}
+    assert found["flushed"] == {"before": True, **expected}
 
 
 def test_a_port_in_use_is_replaced_by_another(found: dict[str, Any]) -> None:

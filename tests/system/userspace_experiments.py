@@ -24,13 +24,11 @@ import uvloop
 from msgspec import structs
 
 from podwire import linux
-from podwire.kube.names import Key
-from podwire.kube.objects import EndpointConditions, EndpointSlice, Service
+from podwire.kube.objects import EndpointConditions, EndpointSlice
 from podwire.proxy import scripts
-from podwire.proxy.mode import Order
-from podwire.proxy.node import NodeView
-from podwire.proxy.table import service_ports
+from podwire.proxy.userspace import ground_rules
 from podwire.proxy.userspace.mode import Userspace
+from tests.system import userspace_owners
 from tests.system.service_world import (
     CLUSTER_IP,
     EXTERNAL_IP,
@@ -39,10 +37,13 @@ from tests.system.service_world import (
     NETNS,
     NODE,
     NODE_PORT,
+    OTHER_IP,
     VIEW,
     WEB,
     World,
     ask,
+    on_port,
+    order,
     send,
     service,
     slice_of,
@@ -50,8 +51,22 @@ from tests.system.service_world import (
 
 MANY = 8000
 BLACK_HOLE = "10.244.1.99"  # an address whose packets are dropped on their way
-OTHER_IP = "10.96.0.81"
 NODE_OF_NOBODY = "192.168.1.77"
+
+FLUSHES = {
+    "nft": {
+        "rules": f"nft flush chain inet {ground_rules.TABLE} answers",
+        "all rules": f"nft flush table inet {ground_rules.TABLE}",
+        "ports": f"nft flush set inet {ground_rules.TABLE} led",
+        "table": "nft flush ruleset",
+    },
+    "iptables": {
+        "rules": f"iptables -t mangle -F {ground_rules.CHAINS['PREROUTING']}",
+        "all rules": "iptables -t mangle -F",
+        "ports": f"iptables -t mangle -F {ground_rules.LED_CHAIN}",
+        "table": "iptables -F",
+    },
+}
 
 # Holds connections open: as many as asked for, from one address.
 HOLDER = """
@@ -75,19 +90,6 @@ else:
     print(len(held), *sorted(s.decode() for s in seen), flush=True)
     sys.stdin.read()
 """
-
-
-def order(
-    *pairs: tuple[Service, EndpointSlice], view: NodeView = VIEW, whole: bool = True
-) -> Order:
-    return Order(
-        view,
-        {
-            Key("default", svc.metadata.name): service_ports(svc, [slice_], view.place)
-            for svc, slice_ in pairs
-        },
-        whole=whole,
-    )
 
 
 def shown(*command: str) -> list[str]:
@@ -264,7 +266,7 @@ async def black_hole(mode: Userspace) -> dict[str, Any]:
 async def many(mode: Userspace) -> dict[str, Any]:
     """Hold very many connections open at once."""
     svc = service(port=9000)
-    await mode.sync(order((svc, _on_port(slice_of(WEB), 9000))))
+    await mode.sync(order((svc, on_port(slice_of(WEB), 9000))))
 
     async def start(place: str, *words: str) -> asyncio.subprocess.Process:
         enter = (f"--net={NETNS / place}", sys.executable, "-c", HOLDER, *words)
@@ -322,7 +324,7 @@ async def without_files(mode: Userspace) -> dict[str, Any]:
     }
 
 
-async def flushed(mode: Userspace) -> dict[str, Any]:
+async def flushed(mode: Userspace, tool: str) -> dict[str, Any]:
     """Have somebody take the ground away; the next look finds it, the next order lays it again."""
     wanted = order((service(external_ips=(EXTERNAL_IP,)), slice_of(WEB)))
     await mode.sync(wanted)
@@ -330,6 +332,7 @@ async def flushed(mode: Userspace) -> dict[str, Any]:
     for what, command in (
         ("rule", "ip rule del pref 80"),
         ("route", "ip route del local 10.96.0.0/12 table local"),
+        *FLUSHES[tool].items(),
     ):
         shown(*command.split())
         found[what] = await mode.intact()
@@ -361,12 +364,6 @@ def _with(slice_: EndpointSlice, conditions: EndpointConditions) -> EndpointSlic
     )
 
 
-def _on_port(slice_: EndpointSlice, number: int) -> EndpointSlice:
-    assert slice_.ports is not None
-    ports = tuple(structs.replace(port, port=number) for port in slice_.ports)
-    return structs.replace(slice_, ports=ports)
-
-
 async def main(tool: str) -> None:
     loop = asyncio.get_running_loop()
     report: dict[str, Any] = {}
@@ -379,7 +376,9 @@ async def main(tool: str) -> None:
             report["laid"] = ground()
             report["kept"] = mode.keeps_source
             report["reached"] = await reached(mode)
-            report["flushed"] = await flushed(mode)
+            report["flushed"] = await flushed(mode, tool)
+            report["a process everywhere"] = await userspace_owners.a_process_everywhere(mode)
+            report["owned"] = await userspace_owners.owned(world, mode)
             report["one port for two"] = await one_port_for_two(world, mode)
             report["moved"] = await moved(world, mode)
             if tool == "nft":

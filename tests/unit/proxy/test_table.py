@@ -126,14 +126,26 @@ def test_usable_endpoints(endpoints: str, cluster: str, local: str, *, anywhere:
     assert found.anywhere is anywhere
 
 
-def test_an_external_address_that_is_an_endpoints_own_is_left_to_it() -> None:
+@pytest.mark.parametrize(
+    ("endpoints", "own", "other"),
+    [
+        ("192.168.1.11 node-2, 192.168.1.12 node-3", "nothing", "192.168.1.11 192.168.1.12"),
+        ("192.168.1.11 node-2 terminating", "nothing", "192.168.1.11"),
+        ("192.168.1.11 node-2 unready, 192.168.1.12 node-3", "192.168.1.12", "192.168.1.12"),
+        ("192.168.1.11 node-2 terminating, 192.168.1.12 node-3", "192.168.1.12", "192.168.1.12"),
+        ("192.168.1.11 node-2 unready", "REJECT", "REJECT"),
+    ],
+)
+def test_an_external_address_that_is_an_endpoints_own_is_left_to_it(
+    endpoints: str, own: str, other: str
+) -> None:
     """As with an ingress in the nodes' network whose external IPs are the nodes' addresses."""
     table = routes(
         service(external_ips=("192.168.1.11", "203.0.113.7"), ports=(ServicePort(port=8080),)),
-        slice_("192.168.1.11 node-2, 192.168.1.12 node-3"),
+        slice_(endpoints),
     )
-    assert leads(table, "192.168.1.11:8080/TCP") == "nothing"
-    assert leads(table, "203.0.113.7:8080/TCP") == "192.168.1.11 192.168.1.12"
+    assert leads(table, "192.168.1.11:8080/TCP") == own
+    assert leads(table, "203.0.113.7:8080/TCP") == other
 
 
 def test_a_node_without_a_zone_never_filters_by_zone() -> None:

@@ -1,3 +1,5 @@
+import random
+from collections import Counter
 from ipaddress import IPv4Address
 
 import pytest
@@ -15,7 +17,8 @@ A, B, C = (Backend(IPv4Address(f"10.244.1.{n}"), 80) for n in (1, 2, 3))
         (0.34, (), B),
         (0.999999, (), C),
         (0.0, (A,), B),
-        (0.6, (A,), C),
+        (0.6, (A,), B),
+        (0.3, (A,), C),
         (0.9, (A, B), C),
         (0.5, (A, B, C), None),
     ],
@@ -28,6 +31,33 @@ def test_pick_is_uniform_over_what_was_not_tried(
 
 def test_pick_of_nothing() -> None:
     assert pick((), chance=0.5) is None
+    assert pick((), chance=0.5, tried=(A,)) is None
+
+
+@pytest.mark.parametrize("tried", [(), (A,), (B,), (A, C)])
+def test_all_that_were_not_tried_are_as_likely(tried: tuple[Backend, ...]) -> None:
+    chosen = Counter(pick((A, B, C), chance=n / 9000, tried=tried) for n in range(9000))
+    assert chosen.keys() == {A, B, C} - {*tried}
+    assert max(chosen.values()) - min(chosen.values()) <= 9
+
+
+class Asked(tuple[Backend, ...]):
+    """Backends that count how often it was asked whether one is among them."""
+
+    times = 0
+
+    def __contains__(self, backend: object) -> bool:
+        self.times += 1
+        return super().__contains__(backend)
+
+
+def test_another_one_of_thousands_is_found_without_looking_at_all() -> None:
+    many = tuple(Backend(IPv4Address(0x0A000000 + n), 80) for n in range(10_000))
+    tried = Asked(many[:64])
+    dice = random.Random(8)
+    found = {pick(many, chance=dice.random(), tried=tried) for _ in range(1000)}
+    assert not found & {*tried}
+    assert tried.times < 20_000
 
 
 def test_a_client_keeps_its_backend_until_the_time_is_over() -> None:

@@ -76,6 +76,34 @@ def test_delivery(there: bool, marks: bool, changes: list[str]) -> None:  # noqa
     assert [describe(change).removesuffix(" lookup 5280") for change in found] == changes
 
 
+LED = Led(
+    served=frozenset({TCP, UDP}),
+    refused=frozenset({Frontend(IPv4Address("198.51.100.8"), 9899, "SCTP")}),
+)
+
+
+@pytest.mark.parametrize(
+    ("flush", "differing"),
+    [
+        ("true", []),
+        (f"nft flush set inet {ground_rules.TABLE} led", ["elements"]),
+        (f"nft flush set inet {ground_rules.TABLE} refused", ["elements"]),
+        (f"nft flush chain inet {ground_rules.TABLE} asked-for", ["asked-for"]),
+        (f"nft flush chain inet {ground_rules.TABLE} refused-input", ["refused-input"]),
+    ],
+)
+def test_nft_lists_what_it_was_told_in_the_same_shape(flush: str, differing: list[str]) -> None:
+    need("nft")
+    own_namespaces()
+    script = ground_rules.nft(SERVICES, marks=True) + ground_rules.nft_led(LED)
+    load = f"nft -f - <<'E'\n{script}E\n{flush}; nft list table inet {ground_rules.TABLE}"
+    done = subprocess.run(
+        [*PRIVATE, "sh", "-ec", load], capture_output=True, text=True, check=False
+    )
+    found, told = ground_rules.nft_shape(done.stdout), ground_rules.nft_shape(script)
+    assert sorted(found - told | told - found) == differing, done
+
+
 def test_nft_has_the_ports_taken_in_and_no_others() -> None:
     need("nft")
     own_namespaces()
@@ -157,7 +185,8 @@ def test_iptables_takes_the_script_and_gives_it_back() -> None:
     own_namespaces()
     script = ground_rules.iptables(SERVICES, marks=True)
     removal = "; ".join(f"iptables {' '.join(each)}" for each in ground_rules.iptables_cleanup())
-    led = Led(served=frozenset({UDP}), refused=frozenset({TCP}))
+    sctp = Frontend(TCP.address, 9899, "SCTP")
+    led = Led(served=frozenset({UDP}), refused=frozenset({TCP, sctp}))
     load = "".join(
         f"iptables-restore --noflush -w <<'E'\n{each}E\n"
         for each in (script, ground_rules.iptables_led(led), ground_rules.iptables_led(led))
@@ -174,8 +203,12 @@ def test_iptables_takes_the_script_and_gives_it_back() -> None:
     )
     laid, _, after = done.stdout.partition("after\n")
     assert "-A PODWIRE-ANSWERS -m socket --transparent --nowildcard" in laid, done
-    assert "-A PODWIRE-NO-PING -d 10.96.0.0/12" in laid
-    assert laid.count("-A PODWIRE-LED -d 198.51.100.7/32 -p udp -m udp --dport 53 -j MARK") == 1
+    assert "-A PODWIRE-STRAY -d 10.96.0.0/12" in laid
+    udp = "-A PODWIRE-LED -d 198.51.100.7/32 -p udp -m udp --dport 53 -m conntrack --ctdir ORIGINAL"
+    assert laid.count(udp) == 1
     assert laid.count("-A PODWIRE-REFUSED -d 198.51.100.7/32 -p tcp -m tcp --dport 80") == 1
     assert "--ctstate NEW -j REJECT" in laid
+    assert "sctp" not in laid
+    shape = ground_rules.iptables_shape(script + ground_rules.iptables_led(led))
+    assert ground_rules.iptables_shape(laid) == shape
     assert "PODWIRE" not in after

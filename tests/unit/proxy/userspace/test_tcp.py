@@ -18,7 +18,7 @@ from podwire.proxy.userspace.limits import raise_file_limit
 from podwire.proxy.userspace.pipes import Pipes
 from podwire.proxy.userspace.routes import Frontend
 from podwire.proxy.userspace.sockets import hear_only
-from tests.unit.proxy.conftest import World, echo, free_port, naming
+from tests.unit.proxy.conftest import World, echo, free_port, naming, new_address
 
 MakeWorld = Callable[..., World]
 MEBI = 1 << 20
@@ -197,6 +197,37 @@ async def test_an_endpoint_that_is_the_relay_itself_refuses(make_world: MakeWorl
     world.change(frontend, world.route(itself, await world.backend(naming("other"))))
     assert await (await world.connect(frontend))[0].readexactly(5) == b"other"
     assert world.relay.counts.connections == 2
+
+
+@pytest.mark.parametrize(("time_to_live", "relays"), [(64, 8), (255, 8), (30, 4), (8, 1)])
+async def test_a_connection_between_two_relays_does_not_go_round_for_ever(
+    make_world: MakeWorld, time_to_live: int, relays: int
+) -> None:
+    """As on two nodes with an endpoint, written by hand, that is the other's NodePort."""
+    one, two = make_world(limit=50), make_world(limit=50)
+    there = Frontend(IPv4Address(new_address()), free_port("TCP"), "TCP")
+    here = one.frontend(one.route(Backend(there.address, there.port)))
+    assert two.change(there, two.route(Backend(here.address, here.port))) == {}
+    loop, client = asyncio.get_running_loop(), one.socket()
+    client.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, time_to_live)
+
+    async def ask() -> bytes:
+        await loop.sock_connect(client, (str(here.address), here.port))
+        return await loop.sock_recv(client, 1)
+
+    with pytest.raises(ConnectionResetError):
+        await ask()
+    assert one.relay.counts.connections + two.relay.counts.connections == relays
+    await one.until(lambda: one.relay.open + two.relay.open == 0)
+
+
+async def test_a_connection_passes_some_relays(make_world: MakeWorld) -> None:
+    world = make_world()
+    frontend = world.frontend(world.route(await world.backend(naming("last"))))
+    for _ in range(4):
+        world = make_world()
+        frontend = world.frontend(world.route(Backend(frontend.address, frontend.port)))
+    assert await (await world.connect(frontend))[0].readexactly(4) == b"last"
 
 
 async def test_the_client_is_reset_when_no_endpoint_answers(world: World) -> None:

@@ -3,13 +3,14 @@
 import asyncio
 import socket
 from collections.abc import Callable
+from ipaddress import IPv4Address
 
 import pytest
 
 from podwire.proxy.endpoints import Backend
 from podwire.proxy.userspace.routes import Frontend
 from podwire.proxy.userspace.udp import UdpServer
-from tests.unit.proxy.conftest import World
+from tests.unit.proxy.conftest import World, free_port, new_address
 from tests.unit.proxy.userspace.test_tcp import backend_of
 
 MakeWorld = Callable[..., World]
@@ -195,3 +196,35 @@ async def test_one_flow_too_many_ends_the_one_idle_longest(world: World, server:
     for _ in range(10):
         await ask(client_of(world, server), "1")
         assert server.open <= 3
+
+
+def between_two(one: World, two: World) -> Frontend:
+    """Have two relays lead to each other; return where a client asks the first."""
+    there = Frontend(IPv4Address(new_address()), free_port("UDP"), "UDP")
+    here = one.frontend(one.route(Backend(there.address, there.port)), "UDP")
+    assert two.change(there, two.route(Backend(here.address, here.port))) == {}
+    return here
+
+
+async def test_a_datagram_between_two_relays_does_not_go_round_for_ever(
+    make_world: MakeWorld,
+) -> None:
+    one, two = make_world(), make_world()
+    sock = client(one, between_two(one, two))
+    for _ in range(3):
+        sock.send(b"round and round")
+    await one.until(lambda: one.listeners.flows + two.listeners.flows == 7)
+    # What another client asks comes after all of that.
+    other = client(one, one.frontend(one.route(answering(one, "a")), "UDP"))
+    assert await ask(other, "who") == "a who"
+    assert one.listeners.flows + two.listeners.flows == 8
+
+
+async def test_a_datagram_passes_some_relays(make_world: MakeWorld) -> None:
+    world = make_world()
+    frontend = world.frontend(world.route(answering(world, "a")), "UDP")
+    for _ in range(4):
+        world = make_world()
+        there = Backend(frontend.address, frontend.port)
+        frontend = world.frontend(world.route(there), "UDP")
+    assert await ask(client(world, frontend), "who") == "a who"
