@@ -179,7 +179,8 @@ def _load_rules(wanted: plan.Plan, conf: NetConf, environ: Mapping[str, str]) ->
 
     rules = plan.masquerade_rules(wanted) if wanted.masquerade else ""
     if wanted.ports:
-        rules += port_rules(wanted.ports, conf.ports, (a.address for a in wanted.addresses))
+        pod = (each.address for each in wanted.addresses)
+        rules += port_rules(wanted.ports, conf.ports, pod, conf.host_addresses)
     programs.load_rules(rules, environ)
     if wanted.ports:
         kernel.forget_flows(conf.ports)

@@ -8,7 +8,7 @@ from typing import NamedTuple, cast
 
 from podwire.cni.documents import Json, anycase, flag, number, objects, table, text, texts
 from podwire.cni.ipam import DATA_DIR, HostLocal, RangeSet, parse_host_local, parse_sets
-from podwire.cni.ports import PortMapping, parse_port_mappings
+from podwire.cni.ports import PortMapping, parse_host_addresses, parse_port_mappings
 from podwire.cni.results import Dns, parse_dns
 from podwire.cni.spec import (
     OLDEST,
@@ -21,7 +21,7 @@ from podwire.cni.spec import (
     interface_name_fault,
     is_network_name,
 )
-from podwire.netlink.changes import Address
+from podwire.netlink.changes import Address, Network
 
 BRIDGE = "cni0"
 
@@ -62,6 +62,7 @@ class NetConf(NamedTuple):
     ipam: HostLocal | Delegate | None = None
     dns: Dns = Dns()
     ports: tuple[PortMapping, ...] = ()
+    host_addresses: tuple[Network, ...] = ()
     unused: tuple[str, ...] = ()
 
 
@@ -181,6 +182,7 @@ def _parse(request: Request, call: Call) -> NetConf:
         mac=_mac(document, runtime, call),
         dns=_dns(document, runtime),
         ports=parse_port_mappings(runtime),
+        host_addresses=parse_host_addresses(document),
         unused=("bandwidth",) if runtime.get("bandwidth") else (),
     )
     ipam = table(document, "ipam")

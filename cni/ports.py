@@ -4,11 +4,12 @@ What the reference plugin portmap does, in a table of each attachment's own: DEL
 takes nothing of another pod that asked for the same port. Of two such pods the younger has it.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
+from ipaddress import ip_network
 from typing import NamedTuple
 
-from podwire.cni.documents import Json, ip, number, objects, text
-from podwire.netlink.changes import Address, Interface
+from podwire.cni.documents import Json, ip, number, objects, text, texts
+from podwire.netlink.changes import Address, Interface, Network
 
 _PROTOCOLS = ("tcp", "udp", "sctp")
 _MARK = 0x800
@@ -30,8 +31,24 @@ def parse_port_mappings(runtime: Json) -> tuple[PortMapping, ...]:
     return tuple(_parse(item) for item in objects(runtime, "portmappings"))
 
 
-def port_rules(table: str, ports: Iterable[PortMapping], addresses: Iterable[Interface]) -> str:
+def parse_host_addresses(document: Json) -> tuple[Network, ...]:
+    """Return the member `hostAddresses` of a configuration. Raises ValueError."""
+    try:
+        return tuple(ip_network(each) for each in texts(document, "hostAddresses"))
+    except ValueError as error:
+        raise ValueError(f"'hostAddresses': {error}") from error
+
+
+def port_rules(
+    table: str,
+    ports: Iterable[PortMapping],
+    addresses: Iterable[Interface],
+    own: Collection[Network] = (),
+) -> str:
     """Return the nft script of the attachment's table; it replaces an earlier one.
+
+    The ports are those of *own*, the node's addresses; without any, of all that are local to it. A
+    service proxy may have made ClusterIPs local, too, and their ports are not the node's.
 
     What comes from the node's loopback, or from the pod's own subnet, gets the node's address:
     the answer would miss the node otherwise.
@@ -47,6 +64,12 @@ def port_rules(table: str, ports: Iterable[PortMapping], addresses: Iterable[Int
         for pod in pods.values()
         for family, loopback in (("ip", "127.0.0.0/8") if pod.version == 4 else ("ip6", "::1"),)
     ]
+    local = [
+        f"    {family} daddr {{ {', '.join(those)} }} jump ports"
+        for family, version in (("ip", 4), ("ip6", 6))
+        if (those := [str(each) for each in own if each.version == version])
+    ]
+    local = local or ["    fib daddr type local jump ports"]
     return "\n".join(
         (
             f"table inet {table}",
@@ -57,11 +80,11 @@ def port_rules(table: str, ports: Iterable[PortMapping], addresses: Iterable[Int
             "  }",
             "  chain prerouting {",
             "    type nat hook prerouting priority -100; policy accept;",
-            "    fib daddr type local jump ports",
+            *local,
             "  }",
             "  chain output {",
             "    type nat hook output priority -100; policy accept;",
-            "    fib daddr type local jump ports",
+            *local,
             "  }",
             "  chain postrouting {",
             "    type nat hook postrouting priority srcnat; policy accept;",

@@ -132,7 +132,8 @@ def network_list(config: ClusterConfig, node: str, data_dir: str) -> Mapping[str
 
     *data_dir* is where the plugin notes the addresses in use; each node needs one of its own.
     """
-    subnet = addresses(config).node(node).pod_subnet
+    known = addresses(config).node(node)
+    own = [known.underlay.ip, known.bridge.ip, *([known.vtep] if config.backend == "vxlan" else [])]
     plugin = {
         "type": "podwire",
         "bridge": POD_BRIDGE,
@@ -140,7 +141,14 @@ def network_list(config: ClusterConfig, node: str, data_dir: str) -> Mapping[str
         "isDefaultGateway": True,
         "ipMasq": False,  # The node's own rules do it for all of its pods.
         "portIsolation": True,  # What pods say to one another passes the node.
-        "ipam": {"type": "host-local", "ranges": [[{"subnet": str(subnet)}]], "dataDir": data_dir},
+        "capabilities": {"portMappings": True},
+        # Not all that is local: for a proxy in mode userspace or ipvs, ClusterIPs are.
+        "hostAddresses": ["127.0.0.0/8", *(str(address) for address in own)],
+        "ipam": {
+            "type": "host-local",
+            "ranges": [[{"subnet": str(known.pod_subnet)}]],
+            "dataDir": data_dir,
+        },
     }
     return {
         # Old libraries read the first and stop at 1.0.0; new ones choose from the second.

@@ -55,6 +55,8 @@ VIEWS: Mapping[tuple[str, str], type[msgspec.Struct]] = {
 ACTED_ON = {
     ("ServiceSpec", "allocateLoadBalancerNodePorts"),
     ("ServiceSpec", "ipFamilyPolicy"),
+    ("PodAffinityTerm", "matchLabelKeys"),
+    ("PodAffinityTerm", "mismatchLabelKeys"),
     ("PodSpec", "serviceAccount"),
     ("JobSpec", "manualSelector"),
     ("PodDisruptionBudgetSpec", "unhealthyPodEvictionPolicy"),

@@ -17,6 +17,14 @@ TEMPLATE_GENERATION = "deprecated.daemonset.template.generation"
 
 _DAEMON_SETS = "daemonsets.apps"
 _FIRST_PHASES = {"Pod": "Pending", "Namespace": "Active"}
+_GATED: Json = {
+    "type": "PodScheduled",
+    "status": "False",
+    "reason": "SchedulingGated",
+    "message": "Scheduling is blocked due to non-empty scheduling gates",
+    "lastProbeTime": None,
+    "lastTransitionTime": None,
+}
 _SYSTEM_FIELDS = ("uid", "creationTimestamp", "generation", "deletionTimestamp")
 
 
@@ -173,6 +181,8 @@ def _drop_status(obj: Json, resource: Resource) -> None:
         obj["status"] = {"phase": _FIRST_PHASES[resource.kind]}
     if resource.kind == "Pod":
         obj["status"]["qosClass"] = quality(struct(obj, "spec"))
+        if struct(obj, "spec").get("schedulingGates"):
+            obj["status"] |= {"conditions": [dict(_GATED)]}
 
 
 def _keep_finalizers(obj: Json, old: Json) -> None:

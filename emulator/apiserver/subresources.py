@@ -81,14 +81,21 @@ def bind(api: Api, request: Request) -> Plain:
         raise statuses.not_found(request.resource, request.name)
     obj = old.copy()
     meta, spec = obj["metadata"], obj.setdefault("spec", {})
+    asked = struct(body, "metadata")
+    if text(asked, "uid") not in ("", meta["uid"]):
+        # Another pod has its name by now.
+        raise write.another_uid(request, old, text(asked, "uid"))
     if meta.get("deletionTimestamp"):
         why = f"pod {request.name} is being deleted, cannot be assigned to a host"
         raise statuses.conflict(request.resource, request.name, why)
     if spec.get("nodeName"):
         why = f'pod {request.name} is already assigned to node "{spec["nodeName"]}"'
         raise statuses.conflict(request.resource, request.name, why)
+    if spec.get("schedulingGates"):
+        why = f"pod {request.name} has non-empty .spec.schedulingGates"
+        raise statuses.conflict(request.resource, request.name, why)
     spec["nodeName"] = node
-    annotations = struct(struct(body, "metadata"), "annotations")
+    annotations = struct(asked, "annotations")
     if annotations:
         meta["annotations"] = {**struct(meta, "annotations"), **annotations}
     _set_condition(obj, "PodScheduled", rfc3339(request.now))

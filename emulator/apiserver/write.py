@@ -14,6 +14,7 @@ from podwire.emulator.apiserver.admission import (
     advice,
     allocate,
     class_admission,
+    label_keys,
     service_types,
     unsupported,
 )
@@ -31,6 +32,8 @@ Json = dict[str, Any]
 
 
 def _admit_pod(api: Api, request: Request, pod: Json, old: Json | None) -> None:
+    if old is None:
+        label_keys.merge(pod)
     class_admission.admit_pod(api, request, pod, old)
     accounts.admit_pod(api, request, pod, old)
 
@@ -118,6 +121,19 @@ def store_new(api: Api, request: Request, obj: Json, owners: Owners | None = Non
     return api.store.put(resource.collection, key, obj)
 
 
+def another_uid(request: Request, old: Stored, uid: str) -> statuses.Refused:
+    """Return the answer to a write that is meant for an object with *uid*, which *old* has not."""
+    resource = request.resource
+    return statuses.conflict(
+        resource,
+        request.name,
+        "StorageError: invalid object, Code: 4, Key: "
+        f"/registry/{resource.collection}/{old.key}, ResourceVersion: 0, AdditionalErrorMsg: "
+        f"Precondition failed: UID in precondition: {uid}, "
+        f"UID in object meta: {old.object['metadata']['uid']}",
+    )
+
+
 def store_change(
     api: Api, request: Request, obj: Json, old: Stored, owners: Owners | None = None
 ) -> Stored | Json:
@@ -129,14 +145,7 @@ def store_change(
     meta, old_meta = obj["metadata"], old.object["metadata"]
     _check_namespace_of(request, meta)
     if meta.get("uid") and meta["uid"] != old_meta["uid"]:
-        raise statuses.conflict(
-            resource,
-            request.name,
-            "StorageError: invalid object, Code: 4, Key: "
-            f"/registry/{resource.collection}/{old.key}, ResourceVersion: 0, AdditionalErrorMsg: "
-            f"Precondition failed: UID in precondition: {meta['uid']}, "
-            f"UID in object meta: {old_meta['uid']}",
-        )
+        raise another_uid(request, old, meta["uid"])
     version = meta.get("resourceVersion", "")
     if version and version != old_meta["resourceVersion"]:
         raise statuses.conflict(resource, request.name)

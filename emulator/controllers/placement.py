@@ -1,6 +1,8 @@
 """Pure: may this pod run on this node? The filters of the scheduler, in its order."""
 
 from collections.abc import Collection, Iterable
+from functools import lru_cache
+from typing import NamedTuple
 
 from podwire.kube.objects import (
     LabelSelectorRequirement,
@@ -12,20 +14,28 @@ from podwire.kube.objects import (
     Taint,
     Toleration,
 )
-from podwire.kube.selectors import SelectorError, from_selector
+from podwire.kube.selectors import NOTHING, LabelSelector, SelectorError, from_selector
 
 UNSCHEDULABLE = Taint(key="node.kubernetes.io/unschedulable", effect="NoSchedule")
 
-HostPort = tuple[str, int]
-
+NO_MATCH = "node(s) didn't match Pod's node affinity/selector"
 NO_FREE_PORTS = "node(s) didn't have free ports for the requested pod ports"
-"""The one obstacle here that goes when another pod goes."""
+
+_ANY = "0.0.0.0"
 
 
-def obstacle(spec: PodSpec, node: Node, taken: Collection[HostPort] = ()) -> str | None:
+class HostPort(NamedTuple):
+    """A port of the node, on one of its addresses or on all of them."""
+
+    protocol: str
+    number: int
+    address: str = _ANY
+
+
+def obstacle(spec: PodSpec, node: Node) -> str | None:
     """Return why a pod cannot be placed on *node*, in the scheduler's words, or None if it can.
 
-    *taken* are the (protocol, host port) pairs that pods on the node hold.
+    Whatever other pods are there.
     """
     if node.spec.unschedulable and not tolerates(spec.tolerations, UNSCHEDULABLE):
         return "node(s) were unschedulable"
@@ -33,9 +43,7 @@ def obstacle(spec: PodSpec, node: Node, taken: Collection[HostPort] = ()) -> str
     if taint is not None:
         return f"node(s) had untolerated taint {{{taint.key}: {taint.value}}}"
     if not matches_node(spec, node):
-        return "node(s) didn't match Pod's node affinity/selector"
-    if any(port in taken for port in host_ports(spec)):
-        return NO_FREE_PORTS
+        return NO_MATCH
     return None
 
 
@@ -71,8 +79,7 @@ def tolerates(tolerations: Iterable[Toleration], taint: Taint) -> bool:
 
 def matches_node(spec: PodSpec, node: Node) -> bool:
     """Tell whether nodeSelector and the required node affinity allow *node*."""
-    labels = node.metadata.labels
-    if any(labels.get(key) != value for key, value in spec.node_selector.items()):
+    if spec.node_selector and not spec.node_selector.items() <= node.metadata.labels.items():
         return False
     affinity = spec.affinity.node_affinity if spec.affinity else None
     if affinity is None or affinity.required is None:
@@ -89,11 +96,25 @@ def liking(spec: PodSpec, node: Node) -> int:
 
 def host_ports(spec: PodSpec) -> frozenset[HostPort]:
     """Return the ports of the node that the pod wants; on the host's network: all it names."""
+    beside = (one for one in spec.init_containers if one.restart_policy == "Always")
     return frozenset(
-        (port.protocol, number)
-        for container in spec.containers
+        HostPort(port.protocol, number, port.host_ip or _ANY)
+        for container in (*spec.containers, *beside)
         for port in container.ports
         if (number := port.container_port if spec.host_network else port.host_port)
+    )
+
+
+def clash(wanted: Collection[HostPort], taken: Collection[HostPort]) -> bool:
+    """Tell whether one of two lots of ports is in the other's way.
+
+    The same port on two addresses is two ports (HostPortInfo.CheckConflict).
+    """
+    return any(
+        (one.protocol, one.number) == (other.protocol, other.number)
+        and (one.address == other.address or _ANY in (one.address, other.address))
+        for one in wanted
+        for other in taken
     )
 
 
@@ -122,7 +143,13 @@ def _term_matches(term: NodeSelectorTerm, node: Node) -> bool:
 
 
 def _all_match(lines: tuple[LabelSelectorRequirement, ...], labels: dict[str, str]) -> bool:
+    return not lines or _selector(lines).matches(labels)
+
+
+# A pod is compared with every node.
+@lru_cache(maxsize=256)
+def _selector(lines: tuple[LabelSelectorRequirement, ...]) -> LabelSelector:
     try:
-        return from_selector(LabelSelectorSpec(match_expressions=lines)).matches(labels)
+        return from_selector(LabelSelectorSpec(match_expressions=lines))
     except SelectorError:
-        return False
+        return NOTHING

@@ -71,15 +71,19 @@ class NodeContext:
         self._accounts = informers.of(ServiceAccount)
 
     @property
+    def node(self) -> Node | None:
+        """Return the node's object, or None where it is not known yet."""
+        return self._nodes.get(Key("", self.name))
+
+    @property
     def is_down(self) -> bool:
         """Tell whether the node's object says that it does not run, though we do."""
-        return is_down(self._nodes.get(Key("", self.name)))
+        return is_down(self.node)
 
     @property
     def allocatable(self) -> Mapping[str, str]:
         """Return what the node has for pods, by resource."""
-        node = self._nodes.get(Key("", self.name))
-        return node.status.allocatable if node is not None else {}
+        return self.node.status.allocatable if self.node is not None else {}
 
     async def informed(self) -> None:
         """Wait until what containers are made from is known: at our own start it may not be."""
@@ -102,9 +106,8 @@ class NodeContext:
 
     def node_event(self, type_: str, reason: str, message: str) -> None:
         """Record an event about the node."""
-        node = self._nodes.get(Key("", self.name))
-        if node is not None:
-            self._recorder.event(node, type_, reason, message)
+        if self.node is not None:
+            self._recorder.event(self.node, type_, reason, message)
 
     def now(self) -> str:
         """Return the time as statuses hold it."""

@@ -5,12 +5,14 @@ import logging
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from podwire.emulator.controllers.podstate import is_finished
+from podwire.emulator.kubelet.admission import Refusal, refusal
 from podwire.emulator.kubelet.catalogue_images import IMAGES
 from podwire.emulator.kubelet.context import NodeContext
 from podwire.emulator.kubelet.lease import heartbeat
-from podwire.emulator.kubelet.pod import PodLife
+from podwire.emulator.kubelet.pod import FIRST_RETRY, PodLife
 from podwire.emulator.kubelet.resolver import node_complaint
-from podwire.errors import AlreadyExists
+from podwire.errors import AlreadyExists, ApiError, NotFound, UnreachableError
 from podwire.kube.codec import key_of
 from podwire.kube.informers import Informers
 from podwire.kube.mirror_pods import is_mirror
@@ -23,6 +25,9 @@ log = logging.getLogger(__name__)
 
 # Seconds between looks at the volumes, as the kubelet's; the shortest-lived token lasts 600.
 _VOLUMES_EVERY = 60.0
+# Seconds that each pod which was refused holds up the next: a ReplicaSet makes another one at once,
+# without end.
+_PATIENCE = 0.05
 _NONE: Mapping[str, str] = MappingProxyType({})
 
 
@@ -45,6 +50,9 @@ class Kubelet:
         self._by_key: dict[Key, PodLife] = {}
         # Pods whose lives are over, and whose objects are still there.
         self._over: set[str] = set()
+        # Pods that may run here, until they have ended; and those that may not.
+        self._admitted: dict[str, Pod] = {}
+        self._refused: set[str] = set()
         self._tasks: asyncio.TaskGroup | None = None
 
     def life(self, key: Key) -> PodLife | None:
@@ -77,8 +85,12 @@ class Kubelet:
             if life is not None:
                 life.forget()
             self._over.discard(old.metadata.uid)
+            self._refused.discard(old.metadata.uid)
+            self._admitted.pop(old.metadata.uid, None)
         if new is None or new.spec.node_name != self.context.name or is_mirror(new):
             return
+        if is_finished(new):
+            self._admitted.pop(new.metadata.uid, None)
         life = self._lives.get(new.metadata.uid)
         if life is not None:
             life.update(new)
@@ -87,7 +99,7 @@ class Kubelet:
             return
         if new.metadata.uid in self._over:
             return  # a finalizer keeps its object
-        if new.status.phase in ("Succeeded", "Failed") and new.metadata.deletion_timestamp is None:
+        if new.metadata.deletion_timestamp is None and (is_finished(new) or not self._admits(new)):
             return
         life = PodLife(self.context, new)
         self._lives[new.metadata.uid] = life
@@ -96,6 +108,48 @@ class Kubelet:
             life.update(new)
         assert self._tasks is not None
         self._tasks.create_task(self._live(life), name=f"pod {new.metadata.name}")
+
+    def _admits(self, pod: Pod) -> bool:
+        """Tell whether a pod that is new here may run; have it fail if it may not."""
+        uid = pod.metadata.uid
+        if uid in self._refused:
+            return False
+        node, why = self.context.node, None
+        # One that has begun was admitted before we started anew.
+        if node is not None and pod.status.start_time is None:
+            why = refusal(pod, node, self._admitted.values())
+        if why is None:
+            self._admitted[uid] = pod
+            return True
+        patience = _PATIENCE * len(self._refused)
+        self._refused.add(uid)
+        assert self._tasks is not None
+        refusing = self._refuse(pod, why, patience)
+        self._tasks.create_task(refusing, name=f"refusal of {pod.metadata.name}")
+        return False
+
+    async def _refuse(self, pod: Pod, why: Refusal, patience: float) -> None:
+        """Say in *patience* seconds that a pod failed before it began (the kubelet's rejectPod)."""
+        await asyncio.sleep(patience)
+        if pod.metadata.uid in self._refused:
+            self.context.event(pod, "Warning", why.reason, why.message)
+        status = {
+            "phase": "Failed",
+            "reason": why.reason,
+            "message": f"Pod was rejected: {why.message}",
+            "startTime": self.context.now(),
+        }
+        patch = {"metadata": {"uid": pod.metadata.uid}, "status": status}
+        while pod.metadata.uid in self._refused:
+            try:
+                await self.context.client.patch(Pod, key_of(pod), patch, subresource="status")
+            except NotFound:
+                return
+            except (ApiError, UnreachableError) as error:
+                log.warning("status of %s: %s", key_of(pod), error)
+                await asyncio.sleep(FIRST_RETRY)
+            else:
+                return
 
     async def _live(self, life: PodLife) -> None:
         meta = life.pod.metadata

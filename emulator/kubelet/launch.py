@@ -1,4 +1,4 @@
-"""What a container is started with: command, environment, mounts, the files of its image."""
+"""What pods and containers are started with: ports; command, environment, mounts, image files."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,9 +12,43 @@ from podwire.emulator.kubelet.last_words import message_file
 from podwire.emulator.kubelet.volumes import binds_of
 from podwire.emulator.runtimes.capabilities import asked, kept
 from podwire.emulator.runtimes.mounts import Bind
-from podwire.emulator.runtimes.runtime import ContainerRequest, PodSandbox, RunningProcess
-from podwire.kube.objects import Container, Pod
+from podwire.emulator.runtimes.runtime import (
+    ContainerRequest,
+    PodPort,
+    PodRequest,
+    PodSandbox,
+    RunningProcess,
+)
+from podwire.kube.objects import Container, Pod, PodSpec
 from podwire.kube.podstatus import with_addresses
+
+
+def sandbox_of(node: NodeContext, pod: Pod) -> PodRequest:
+    """Return what the pod's containers share. Raises HostNameError."""
+    meta, spec = pod.metadata, pod.spec
+    return PodRequest(
+        meta.namespace,
+        meta.name,
+        meta.uid,
+        node.hostname(pod),
+        spec.host_network,
+        spec.share_process_namespace,
+        ports_of(spec),
+    )
+
+
+def ports_of(spec: PodSpec) -> tuple[PodPort, ...]:
+    """Return the ports of the node that lead to the pod; its own are none on the host's network."""
+    if spec.host_network:
+        return ()
+    beside = (one for one in spec.init_containers if one.restart_policy == "Always")
+    ports = (
+        PodPort(port.protocol, port.host_port, port.container_port, port.host_ip)
+        for container in (*spec.containers, *beside)
+        for port in container.ports
+        if port.host_port
+    )
+    return tuple(dict.fromkeys(ports))
 
 
 def request_of(

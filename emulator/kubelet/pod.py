@@ -13,11 +13,11 @@ from podwire.emulator.kubelet.ephemeral import EphemeralRuns
 from podwire.emulator.kubelet.files import PodFiles, make_files, write_volumes
 from podwire.emulator.kubelet.grace import Grace
 from podwire.emulator.kubelet.host_names import HostNameError
+from podwire.emulator.kubelet.launch import sandbox_of
 from podwire.emulator.kubelet.unsupported import unsupported
 from podwire.emulator.kubelet.volume_files import VolumeError, objects_in
 from podwire.emulator.kubelet.volumes import remove
 from podwire.emulator.runtimes.runtime import (
-    PodRequest,
     PodSandbox,
     RunningProcess,
     RuntimeFailure,
@@ -328,16 +328,7 @@ class PodLife:
             delay = min(delay * 2, LAST_RETRY)
 
     async def _make_sandbox(self) -> PodSandbox:
-        meta, spec = self.pod.metadata, self.pod.spec
-        request = PodRequest(
-            meta.namespace,
-            meta.name,
-            meta.uid,
-            self._node.hostname(self.pod),
-            spec.host_network,
-            spec.share_process_namespace,
-        )
-        return await self._node.runtime.create(request)
+        return await self._node.runtime.create(sandbox_of(self._node, self.pod))
 
     async def _make_files(self) -> PodFiles:
         assert self.sandbox is not None

@@ -9,7 +9,7 @@ from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
 from typing import Any
 
-from podwire.emulator.runtimes.runtime import PodSandbox, RuntimeFailure
+from podwire.emulator.runtimes.runtime import PodPort, PodSandbox, RuntimeFailure
 from podwire.emulator.sandbox.forks import Forks
 from podwire.emulator.sandbox.processes import Place, Program, StartError
 
@@ -37,7 +37,8 @@ class Attachments:
         network = self._read()
         result: Json = {}
         for plugin in network["plugins"]:
-            result = await self._call("ADD", plugin, request(network, plugin, result), sandbox)
+            config = request(network, plugin, result, sandbox.request.ports)
+            result = await self._call("ADD", plugin, config, sandbox)
         self._results[sandbox.id] = result
         return first_ipv4(result)
 
@@ -46,7 +47,8 @@ class Attachments:
         network = self._read()
         result = self._results.get(sandbox.id, {})
         for plugin in reversed(network["plugins"]):
-            await self._call("DEL", plugin, request(network, plugin, result), sandbox)
+            config = request(network, plugin, result, sandbox.request.ports)
+            await self._call("DEL", plugin, config, sandbox)
         self._results.pop(sandbox.id, None)
 
     def _read(self) -> Json:
@@ -107,13 +109,32 @@ class Attachments:
             return status, os.pread(out, size, 0), os.pread(err, 4096, 0).decode(errors="replace")
 
 
-def request(network: Mapping[str, Any], plugin: Mapping[str, Any], previous: Json) -> Json:
-    """Return a plugin's configuration as it stands on its standard input (section 4)."""
+def request(
+    network: Mapping[str, Any],
+    plugin: Mapping[str, Any],
+    previous: Json,
+    ports: Sequence[PodPort] = (),
+) -> Json:
+    """Return a plugin's configuration as it stands on its standard input (section 4).
+
+    *ports* are for a plugin that says it is capable of portMappings (CONVENTIONS.md).
+    """
     config: Json = {
         **plugin,
         "name": network.get("name", ""),
         "cniVersion": network.get("cniVersion", ""),
     }
+    if ports and plugin.get("capabilities", {}).get("portMappings"):
+        mappings = [
+            {
+                "hostPort": port.host_port,
+                "containerPort": port.container_port,
+                "protocol": port.protocol.lower(),
+                **({"hostIP": port.host_ip} if port.host_ip else {}),
+            }
+            for port in ports
+        ]
+        config["runtimeConfig"] = {"portMappings": mappings}
     if previous:
         config["prevResult"] = previous
     return config

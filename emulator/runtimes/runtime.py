@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from podwire.emulator.runtimes.capabilities import kept
 from podwire.emulator.runtimes.mounts import Bind
@@ -17,6 +17,15 @@ class RuntimeFailure(Exception):
         self.reason = reason
 
 
+class PodPort(NamedTuple):
+    """A port of the node that leads to one of a pod; without *host_ip*, on all its addresses."""
+
+    protocol: str
+    host_port: int
+    container_port: int
+    host_ip: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class PodRequest:
     """What a runtime must know to make a pod's shared namespaces and its network."""
@@ -28,6 +37,8 @@ class PodRequest:
     host_network: bool
     # Whether its containers see each other's processes.
     shares_processes: bool = False
+    # Of the netns runtime; an engine does not lead them.
+    ports: tuple[PodPort, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,8 +52,6 @@ class PodAffinityTerm(View, frozen=True):
     label_selector: LabelSelectorSpec | None = None
     namespaces: tuple[str, ...] = ()
     namespace_selector: LabelSelectorSpec | None = None
-    match_label_keys: tuple[str, ...] = ()
-    mismatch_label_keys: tuple[str, ...] = ()
 
 
 class WeightedPodAffinityTerm(View, frozen=True):

@@ -195,12 +195,12 @@ class Client:
         body = msgspec.json.encode({"propagationPolicy": "Background"})
         await self._call("DELETE", collection(resource, namespace), body)
 
-    async def bind(self, pod: Key, node: str) -> None:
-        """Give *pod* to *node*, as a scheduler does."""
+    async def bind(self, pod: Key, node: str, *, uid: str) -> None:
+        """Give *pod* to *node*, as a scheduler does, if it is the one with *uid*."""
         binding = {
             "apiVersion": "v1",
             "kind": "Binding",
-            "metadata": {"name": pod.name, "namespace": pod.namespace},
+            "metadata": {"name": pod.name, "namespace": pod.namespace, "uid": uid},
             "target": {"apiVersion": "v1", "kind": "Node", "name": node},
         }
         body = msgspec.json.encode(binding)

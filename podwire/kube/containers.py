@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import msgspec
+
 from podwire.kube.meta import IntOrString, View
 
 
@@ -12,6 +14,7 @@ class ContainerPort(View, frozen=True):
     name: str = ""
     protocol: str = "TCP"
     host_port: int = 0
+    host_ip: str = msgspec.field(default="", name="hostIP")
 
 
 class ObjectFieldSelector(View, frozen=True):

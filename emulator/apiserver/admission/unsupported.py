@@ -45,7 +45,7 @@ def warnings(obj: Json, honoured: Collection[str] = ()) -> tuple[str, ...]:
     if look is None:
         return ()
     done = tuple(f".securityContext.{name}" for name in honoured)
-    elsewhere = _READ_ONLY if honoured else _NO_HOST_PATH
+    elsewhere = (_READ_ONLY,) if honoured else (_NO_HOST_PATH, _NO_HOST_PORT)
     return tuple(
         text
         for text in look(obj)
@@ -158,7 +158,10 @@ _NO_HOST_PATH = (
     "hostPath volumes are not there where pods are containers; the pod will wait with "
     "CreateContainerError"
 )
-_NO_HOST_PORT = "the port is reserved but not forwarded; use a NodePort Service or hostNetwork"
+_NO_HOST_PORT = (
+    "the port is reserved, and not forwarded where pods are containers; "
+    "use a NodePort Service or hostNetwork"
+)
 _NO_SCTP = (
     "the proxy forwards SCTP in modes nftables and iptables only, where the kernel has it; "
     "elsewhere this port serves nobody"

@@ -3,7 +3,7 @@
 Source: pkg/apis/core/validation/validation.go of Kubernetes 1.32.
 """
 
-from podwire.emulator.apiserver.admission import validate_meta
+from podwire.emulator.apiserver.admission import label_keys, validate_meta
 from podwire.emulator.apiserver.admission.field_errors import (
     FieldError,
     Unquoted,
@@ -75,6 +75,7 @@ def _pod_term(field: str, term: Json) -> list[FieldError]:
         problems += validate_meta.selector(f"{field}.{name}", term.get(name))
     for name in many(term, "namespaces"):
         problems += check(f"{field}.namespace", name, syntax.label)
+    problems += label_keys.of_term(field, term)
     key = term.get("topologyKey", "")
     if not key:
         problems.append(required(f"{field}.topologyKey", _EMPTY))
@@ -113,6 +114,7 @@ def _spread(field: str, constraint: Json, key: str, action: str) -> list[FieldEr
         policy = constraint.get(name)
         if policy is not None and policy not in _POLICIES:
             problems.append(not_supported(f"{field}.{name}", policy, _POLICIES))
+    problems += label_keys.of_spread(f"{field}.matchLabelKeys", constraint)
     return problems + validate_meta.selector(
         f"{field}.labelSelector", constraint.get("labelSelector")
     )
@@ -134,8 +136,9 @@ def _node_terms(field: str, selector: Json) -> list[FieldError]:
 def _node_term(field: str, term: Json) -> list[FieldError]:
     return [
         problem
-        for index, rule in enumerate(many(term, "matchExpressions"))
-        for problem in _node_rule(f"{field}.matchExpressions[{index}]", rule)
+        for name, rule_of in (("matchExpressions", _node_rule), ("matchFields", _field_rule))
+        for index, rule in enumerate(many(term, name))
+        for problem in rule_of(f"{field}.{name}[{index}]", rule)
     ]
 
 
@@ -157,6 +160,23 @@ def _node_rule(field: str, rule: Json) -> list[FieldError]:
         case other:
             problems.append(invalid(f"{field}.operator", other, "not a valid selector operator"))
     return problems + check(f"{field}.key", rule.get("key", ""), syntax.qualified_name)
+
+
+def _field_rule(field: str, rule: Json) -> list[FieldError]:
+    key, operator, values = rule.get("key", ""), rule.get("operator", ""), many(rule, "values")
+    problems: list[FieldError] = []
+    if operator not in ("In", "NotIn"):
+        problems.append(invalid(f"{field}.operator", operator, "not a valid selector operator"))
+    elif len(values) != 1:
+        message = (
+            "must be only one value when `operator` is 'In' or 'NotIn' for node field selector"
+        )
+        problems.append(required(f"{field}.values", message))
+    if key != "metadata.name":
+        return [*problems, invalid(f"{field}.key", key, "not a valid field selector key")]
+    for index, value in enumerate(values):
+        problems += check(f"{field}.values[{index}]", value, syntax.subdomain)
+    return problems
 
 
 def _toleration(field: str, toleration: Json) -> list[FieldError]:

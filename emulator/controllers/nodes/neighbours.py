@@ -1,28 +1,27 @@
 """Pure: where other pods let a pod go: affinity between pods, topology spread constraints.
 
-A place is all the nodes that have one value of a topology key. Source: interpodaffinity and
-podtopologyspread in pkg/scheduler/framework/plugins of Kubernetes 1.32.
+A place is all the nodes that have one value of a topology key. Source: interpodaffinity in
+pkg/scheduler/framework/plugins of Kubernetes 1.32. matchLabelKeys and mismatchLabelKeys are in the
+selectors already: the API server wrote them there when the pod was made.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
-from podwire.emulator.controllers.placement import matches_node, untolerated
+from podwire.emulator.controllers.nodes.groups import Group, Wish
+from podwire.emulator.controllers.nodes.spreading import SPREAD, Spread, spreads
 from podwire.kube.objects import (
+    Affinity,
     LabelSelectorSpec,
     Node,
     Pod,
     PodAffinity,
     PodAffinityTerm,
     PodSpec,
-    TopologySpreadConstraint,
 )
 from podwire.kube.selectors import NOTHING, LabelSelector, SelectorError, from_selector
 
-SPREAD = "node(s) didn't match pod topology spread constraints"
-NO_PLACE = f"{SPREAD} (missing required label)"
 NOT_NEAR = "node(s) didn't match pod affinity rules"
 TOO_NEAR = "node(s) didn't match pod anti-affinity rules"
 SHUNNED = "node(s) didn't satisfy existing pods anti-affinity rules"
@@ -34,70 +33,48 @@ Place = tuple[str, str]
 NamespaceLabels = Callable[[str], Mapping[str, str]]
 
 _NOBODY = PodAffinity()
-_NOWHERE = 1 << 30
-
-
-class Placed(NamedTuple):
-    """A pod that has a node."""
-
-    pod: Pod
-    node: Node
-
-
-@dataclass(frozen=True, slots=True)
-class _Spread:
-    key: str
-    counts: Mapping[str, int]
-    fewest: int
-    own: int
-    limit: int
+_NO_WISH = Affinity()
+# What it counts that somebody needs the pod near (hardPodAffinityWeight).
+_NEEDED = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Neighbours:
     """What the pods that are there mean for one that is to be placed."""
 
-    spreads: tuple[_Spread, ...] = ()
+    spreads: tuple[Spread, ...] = ()
     near: tuple[tuple[str, frozenset[str]], ...] = ()
     # The first of a group that wants to be together has nobody to be near to.
     first: bool = False
     away: frozenset[Place] = frozenset()
     shunned: frozenset[Place] = frozenset()
     liked: Mapping[Place, int] = field(default_factory=dict[Place, int])
-    even: tuple[_Spread, ...] = ()
+    even: tuple[Spread, ...] = ()
 
     def obstacle(self, node: Node) -> str | None:
         """Return why the pod cannot be on *node*, in the scheduler's words, or None if it can."""
         labels = node.metadata.labels
         for spread in self.spreads:
-            value = labels.get(spread.key)
-            if value is None:
-                return NO_PLACE
-            if spread.counts.get(value, 0) + spread.own - spread.fewest > spread.limit:
-                return SPREAD
+            if (reason := spread.obstacle(labels)) is not None:
+                return reason
         for key, values in self.near:
             if key not in labels or not (self.first or labels[key] in values):
                 return NOT_NEAR
-        if not self.away.isdisjoint(labels.items()):
+        if self.away and not self.away.isdisjoint(labels.items()):
             return TOO_NEAR
-        if not self.shunned.isdisjoint(labels.items()):
+        if self.shunned and not self.shunned.isdisjoint(labels.items()):
             return SHUNNED
         return None
 
     def liking(self, node: Node) -> int:
         """Return how much better *node* is than others because of who is near."""
-        labels = node.metadata.labels
-        return sum(
-            weight for (key, value), weight in self.liked.items() if labels.get(key) == value
-        )
+        liked = self.liked
+        return sum(liked.get(place, 0) for place in node.metadata.labels.items()) if liked else 0
 
     def crowd(self, node: Node) -> int:
         """Return how many are there already of those that had better be spread."""
         labels = node.metadata.labels
-        return sum(
-            spread.counts.get(labels[spread.key], 0) if spread.key in labels else _NOWHERE
-            for spread in self.even
-        )
+        return sum(spread.crowd(labels) for spread in self.even)
 
 
 NO_NEIGHBOURS = Neighbours()
@@ -112,119 +89,137 @@ def asks(spec: PodSpec) -> bool:
     )
 
 
-def shuns(spec: PodSpec) -> bool:
-    """Tell whether a pod keeps others away."""
-    return bool(_anti(spec).required)
+def gains(spec: PodSpec) -> bool:
+    """Tell whether another pod that comes may let a pod in: one to be near to, or to be even with.
+
+    Who only keeps away from others gains nothing (isSchedulableAfterPodChange).
+    """
+    return bool(_pro(spec.affinity).required or spec.topology_spread_constraints)
 
 
 def around(
     pod: Pod,
     nodes: Sequence[Node],
-    placed: Sequence[Placed],
-    shunning: Iterable[Placed],
+    groups: Iterable[Group],
+    wishes: Iterable[Wish],
     labels_of: NamespaceLabels,
 ) -> Neighbours:
     """Return what the pods on *nodes* mean for *pod*.
 
-    *placed* need not be given if it does not ask; *shunning* are those who keep others away.
+    *groups* need not be given if it does not ask; *wishes* are those of the pods that are there.
     *labels_of* returns the labels of a namespace.
     """
-    spec = pod.spec
-    near, first = _near(pod, placed, labels_of)
-    away = (
-        place
-        for term in _anti(spec).required
-        for place in _places(term, pod, placed, labels_of).elements()
-    )
-    shunned = (
-        (term.topology_key, value)
-        for other in shunning
-        for term in _anti(other.pod.spec).required
-        if _speaks_of(term, other.pod, labels_of)(pod)
-        and (value := other.node.metadata.labels.get(term.topology_key)) is not None
-    )
+    spec, namespace = pod.spec, pod.metadata.namespace
+    others = _Others(nodes, groups, labels_of)
+    near, first = others.near(_pro(spec.affinity).required, pod)
+    away: set[Place] = set()
+    for term in _anti(spec.affinity).required:
+        away.update(others.places(term, namespace))
     hard, soft = (
-        tuple(_spreads(pod, how, nodes, placed)) for how in ("DoNotSchedule", "ScheduleAnyway")
+        tuple(spreads(pod, how, nodes, others.groups))
+        for how in ("DoNotSchedule", "ScheduleAnyway")
     )
     liked: Counter[Place] = Counter()
-    for sign, affinity in ((1, _pro(spec)), (-1, _anti(spec))):
+    for sign, affinity in ((1, _pro(spec.affinity)), (-1, _anti(spec.affinity))):
         for weighted in affinity.preferred:
-            counts = _places(weighted.pod_affinity_term, pod, placed, labels_of)
+            counts = others.places(weighted.pod_affinity_term, namespace)
             for place, count in counts.items():
                 liked[place] += sign * weighted.weight * count
+    shunned: set[Place] = set()
+    for wish in wishes:
+        for term in _anti(wish.affinity).required:
+            if others.means(term, wish.namespace, pod):
+                shunned.update(others.counted(term.topology_key, wish.nodes))
+        for weight, term in _weighted(wish.affinity):
+            if others.means(term, wish.namespace, pod):
+                for place, count in others.counted(term.topology_key, wish.nodes).items():
+                    liked[place] += weight * count
     return Neighbours(hard, near, first, frozenset(away), frozenset(shunned), liked, soft)
 
 
-def _pro(spec: PodSpec) -> PodAffinity:
-    return (spec.affinity.pod_affinity if spec.affinity else None) or _NOBODY
+def _pro(affinity: Affinity | None) -> PodAffinity:
+    return (affinity or _NO_WISH).pod_affinity or _NOBODY
 
 
-def _anti(spec: PodSpec) -> PodAffinity:
-    return (spec.affinity.pod_anti_affinity if spec.affinity else None) or _NOBODY
+def _anti(affinity: Affinity | None) -> PodAffinity:
+    return (affinity or _NO_WISH).pod_anti_affinity or _NOBODY
 
 
-def _near(
-    pod: Pod, placed: Sequence[Placed], labels_of: NamespaceLabels
-) -> tuple[tuple[tuple[str, frozenset[str]], ...], bool]:
-    """Return for each required term where it holds, and whether *pod* is the first of its kind."""
-    terms = _pro(pod.spec).required
-    speak = [_speaks_of(term, pod, labels_of) for term in terms]
-    # Only who is meant by all terms counts for any of them.
-    meant = [other.node for other in placed if all(one(other.pod) for one in speak)]
-    found = tuple(
-        (
-            term.topology_key,
-            frozenset(
-                node.metadata.labels[term.topology_key]
-                for node in meant
-                if term.topology_key in node.metadata.labels
-            ),
+def _weighted(affinity: Affinity) -> list[tuple[int, PodAffinityTerm]]:
+    """Return how much those who wish it would like a pod of a term beside them."""
+    return [
+        *((_NEEDED, term) for term in _pro(affinity).required),
+        *((one.weight, one.pod_affinity_term) for one in _pro(affinity).preferred),
+        *((-one.weight, one.pod_affinity_term) for one in _anti(affinity).preferred),
+    ]
+
+
+class _Others:
+    """The pods that are there, where they are, and who means whom."""
+
+    def __init__(
+        self, nodes: Sequence[Node], groups: Iterable[Group], labels_of: NamespaceLabels
+    ) -> None:
+        self.groups = tuple(groups)
+        self._labels = {node.metadata.name: node.metadata.labels for node in nodes}
+        self._labels_of = labels_of
+
+    def near(
+        self, terms: Sequence[PodAffinityTerm], pod: Pod
+    ) -> tuple[tuple[tuple[str, frozenset[str]], ...], bool]:
+        """Return for each term where it holds, and whether *pod* is the first of its kind."""
+        speak = [self._speaks_of(term, pod.metadata.namespace) for term in terms]
+        # Only who is meant by all terms counts for any of them.
+        meant = Counter[str]()
+        for group in self.groups if terms else ():
+            if all(one(group.namespace, group.labels) for one in speak):
+                meant.update(group.nodes)
+        found = tuple(
+            (key, frozenset(value for _, value in self.counted(key, meant)))
+            for key in (term.topology_key for term in terms)
         )
-        for term in terms
-    )
-    first = not any(values for _, values in found) and all(one(pod) for one in speak)
-    return found, first
+        meta = pod.metadata
+        first = not any(values for _, values in found)
+        return found, first and all(one(meta.namespace, meta.labels) for one in speak)
 
+    def places(self, term: PodAffinityTerm, owner: str) -> Counter[Place]:
+        """Count the pods that *term* speaks of, by their place."""
+        speaks_of = self._speaks_of(term, owner)
+        meant = Counter[str]()
+        for group in self.groups:
+            if speaks_of(group.namespace, group.labels):
+                meant.update(group.nodes)
+        return self.counted(term.topology_key, meant)
 
-def _places(
-    term: PodAffinityTerm, owner: Pod, placed: Sequence[Placed], labels_of: NamespaceLabels
-) -> Counter[Place]:
-    """Count the pods that *term* speaks of, by their place."""
-    speaks_of = _speaks_of(term, owner, labels_of)
-    key = term.topology_key
-    return Counter(
-        (key, other.node.metadata.labels[key])
-        for other in placed
-        if key in other.node.metadata.labels and speaks_of(other.pod)
-    )
+    def counted(self, key: str, nodes: Mapping[str, int]) -> Counter[Place]:
+        """Count pods by their place that are counted by node."""
+        found: Counter[Place] = Counter()
+        for name, count in nodes.items():
+            labels = self._labels.get(name)
+            if labels is not None and key in labels:
+                found[key, labels[key]] += count
+        return found
 
+    def means(self, term: PodAffinityTerm, owner: str, pod: Pod) -> bool:
+        """Tell whether a term of the namespace *owner* speaks of *pod*."""
+        return self._speaks_of(term, owner)(pod.metadata.namespace, pod.metadata.labels)
 
-def _speaks_of(
-    term: PodAffinityTerm, owner: Pod, labels_of: NamespaceLabels
-) -> Callable[[Pod], bool]:
-    """Return what tells whether a term of *owner* speaks of a pod."""
-    selector = _selector(term.label_selector)
-    wanted = term.namespace_selector
-    namespaces = _selector(wanted)
-    own = owner.metadata.labels
-    same = {key: own[key] for key in term.match_label_keys if key in own}
-    other = {key: own[key] for key in term.mismatch_label_keys if key in own}
+    def _speaks_of(
+        self, term: PodAffinityTerm, owner: str
+    ) -> Callable[[str, Mapping[str, str]], bool]:
+        """Return what tells whether a term speaks of pods of a namespace, with their labels."""
+        selector = _selector(term.label_selector)
+        wanted = term.namespace_selector
+        namespaces = _selector(wanted)
+        named = term.namespaces or (() if wanted is not None else (owner,))
 
-    def speaks_of(pod: Pod) -> bool:
-        namespace, labels = pod.metadata.namespace, pod.metadata.labels
-        here = namespace in term.namespaces or (
-            namespaces.matches(labels_of(namespace))
-            if wanted is not None
-            else not term.namespaces and namespace == owner.metadata.namespace
-        )
-        return (
-            here
-            and selector.matches(labels)
-            and all(labels.get(key) == value for key, value in same.items())
-            and all(labels.get(key) != value for key, value in other.items())
-        )
+        def speaks_of(namespace: str, labels: Mapping[str, str]) -> bool:
+            here = namespace in named or (
+                wanted is not None and namespaces.matches(self._labels_of(namespace))
+            )
+            return here and selector.matches(labels)
 
-    return speaks_of
+        return speaks_of
 
 
 def _selector(spec: LabelSelectorSpec | None) -> LabelSelector:
@@ -233,57 +228,3 @@ def _selector(spec: LabelSelectorSpec | None) -> LabelSelector:
         return NOTHING if spec is None else from_selector(spec)
     except SelectorError:
         return NOTHING
-
-
-def _spreads(
-    pod: Pod, how: str, nodes: Sequence[Node], placed: Sequence[Placed]
-) -> Iterator[_Spread]:
-    every = pod.spec.topology_spread_constraints
-    constraints = [one for one in every if one.when_unsatisfiable == how]
-    keys = [one.topology_key for one in constraints]
-    for constraint in constraints:
-        places = {
-            node.metadata.name: node.metadata.labels[constraint.topology_key]
-            for node in nodes
-            if all(key in node.metadata.labels for key in keys)
-            and _counts(pod.spec, node, constraint)
-        }
-        yield _spread(pod, constraint, places, placed)
-
-
-def _counts(spec: PodSpec, node: Node, constraint: TopologySpreadConstraint) -> bool:
-    """Tell whether the pods of *node* count: if *spec* could be there at all, by default."""
-    if constraint.node_affinity_policy != "Ignore" and not matches_node(spec, node):
-        return False
-    effects = ("NoSchedule", "NoExecute")
-    return constraint.node_taints_policy != "Honor" or untolerated(spec, node, effects) is None
-
-
-def _spread(
-    pod: Pod,
-    constraint: TopologySpreadConstraint,
-    places: Mapping[str, str],
-    placed: Sequence[Placed],
-) -> _Spread:
-    selector = _selector(constraint.label_selector)
-    own = pod.metadata.labels
-    same = {key: own[key] for key in constraint.match_label_keys if key in own}
-    counts = Counter(dict.fromkeys(places.values(), 0))
-    for other, node in placed:
-        meta = other.metadata
-        if (
-            node.metadata.name in places
-            and meta.namespace == pod.metadata.namespace
-            and meta.deletion_timestamp is None
-            and selector.matches(meta.labels)
-            and all(meta.labels.get(key) == value for key, value in same.items())
-        ):
-            counts[places[node.metadata.name]] += 1
-    few = len(counts) < constraint.min_domains
-    return _Spread(
-        constraint.topology_key,
-        counts,
-        fewest=0 if few else min(counts.values(), default=0),
-        own=int(selector.matches(own)),
-        limit=constraint.max_skew,
-    )

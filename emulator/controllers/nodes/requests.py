@@ -21,7 +21,7 @@ def asked(spec: PodSpec) -> Amounts:
     """Return what a pod asks for by resource; limits count where the API server made them requests.
 
     Init containers run one by one, before the others; side-cars stay beside all that come after
-    them (KEP-753).
+    them (KEP-753). The overhead of its runtime comes on top.
     """
     beside: Counter[str] = Counter()
     most: dict[str, int] = {}
@@ -35,7 +35,16 @@ def asked(spec: PodSpec) -> Amounts:
     together = Counter(beside)
     for container in spec.containers:
         together.update(_requests(container))
-    return {name: max(together[name], most.get(name, 0)) for name in sorted({*together, *most})}
+    overhead = _amounts(spec.overhead)
+    return {
+        name: max(together[name], most.get(name, 0)) + overhead.get(name, 0)
+        for name in sorted({*together, *most, *overhead})
+    }
+
+
+def available(node: Node) -> Amounts:
+    """Return what a node has for pods, as far as it says so."""
+    return _amounts(node.status.allocatable)
 
 
 def lacking(wanted: Amounts, node: Node, taken: Amounts, pods: int) -> tuple[str, ...]:
@@ -57,7 +66,11 @@ def lacking(wanted: Amounts, node: Node, taken: Amounts, pods: int) -> tuple[str
 
 
 def _requests(container: Container) -> dict[str, int]:
-    return {name: _amount(str(text)) for name, text in container.resources.requests.items()}
+    return _amounts(container.resources.requests)
+
+
+def _amounts(texts: Mapping[str, object]) -> dict[str, int]:
+    return {name: _amount(str(text)) for name, text in texts.items()}
 
 
 @lru_cache(maxsize=256)

@@ -1,11 +1,11 @@
 """Unbound pods -> a node: the decision is scheduling.choose; this loop binds and says so."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import msgspec
 
 from podwire.emulator.controllers.context import ControllerContext
-from podwire.emulator.controllers.nodes.neighbours import asks
+from podwire.emulator.controllers.nodes.neighbours import asks, gains
 from podwire.emulator.controllers.nodes.scheduling import (
     SCHEDULER,
     Placements,
@@ -18,7 +18,7 @@ from podwire.emulator.controllers.status_writer import write_status
 from podwire.errors import Conflict, NotFound
 from podwire.kube.codec import key_of
 from podwire.kube.names import Key
-from podwire.kube.objects import Condition, Namespace, Node, Pod
+from podwire.kube.objects import Condition, Namespace, Node, Pod, PodSpec
 from podwire.kube.reconcile import Reconciler
 from podwire.kube.times import rfc3339
 
@@ -58,12 +58,12 @@ class Scheduler:
         self._placements.put(pod, choice)
         self._waiting.discard(key)
         try:
-            await self._client.bind(key, choice)
+            await self._client.bind(key, choice, uid=pod.metadata.uid)
         except (NotFound, Conflict):
-            self._placements.remove(pod.metadata.uid)  # gone, or bound by somebody else
+            self._recount(key, pod.metadata.uid)  # gone, or bound by somebody else
             return None
         except BaseException:
-            self._placements.remove(pod.metadata.uid)
+            self._recount(key, pod.metadata.uid)
             raise
         self._events.event(pod, "Normal", "Scheduled", f"Successfully assigned {key} to {choice}")
         return None
@@ -78,10 +78,22 @@ class Scheduler:
             self._left(new)
         elif new.spec.node_name:
             self._placements.put(new, new.spec.node_name)
-            if old is None or _neighbourhood(old) != _neighbourhood(new):
-                self._try_neighbours_again()
+            if old is not None and old.metadata.labels != new.metadata.labels:
+                self._try_neighbours_again(asks)
+            elif old is None or _where(old) != _where(new):
+                self._try_neighbours_again(gains)
         elif wants_scheduling(new):
             self._loop.add(key_of(new))
+
+    def _recount(self, key: Key, uid: str) -> None:
+        """Count a pod where it is known to be, as it did not go where we counted it."""
+        pod = self._pods.get(key)
+        # That it was bound by somebody else may have been heard before the answer to our binding.
+        if pod is None or pod.metadata.uid != uid or is_finished(pod) or not pod.spec.node_name:
+            self._placements.remove(uid)
+        else:
+            self._placements.put(pod, pod.spec.node_name)
+        self._try_again()
 
     def _left(self, pod: Pod) -> None:
         if self._placements.remove(pod.metadata.uid):
@@ -97,11 +109,11 @@ class Scheduler:
         found = self._namespaces.get(Key("", namespace))
         return found.metadata.labels if found is not None else {}
 
-    def _try_neighbours_again(self) -> None:
+    def _try_neighbours_again(self, concerned: Callable[[PodSpec], bool]) -> None:
         """Try those again to whom it matters which others are where: that one came, or changed."""
         for key in self._waiting:
             pod = self._pods.get(key)
-            if pod is not None and asks(pod.spec):
+            if pod is not None and concerned(pod.spec):
                 self._loop.add(key)
 
     def _try_again(self) -> None:
@@ -130,10 +142,9 @@ class Scheduler:
         await write_status(self._client, pod, patch)
 
 
-def _neighbourhood(pod: Pod) -> tuple[object, ...]:
-    """Return what it means to others that a pod is there."""
-    meta = pod.metadata
-    return pod.spec.node_name, meta.labels, meta.deletion_timestamp is not None
+def _where(pod: Pod) -> tuple[str, bool]:
+    """Return what it means to others that a pod is there, whatever its labels."""
+    return pod.spec.node_name, pod.metadata.deletion_timestamp is not None
 
 
 def _offers(node: Node) -> tuple[object, ...]:

@@ -1,24 +1,24 @@
 """Pure: which node an unbound pod goes to, or why there is none."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from podwire.emulator.controllers.nodes.groups import Groups, Membership, group_of
 from podwire.emulator.controllers.nodes.neighbours import (
     GO_WITH_OTHERS,
     NO_NEIGHBOURS,
     NamespaceLabels,
     Neighbours,
-    Placed,
     around,
     asks,
-    shuns,
 )
 from podwire.emulator.controllers.nodes.requests import TOO_MANY_PODS, Amounts, asked, lacking
 from podwire.emulator.controllers.ownership import controller_uid
 from podwire.emulator.controllers.placement import (
     NO_FREE_PORTS,
     HostPort,
+    clash,
     host_ports,
     liking,
     obstacle,
@@ -43,51 +43,51 @@ class _Place:
     owner: str
     ports: frozenset[HostPort]
     asks: Amounts
+    member: Membership
 
 
 class Placements:
     """Which pods are on which node, those too whose binding was only just sent."""
 
     def __init__(self) -> None:
-        self._pods: dict[str, Pod] = {}
         self._places: dict[str, _Place] = {}
         self._in_all: Counter[str] = Counter()
         self._of_owner: Counter[tuple[str, str]] = Counter()
         self._ports: dict[str, Counter[HostPort]] = {}
         self._asked: dict[str, Counter[str]] = {}
-        self._shunning: set[str] = set()
+        self._groups = Groups()
 
     def put(self, pod: Pod, node: str) -> None:
         """Note that *pod* is on *node*; the same again changes nothing."""
-        uid = pod.metadata.uid
+        uid, owner = pod.metadata.uid, controller_uid(pod)
         present = self._places.get(uid)
-        owner = controller_uid(pod)
-        if present is not None and (present.node, present.owner) == (node, owner):
-            self._pods[uid] = pod
+        if present is not None and (present.node, present.owner, present.member.group) == (
+            node,
+            owner,
+            group_of(pod),
+        ):
             return
         self.remove(uid)
-        place = _Place(node, owner, host_ports(pod.spec), asked(pod.spec))
+        place = _Place(
+            node, owner, host_ports(pod.spec), asked(pod.spec), self._groups.join(pod, node)
+        )
         self._places[uid] = place
-        self._pods[uid] = pod
         self._in_all[node] += 1
         self._of_owner[place.owner, node] += 1
         self._ports.setdefault(node, Counter()).update(place.ports)
         self._asked.setdefault(node, Counter()).update(place.asks)
-        if shuns(pod.spec):
-            self._shunning.add(uid)
 
     def remove(self, uid: str) -> bool:
         """Note that the pod with *uid* holds no place; tell whether it held one."""
         place = self._places.pop(uid, None)
         if place is None:
             return False
-        del self._pods[uid]
-        self._shunning.discard(uid)
+        self._groups.leave(place.member)
         self._in_all[place.node] -= 1
         self._of_owner[place.owner, place.node] -= 1
         if not self._of_owner[place.owner, place.node]:
             del self._of_owner[place.owner, place.node]
-        self._ports[place.node].subtract(place.ports)
+        self._ports[place.node] -= Counter(place.ports)
         self._asked[place.node].subtract(place.asks)
         return True
 
@@ -99,10 +99,9 @@ class Placements:
         """Return how many pods of *owner* and how many in all are on *node*."""
         return (self._of_owner[owner, node] if owner else 0), self._in_all[node]
 
-    def ports(self, node: str) -> frozenset[HostPort]:
+    def ports(self, node: str) -> Collection[HostPort]:
         """Return the host ports that are taken on *node*."""
-        counts = self._ports.get(node, Counter[HostPort]())
-        return frozenset(port for port, count in counts.items() if count > 0)
+        return self._ports.get(node, {})
 
     def asked(self, node: str) -> Amounts:
         """Return what the pods on *node* ask for together."""
@@ -110,17 +109,10 @@ class Placements:
 
     def around(self, pod: Pod, nodes: Sequence[Node], labels_of: NamespaceLabels) -> Neighbours:
         """Return what the pods on *nodes* mean for one that is to be placed."""
-        all_of_them = asks(pod.spec)
-        if not all_of_them and not self._shunning:
+        wishes, curious = self._groups.wishes(), asks(pod.spec)
+        if not curious and not wishes:
             return NO_NEIGHBOURS
-        known = {node.metadata.name: node for node in nodes}
-
-        def placed(uids: Iterable[str]) -> list[Placed]:
-            found = ((self._pods[uid], known.get(self._places[uid].node)) for uid in uids)
-            return [Placed(other, node) for other, node in found if node is not None]
-
-        others = placed(self._places) if all_of_them else []
-        return around(pod, nodes, others, placed(self._shunning), labels_of)
+        return around(pod, nodes, self._groups.groups() if curious else (), wishes, labels_of)
 
 
 def wants_scheduling(pod: Pod) -> bool:
@@ -150,13 +142,13 @@ def choose(
     if not nodes:
         return Unschedulable("no nodes available to schedule pods")
     spec, owner = pod.spec, controller_uid(pod)
-    wanted = asked(spec)
+    wanted, ports = asked(spec), host_ports(spec)
     neighbours = placements.around(pod, nodes, labels_of)
     reasons: Counter[str] = Counter()
     fitting: list[Node] = []
     in_vain = 0
     for node in nodes:
-        found = _obstacles(spec, node, wanted, placements, neighbours)
+        found = _obstacles(spec, node, wanted, ports, placements, neighbours)
         if found:
             reasons.update(found)
             in_vain += not _goes_with_others(found[0])
@@ -184,13 +176,20 @@ def choose(
 
 
 def _obstacles(
-    spec: PodSpec, node: Node, wanted: Amounts, placements: Placements, neighbours: Neighbours
+    spec: PodSpec,
+    node: Node,
+    wanted: Amounts,
+    ports: Collection[HostPort],
+    placements: Placements,
+    neighbours: Neighbours,
 ) -> tuple[str, ...]:
     """Return what the first filter has against *node* that has something against it."""
     name = node.metadata.name
-    reason = obstacle(spec, node, placements.ports(name))
+    reason = obstacle(spec, node)
     if reason is not None:
         return (reason,)
+    if ports and clash(ports, placements.ports(name)):
+        return (NO_FREE_PORTS,)
     _, pods = placements.load(name, "")
     reasons = lacking(wanted, node, placements.asked(name), pods)
     if reasons:

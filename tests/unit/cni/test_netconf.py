@@ -154,6 +154,7 @@ def test_capabilities_of_other_plugins_are_named() -> None:
         ({"runtimeConfig": {"mac": "00:00:00:00:00:00"}}, 7, "mac"),
         ({"runtimeConfig": {"portMappings": 5}}, 7, "portmappings"),
         ({"runtimeConfig": {"portMappings": [{"hostPort": 0, "containerPort": 80}]}}, 7, "host"),
+        ({"hostAddresses": ["10.0.0.1/8"]}, 7, "hostAddresses"),
         ({"type": "x", "ipam": {"type": "x"}}, 7, "'x' is no IPAM plugin"),
         ({"cniVersion": "0.2.0"}, 7, "0.2.0 has no result without 'ipam'"),
         (

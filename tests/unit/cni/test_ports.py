@@ -1,6 +1,6 @@
 """Ports of the node that lead to a pod: how runtimes write them, and the rules."""
 
-from ipaddress import ip_address, ip_interface
+from ipaddress import ip_address, ip_interface, ip_network
 from typing import Any
 
 import pytest
@@ -90,3 +90,22 @@ def test_refused(change: dict[str, Any], message: str) -> None:
 def test_rules(mapping: PortMapping, addresses: str, rules: list[str]) -> None:
     script = port_rules("t", [mapping], [ip_interface(each) for each in addresses.split()])
     assert [line.strip() for line in script.splitlines() if "dnat ip" in line] == sorted(rules)
+
+
+@pytest.mark.parametrize(
+    ("own", "lines"),
+    [
+        ("", ["fib daddr type local jump ports"]),
+        (
+            "127.0.0.0/8 192.0.2.1 2001:db8::1",
+            [
+                "ip daddr { 127.0.0.0/8, 192.0.2.1/32 } jump ports",
+                "ip6 daddr { 2001:db8::1/128 } jump ports",
+            ],
+        ),
+    ],
+)
+def test_whose_ports_they_are(own: str, lines: list[str]) -> None:
+    addresses = [ip_network(each) for each in own.split()]
+    script = port_rules("t", [PortMapping("tcp", 80, 80)], [ip_interface("10.0.0.2/24")], addresses)
+    assert [line.strip() for line in script.splitlines() if "jump" in line] == lines * 2

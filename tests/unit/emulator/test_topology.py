@@ -171,6 +171,12 @@ def test_network_list_is_what_the_plugin_takes(backend: Backend) -> None:
     assert conf.isolated
     assert not conf.masquerade
     assert "10.244.2.1" in repr(conf.ipam)
+    assert plugin["capabilities"] == {"portMappings": True}
+    node = topology(config).namespace("node-2")
+    own = {str(address.address.ip) for address in node.addresses}
+    assert {str(each) for each in conf.host_addresses} == {f"{ip}/32" for ip in own} | {
+        "127.0.0.0/8"
+    }
 
 
 def test_rules() -> None:

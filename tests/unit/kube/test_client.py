@@ -60,10 +60,10 @@ CALLS: list[tuple[Call, str, Json | None]] = [
         {"propagationPolicy": "Background"},
     ),
     (
-        lambda c: c.bind(Key("default", "web"), "node-1"),
+        lambda c: c.bind(Key("default", "web"), "node-1", uid="u-1"),
         "POST /api/v1/namespaces/default/pods/web/binding",
         {"apiVersion": "v1", "kind": "Binding",
-         "metadata": {"name": "web", "namespace": "default"},
+         "metadata": {"name": "web", "namespace": "default", "uid": "u-1"},
          "target": {"apiVersion": "v1", "kind": "Node", "name": "node-1"}},
     ),
 ]  # fmt: skip

@@ -73,7 +73,7 @@ def service(spec: str, **annotations: str) -> Json:
         ("{setHostnameAsFQDN: true}", []),
         ("{os: {name: windows}}", ["spec.os.name: the nodes run Linux; the field has no effect"]),
         ("{os: {name: linux}}", []),
-        (f"{{containers: [{{{C}, ports: [{{containerPort: 1, hostPort: 1}}]}}]}}", ["spec.containers[0].ports[0].hostPort: the port is reserved but not forwarded; use a NodePort Service or hostNetwork"]),
+        (f"{{containers: [{{{C}, ports: [{{containerPort: 1, hostPort: 1}}]}}]}}", []),
         (f"{{hostNetwork: true, containers: [{{{C}, ports: [{{containerPort: 1, hostPort: 1}}, {{containerPort: 2}}]}}]}}", []),
         ("{volumes: [{name: a}, {name: b, emptyDir: {medium: Memory}}, {name: c, configMap: {name: c}}, {name: d, secret: {secretName: d}}, {name: e, downwardAPI: {items: []}}, {name: f, hostPath: {path: /f}}]}", []),
         ("{volumes: [{name: a, nfs: {server: s, path: /}}, {name: b, persistentVolumeClaim: {claimName: b}}, {name: c, projected: {sources: []}}]}", [f"spec.volumes[{index}].{kind}: {NO_KIND}" for index, kind in enumerate(("nfs", "persistentVolumeClaim"))]),

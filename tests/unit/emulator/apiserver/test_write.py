@@ -260,6 +260,8 @@ def test_scale(server: SilentServer) -> None:
 def test_binding_happens_once(server: SilentServer) -> None:
     server.must(f"POST {PODS}", pod())
     binding = {"metadata": {"name": "p"}, "target": {"kind": "Node", "name": "node-1"}}
+    another = {**binding, "metadata": {"name": "p", "uid": "another"}}
+    assert "UID in precondition: another" in server.says(f"POST {PODS}/p/binding", another)
     assert server.must(f"POST {PODS}/p/binding", binding)["status"] == "Success"
     bound = server.get(f"{PODS}/p")
     assert bound["spec"]["nodeName"] == "node-1"
@@ -270,6 +272,14 @@ def test_binding_happens_once(server: SilentServer) -> None:
         'pod p is already assigned to node "node-1"'
     )
     assert server.says(f"POST {PODS}/p/binding", {"target": {}}).startswith("400")
+    gated = pod(name="gated")
+    gated["spec"]["schedulingGates"] = [{"name": "example.com/wait"}]
+    server.must(f"POST {PODS}", gated)
+    [condition] = server.get(f"{PODS}/gated")["status"]["conditions"]
+    assert (condition["type"], condition["reason"]) == ("PodScheduled", "SchedulingGated")
+    assert server.says(f"POST {PODS}/gated/binding", binding).endswith(
+        "pod gated has non-empty .spec.schedulingGates"
+    )
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from podwire.emulator.controllers.nodes.neighbours import Placed, around
+from podwire.emulator.controllers.nodes.groups import Groups
+from podwire.emulator.controllers.nodes.neighbours import Neighbours, around, asks, gains
 from podwire.kube.codec import convert
 from podwire.kube.objects import Pod
 from podwire.testing import build
@@ -58,23 +59,24 @@ def spread(skew: int = 1, key: str = HOST, **fields: Any) -> Json:
     return {"topologySpreadConstraints": [constraint | fields]}
 
 
-def there(text: str, **spec: Any) -> list[Placed]:
+def there(text: str, **spec: Any) -> Groups:
     """Read `web 1, db@data 3, web/v1 4`: which application has a pod on which node."""
-    placed: list[Placed] = []
+    groups = Groups()
     for item in filter(None, text.split(", ")):
         app, number = item.split()
         name, _, namespace = app.partition("@")
-        node = NODES[int(number) - 1]
-        placed.append(Placed(pod(name, namespace or "default", **spec), node))
-    return placed
+        groups.join(pod(name, namespace or "default", **spec), f"node-{number}")
+    return groups
 
 
-def fits(
-    wants: Pod, others: str, *, shunning: list[Placed] | None = None
-) -> tuple[str, frozenset[str]]:
-    """Return the numbers of the nodes that fit, and why others do not."""
+def seen(wants: Pod, others: Groups) -> Neighbours:
     labels: dict[str, dict[str, str]] = NAMESPACES
-    found = around(wants, NODES, there(others), shunning or [], lambda name: labels.get(name, {}))
+    return around(wants, NODES, others.groups(), others.wishes(), lambda name: labels.get(name, {}))
+
+
+def fits(wants: Pod, others: str, **spec: Any) -> tuple[str, frozenset[str]]:
+    """Return the numbers of the nodes that fit, and why others do not, which have *spec*."""
+    found = seen(wants, there(others, **spec))
     why = {node.metadata.name[-1]: found.obstacle(node) for node in NODES}
     reasons = frozenset(text for text in why.values() if text is not None)
     return " ".join(number for number, text in why.items() if text is None), reasons
@@ -99,13 +101,6 @@ def fits(
         (
             apart(term("db", namespaceSelector={"matchLabels": {"team": "db"}})),
             "db@data 1, db 2",
-            "2 3 4",
-            TOO_NEAR,
-        ),
-        (apart(term("web", matchLabelKeys=["version"])), "web/v1 1, web/v2 2", "1 3 4", TOO_NEAR),
-        (
-            apart(term("web", mismatchLabelKeys=["version"])),
-            "web/v1 1, web/v2 2",
             "2 3 4",
             TOO_NEAR,
         ),
@@ -137,9 +132,10 @@ def test_near(wants: Json, others: str, where: str) -> None:
 
 
 def test_who_keeps_others_away_keeps_them_away() -> None:
-    shunning = there("db 1", **apart(term("web", ZONE)))
-    assert fits(pod("web"), "", shunning=shunning) == ("3 4", frozenset([SHUNNED]))
-    assert fits(pod("db"), "", shunning=shunning) == (ALL, frozenset())
+    shunning = apart(term("web", ZONE))
+    assert fits(pod("web"), "db 1", **shunning) == ("3 4", frozenset([SHUNNED]))
+    assert fits(pod("db"), "db 1", **shunning) == (ALL, frozenset())
+    assert fits(pod("web"), "db@data 1", **shunning) == (ALL, frozenset())
 
 
 @pytest.mark.parametrize(
@@ -163,6 +159,8 @@ def test_who_keeps_others_away_keeps_them_away() -> None:
             SPREAD,
         ),
         (spread(matchLabelKeys=["version"]), "web/v1 1, web/v2 2", "1 3 4", SPREAD),
+        # An empty selector counts nobody, as in Kubernetes.
+        (spread(labelSelector={}), "web 1, web 2", ALL, None),
         # One that it does not count itself may go to the fullest place that is allowed.
         (
             spread(labelSelector={"matchLabels": {"app": "db"}}),
@@ -178,10 +176,11 @@ def test_spread(wants: Json, others: str, where: str, why: str | None) -> None:
     assert why is None or why in reasons
 
 
-def test_who_leaves_is_not_counted() -> None:
-    leaving = build.pod("web", labels={"app": "web"}, deleted=True)
-    found = around(pod("web", **spread()), NODES, [Placed(leaving, NODES[0])], [], lambda _name: {})
-    assert found.obstacle(NODES[0]) is None
+def test_who_leaves_is_not_counted_where_it_is_spread() -> None:
+    groups = Groups()
+    groups.join(build.pod("web", labels={"app": "web"}, deleted=True), "node-1")
+    assert seen(pod("web", **spread()), groups).obstacle(NODES[0]) is None
+    assert seen(pod("web", **apart(term("web"))), groups).obstacle(NODES[0]) == TOO_NEAR
 
 
 def preferring(kind: str, *weighted: tuple[int, Json]) -> Json:
@@ -197,13 +196,55 @@ def preferring(kind: str, *weighted: tuple[int, Json]) -> Json:
     ],
 )
 def test_what_a_pod_would_rather(wants: Json, others: str, likings: list[int]) -> None:
-    found = around(pod("web", **wants), NODES, there(others), [], lambda _name: {})
+    found = seen(pod("web", **wants), there(others))
     assert [found.liking(node) for node in NODES] == likings
+
+
+@pytest.mark.parametrize(
+    ("wish", "likings"),
+    [
+        (preferring("podAffinity", (5, term("web"))), [10, 0, 0, 0]),
+        (preferring("podAntiAffinity", (5, term("web", ZONE))), [-10, -10, 0, 0]),
+        (preferring("podAffinity", (5, term("other"))), [0, 0, 0, 0]),
+        # Who cannot be without it likes it a little, too.
+        (near(term("web")), [2, 0, 0, 0]),
+    ],
+)
+def test_what_others_would_rather(wish: Json, likings: list[int]) -> None:
+    found = seen(pod("web"), there("db 1, db 1", **wish))
+    assert [found.liking(node) for node in NODES] == likings
+
+
+def test_pods_that_are_alike_are_one_group() -> None:
+    groups = Groups()
+    wish = apart(term("web"))
+    members = [groups.join(pod("web", **wish), f"node-{1 + n % 2}") for n in range(1000)]
+    assert [group.nodes for group in groups.groups()] == [{"node-1": 500, "node-2": 500}]
+    assert [wish.nodes for wish in groups.wishes()] == [{"node-1": 500, "node-2": 500}]
+    for member in members:
+        groups.leave(member)
+    assert (list(groups.groups()), list(groups.wishes())) == ([], [])
 
 
 def test_the_crowd_that_had_better_be_spread() -> None:
     wants = pod("web", **spread(key="rack", whenUnsatisfiable="ScheduleAnyway"))
-    found = around(wants, NODES, there("web 1, web 1, web 3"), [], lambda _name: {})
+    found = seen(wants, there("web 1, web 1, web 3"))
     crowds = [found.crowd(node) for node in NODES]
     assert crowds[:2] == [2, 0]
     assert min(crowds[2:]) > 1000
+
+
+@pytest.mark.parametrize(
+    ("spec", "asked", "gained"),
+    [
+        ({}, False, False),
+        (near(term("db")), True, True),
+        (spread(), True, True),
+        # Nobody is let in because another comes whom it keeps away from.
+        (apart(term("web")), True, False),
+        (preferring("podAffinity", (1, term("db"))), True, False),
+    ],
+)
+def test_to_whom_another_pod_matters(spec: Json, *, asked: bool, gained: bool) -> None:
+    wants = pod("web", **spec).spec
+    assert (asks(wants), gains(wants)) == (asked, gained)

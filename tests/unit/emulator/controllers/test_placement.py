@@ -1,6 +1,6 @@
 import pytest
 
-from podwire.emulator.controllers.placement import obstacle, target_node
+from podwire.emulator.controllers.placement import clash, host_ports, obstacle, target_node
 from podwire.kube.codec import convert
 from podwire.kube.objects import Node, Pod, Taint
 from podwire.testing import build
@@ -79,18 +79,38 @@ def test_what_keeps_a_pod_from_a_node(wants: Pod, node: Node, why_not: str | Non
 
 
 @pytest.mark.parametrize(
-    ("spec", "taken", "fits"),
+    ("one", "other", "clashes"),
     [
-        ({"ports": [{"containerPort": 80}]}, {("TCP", 80)}, True),
-        ({"ports": [{"containerPort": 80, "hostPort": 80}]}, {("TCP", 80)}, False),
-        ({"ports": [{"containerPort": 80, "hostPort": 80}]}, {("UDP", 80)}, True),
+        ({"containerPort": 80}, {"hostPort": 80}, False),
+        ({"hostPort": 80}, {"hostPort": 80}, True),
+        ({"hostPort": 80}, {"hostPort": 81}, False),
+        ({"hostPort": 80}, {"hostPort": 80, "protocol": "UDP"}, False),
+        ({"hostPort": 80, "hostIP": "127.0.0.1"}, {"hostPort": 80}, True),
+        ({"hostPort": 80, "hostIP": "0.0.0.0"}, {"hostPort": 80, "hostIP": "127.0.0.1"}, True),
+        ({"hostPort": 80, "hostIP": "10.0.0.1"}, {"hostPort": 80, "hostIP": "127.0.0.1"}, False),
     ],
 )
 def test_host_ports_are_given_once(
-    *, spec: dict[str, object], taken: set[tuple[str, int]], fits: bool
+    *, one: dict[str, object], other: dict[str, object], clashes: bool
 ) -> None:
-    wants = pod(containers=[{"name": "main", **spec}])
-    assert (obstacle(wants.spec, NODE, taken) is None) == fits
+    wanted, taken = (
+        host_ports(
+            pod(containers=[{"name": "main", "ports": [{"containerPort": 8080, **port}]}]).spec
+        )
+        for port in (one, other)
+    )
+    assert clash(wanted, taken) == clash(taken, wanted) == clashes
+
+
+def test_host_ports_of_all_that_run_together() -> None:
+    def container(name: str, port: int, **more: object) -> dict[str, object]:
+        return {"name": name, "ports": [{"containerPort": port, "hostPort": port}], **more}
+
+    wants = pod(
+        containers=[container("main", 80)],
+        initContainers=[container("first", 81), container("beside", 82, restartPolicy="Always")],
+    )
+    assert {port.number for port in host_ports(wants.spec)} == {80, 82}
 
 
 @pytest.mark.parametrize(

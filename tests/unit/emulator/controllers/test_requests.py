@@ -46,6 +46,12 @@ def test_what_a_pod_asks_for(init: Containers, containers: Containers, cpu: str)
     assert asked(spec(*containers, init=init)).get("cpu", 0) == amount(cpu)
 
 
+def test_the_overhead_of_a_runtime_comes_on_top() -> None:
+    whole = {"overhead": {"cpu": "250m", "memory": "64Mi"}, "containers": [container("cpu 1")]}
+    wants = convert(Pod, {"metadata": {"name": "web"}, "spec": whole}).spec
+    assert asked(wants) == {"cpu": amount("1250m"), "memory": amount("64Mi")}
+
+
 @pytest.mark.parametrize(
     ("wants", "reasons"),
     [

@@ -25,6 +25,7 @@ from podwire.kube.events import EventRecorder
 from podwire.kube.informers import Informers
 from podwire.kube.names import Key
 from podwire.kube.objects import ConfigMap, Event, ObjectMeta, Pod, Secret, ServiceAccount
+from podwire.kube.objects import Node as KubeNode
 from podwire.testing.jumps import JumpingLoop, LoopClock
 
 Json = dict[str, Any]
@@ -75,6 +76,10 @@ class World:
 
     def _pod_changed(self, _old: Pod | None, new: Pod | None) -> None:
         self.history.append(new)
+        self._changed.set()
+
+    def node_changed(self, _old: KubeNode | None, _new: KubeNode | None) -> None:
+        """Look again at what is waited for, when the kubelet hears of its node."""
         self._changed.set()
 
     @property
@@ -167,7 +172,7 @@ class World:
         return found.status.pod_ip if found else ""
 
     async def until(self, holds: Callable[[], object]) -> None:
-        """Wait for *holds*; looked at after each change of a pod or an event."""
+        """Wait for *holds*; looked at after each change of a pod, an event or the node."""
         async with asyncio.timeout(HOURS):
             while not holds():
                 self._changed.clear()
@@ -214,6 +219,7 @@ async def _node(directory: Path) -> AsyncGenerator[World]:
         kubelet = Kubelet(context, informers, "10.244.1.0/24", {})
         world = World(test_client, test_informers, kubelet, runtime)
         world.node_client = client
+        informers.of(KubeNode).subscribe(world.node_changed)
         await test_client.create(ServiceAccount(metadata=DEFAULT))
         await world.config_map("kube-root-ca.crt", **{"ca.crt": "authority"})
         running = [

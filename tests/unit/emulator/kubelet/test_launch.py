@@ -1,4 +1,4 @@
-"""As whom a container runs."""
+"""What of the node leads to a pod, and as whom a container runs."""
 
 from typing import Any
 
@@ -6,8 +6,9 @@ import msgspec
 import pytest
 
 from podwire.emulator.images.catalogue import Image
-from podwire.emulator.kubelet.launch import user_of
-from podwire.kube.objects import Container, Pod
+from podwire.emulator.kubelet.launch import ports_of, user_of
+from podwire.emulator.runtimes.runtime import PodPort
+from podwire.kube.objects import Container, Pod, PodSpec
 
 
 @pytest.mark.parametrize(
@@ -28,3 +29,41 @@ def test_the_container_before_the_pod_before_the_image(
     made = msgspec.convert({"name": "c", "securityContext": container}, Container)
     owner = msgspec.convert({"metadata": {"name": "p"}, "spec": {"securityContext": pod}}, Pod)
     assert user_of(owner, made, Image("i", "", user=image)) == user
+
+
+WEB: dict[str, Any] = {"containerPort": 80, "hostPort": 8080}
+DNS: dict[str, Any] = {
+    "containerPort": 1053,
+    "hostPort": 53,
+    "protocol": "UDP",
+    "hostIP": "192.168.1.10",
+}
+
+
+@pytest.mark.parametrize(
+    ("spec", "ports"),
+    [
+        ({"containers": [{"ports": [WEB, DNS]}]}, [(8080, 80), (53, 1053)]),
+        ({"containers": [{"ports": [WEB]}, {"ports": [WEB, {"containerPort": 1}]}]}, [(8080, 80)]),
+        ({"containers": [dict[str, Any]()], "initContainers": [{"ports": [WEB]}]}, []),
+        (
+            {
+                "containers": [dict[str, Any]()],
+                "initContainers": [{"ports": [WEB], "restartPolicy": "Always"}],
+            },
+            [(8080, 80)],
+        ),
+        ({"hostNetwork": True, "containers": [{"ports": [WEB]}]}, []),
+    ],
+)
+def test_ports_of_the_node(spec: dict[str, Any], ports: list[tuple[int, int]]) -> None:
+    for container in (*spec["containers"], *spec.get("initContainers", ())):
+        container["name"] = "c"
+    found = ports_of(msgspec.convert(spec, PodSpec))
+    assert [(port.host_port, port.container_port) for port in found] == ports
+
+
+def test_a_port_of_one_address() -> None:
+    spec = {"containers": [{"name": "c", "ports": [DNS]}]}
+    found = ports_of(msgspec.convert(spec, PodSpec))
+    assert found == (PodPort("UDP", 53, 1053, "192.168.1.10"),)

@@ -7,7 +7,7 @@ import pytest
 from podwire.emulator.runtimes.attachments import environment, find_plugin, first_ipv4, request
 from podwire.emulator.runtimes.capabilities import DEFAULT, NUMBERS, kept, never
 from podwire.emulator.runtimes.netns import is_there, read_host_root
-from podwire.emulator.runtimes.runtime import PodRequest, PodSandbox, RuntimeFailure
+from podwire.emulator.runtimes.runtime import PodPort, PodRequest, PodSandbox, RuntimeFailure
 
 POD = PodRequest("shop", "web", "uid-1", "web", host_network=False)
 SANDBOX = PodSandbox(POD, "f00d", IPv4Address("10.244.1.2"), netns="/run/netns/cni-f00d")
@@ -34,6 +34,35 @@ RESULT = {"cniVersion": "1.0.0", "ips": [{"address": "10.244.1.2/24"}]}
 )
 def test_what_stands_on_a_plugins_input(previous: dict[str, Any], expected: dict[str, Any]) -> None:
     assert request(NETWORK, PLUGIN, previous) == expected
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "config"),
+    [
+        ({}, {}),
+        ({"capabilities": {"bandwidth": True}}, {}),
+        (
+            {"capabilities": {"portMappings": True}},
+            {
+                "portMappings": [
+                    {"hostPort": 8080, "containerPort": 80, "protocol": "tcp"},
+                    {
+                        "hostPort": 53,
+                        "containerPort": 1053,
+                        "protocol": "udp",
+                        "hostIP": "192.168.1.10",
+                    },
+                ]
+            },
+        ),
+    ],
+)
+def test_ports_of_the_node_are_for_the_plugin_that_leads_them(
+    capabilities: dict[str, Any], config: dict[str, Any]
+) -> None:
+    ports = [PodPort("TCP", 8080, 80), PodPort("UDP", 53, 1053, "192.168.1.10")]
+    written = request(NETWORK, PLUGIN | capabilities, {}, ports)
+    assert written.get("runtimeConfig", {}) == config
 
 
 def test_a_plugins_parameters() -> None:
