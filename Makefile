@@ -6,9 +6,9 @@ WORKERS ?= 2
 SYSTEM_WORKERS ?= 3
 SYSTEM := -q -n $(SYSTEM_WORKERS) --dist loadfile
 # What can depend on who runs it: namespaces of users, files, limits. All else is the same inside.
-ROOTLESS := $(patsubst %,tests/system/test_%.py,capture_agent cni faults interruptions isolation \
-	lending mistakes network pod_dns pods_inside proxy_userspace sandbox services streams trace \
-	workloads) \
+ROOTLESS := $(patsubst %,tests/system/test_%.py,capture_agent cni cni_traffic faults host_ports \
+	interruptions isolation lending mistakes network pod_dns pods_inside proxy_userspace sandbox \
+	services streams trace workloads) \
 	tests/unit/emulator/test_kubeconfig.py tests/unit/emulator/engine/test_client.py
 EXAMPLE := examples/02-your-own-tests
 FUZZ_SECONDS ?= 60

@@ -48,7 +48,7 @@ _SHARED = (
     ("--kubeconfig", "PATH", "use this file (default: $KUBECONFIG, ~/.kube/config)"),
 )
 _OF_NO_CLUSTER = ("doctor", "completion", "version")
-_UNHEARD = (("--context", "up"), ("--name", "ls"), ("--context", "ls"))
+_UNHEARD = (("--context", "up"),)
 
 _EPILOG = """\
 a first session:

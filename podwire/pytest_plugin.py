@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from podwire.testing.cluster import Cluster
     from podwire.testing.launch import Launched
 
-_FIXTURES = ("podwire_cluster", "podwire_session_cluster")
+# On what a cluster lives as long as: a test, or the session.
+_CLUSTERS = pytest.StashKey["list[Cluster]"]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -47,7 +48,7 @@ def podwire_cluster(
     context = request.config.getoption("--podwire-context")
     if context:
         with _attached(str(context)) as cluster, cluster.fresh_namespace():
-            yield cluster
+            yield _known(request, cluster)
     else:
         yield from _cluster(request, tmp_path_factory)
 
@@ -60,7 +61,7 @@ def podwire_session_cluster(
     context = request.config.getoption("--podwire-context")
     if context:
         with _attached(str(context)) as cluster:
-            yield cluster
+            yield _known(request, cluster)
     else:
         yield from _cluster(request, tmp_path_factory)
 
@@ -70,9 +71,15 @@ def _cluster(
 ) -> Generator[Cluster, None, None]:
     launched = _launched(request.config, tmp_path_factory.mktemp("podwire"))
     try:
-        yield launched.cluster
+        yield _known(request, launched.cluster)
     finally:
         launched.end()
+
+
+def _known(request: pytest.FixtureRequest, cluster: Cluster) -> Cluster:
+    """Return *cluster*, to be found by `_clusters`, also when it has ended."""
+    request.node.stash.setdefault(_CLUSTERS, []).append(cluster)
+    return cluster
 
 
 @contextmanager
@@ -118,32 +125,38 @@ def _name(folder: Path) -> str:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_setup(item: pytest.Item) -> Generator[None, Any, Any]:
-    """Forget what earlier tests recorded on a shared cluster."""
-    result = yield
-    for cluster in _clusters(item):
-        cluster.recordings.clear()
-        cluster.traces.clear()
-    return result
+    """Forget what earlier tests recorded; what this one's fixtures record is kept."""
+    _forget(item)
+    return (yield)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Add hop tables to a failed test's report, and save its packets."""
+    """Add hop tables to the report of a test that failed in any phase, and save its packets."""
     report = yield
-    if report.when == "call" and report.failed:
+    if report.failed:
         folder = _report_folder(item)
         for cluster in _clusters(item):
             lines = _save(cluster, folder)
             if lines:
                 report.sections.append((f"podwire cluster {cluster.name}", "\n".join(lines)))
+    if report.when == "teardown":
+        _forget(item)  # pytest keeps the item, and packets are large
     return report
 
 
 def _clusters(item: pytest.Item) -> list[Cluster]:
-    arguments: dict[str, Any] = getattr(item, "funcargs", {})
-    return [arguments[name] for name in _FIXTURES if name in arguments]
+    none = list["Cluster"]()
+    return item.stash.get(_CLUSTERS, none) + item.session.stash.get(_CLUSTERS, none)
+
+
+def _forget(item: pytest.Item) -> None:
+    item.stash[_CLUSTERS] = []
+    for cluster in _clusters(item):
+        cluster.recordings.clear()
+        cluster.traces.clear()
 
 
 def _report_folder(item: pytest.Item) -> Path:

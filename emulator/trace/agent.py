@@ -263,8 +263,12 @@ class _Session:
                     continue
                 where = self._points[index].where
                 comment = f"the kernel counts drops for all of {where} together" if lost else ""
-                counters = pcapng.Statistics(number, self._counts[number] + lost, lost, comment)
-                parts.append(pcapng.statistics_block(counters, now))
+                if lost:
+                    intact = pcapng.Statistics(number, None, 0, time_ns=ring.whole_until_ns)
+                    parts.append(pcapng.statistics_block(intact))
+                received = self._counts[number] + lost
+                counters = pcapng.Statistics(number, received, lost, comment, now)
+                parts.append(pcapng.statistics_block(counters))
                 lost = 0
         return b"".join(parts)
 

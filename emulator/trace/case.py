@@ -87,15 +87,20 @@ def known_beforehand(case: Case, host: str) -> IPv4Address | None:
     if address is not None or name == "localhost":
         return address or _LOCALHOST
     pod = case.snapshot.pod(case.source.pod)
-    if pod is None or pod.spec.host_network:
+    # As the kubelet writes the file (pkg/kubelet/kubelet_pods.go, managedHostsFileContent); a pod
+    # in its node's network gets the node's own file, with its aliases (nodeHostsFileContent).
+    if case.source.kind == "node":
+        own = {case.source.node}
+    elif pod is not None:
+        short = pod.spec.hostname or pod.metadata.name
+        domain = f"{pod.spec.subdomain}.{pod.metadata.namespace}.svc.{case.wiring.domain}"
+        own = {short, f"{short}.{domain}"}
+    else:
         return None
-    # As the kubelet writes the file (pkg/kubelet/kubelet_pods.go, managedHostsFileContent).
-    own = pod.spec.hostname or pod.metadata.name
-    whole = f"{own}.{pod.spec.subdomain}.{pod.metadata.namespace}.svc.{case.wiring.domain}"
-    if name in {own, whole}:
+    if name in own:
         return case.source.address
-    aliases = (alias for alias in pod.spec.host_aliases if name in alias.hostnames)
-    return next((literal(alias.ip) for alias in aliases), None)
+    aliases = pod.spec.host_aliases if pod is not None else ()
+    return next((literal(alias.ip) for alias in aliases if name in alias.hostnames), None)
 
 
 def said(case: Case) -> str:
@@ -105,10 +110,16 @@ def said(case: Case) -> str:
 
 def candidates_of(case: Case, host: str) -> tuple[str, ...]:
     """Return the names that the client asks in turn."""
+    return resolve.candidates(host, search_of(case))
+
+
+def search_of(case: Case) -> resolve.Search:
+    """Return what the client's resolv.conf says of names."""
     pod = case.snapshot.pod(case.source.pod)
-    if pod is None:
-        return (host.lower().rstrip(".") + ".",)
-    return resolve.candidates(host, pod, case.wiring)
+    if pod is not None:
+        return resolve.search_of(pod, case.wiring)
+    is_node = case.source.kind == "node"
+    return resolve.search_of_node(case.wiring) if is_node else resolve.Search()
 
 
 def literal(host: str) -> IPv4Address | None:

@@ -60,7 +60,8 @@ class Packet:
     """One packet at one interface. Of a VXLAN packet, *inner* is what it carries.
 
     *checksum_ready* is false where the sender left the checksum to the hardware: such a checksum
-    is unfinished, not wrong. For ARP, *src* asks or answers, *dst* is who is asked, and *flags* is
+    is unfinished, not wrong. *payload* is what was captured of TCP's or UDP's bytes, *length* how
+    many were sent. For ARP, *src* asks or answers, *dst* is who is asked, and *flags* is
     "request" or "reply". *icmp* is an ICMP message in words; an error quotes its cause. *ttl* is
     the time to live of an IPv4 packet.
     """
@@ -155,7 +156,7 @@ def _address(raw: bytes) -> IPv4Address:
 
 
 def _other(place: _Place, data: bytes) -> Packet:
-    return Packet(*place, "other", length=len(data))
+    return Packet(*place, "other")
 
 
 def _ethernet(place: _Place, data: bytes, at: int) -> Packet:
@@ -180,7 +181,6 @@ def _arp(place: _Place, data: bytes, at: int, ether_src: bytes, ether_dst: bytes
         flags="request" if operation == 1 else "reply",
         ether_src=ether_src,
         ether_dst=ether_dst,
-        length=len(data),
     )
 
 
@@ -190,18 +190,20 @@ def _ip(place: _Place, data: bytes, at: int, ether_src: bytes, ether_dst: bytes)
     start = at + (data[at] & 15) * 4
     total = data[at + 2] << 8 | data[at + 3]
     # Padding of short frames is no payload; a total of 0 is a segment beyond 64 KiB.
-    end = min(len(data), at + total) if total else len(data)
+    sent = at + total if total else len(data)
+    end = min(len(data), sent)
     src, dst = _address(data[at + 12 : at + 16]), _address(data[at + 16 : at + 20])
     if (data[at + 6] & 0x1F) << 8 | data[at + 7]:
-        return Packet(*place, "other", src=src, dst=dst, length=len(data))  # a later fragment
+        return Packet(*place, "other", src=src, dst=dst)  # a later fragment
     protocol = data[at + 9]
     if protocol == 6 and end >= start + 20:
         sport, dport, seq, ack, offset, bits = struct.unpack_from("!HHIIBB", data, start)
+        begin = start + (offset >> 4) * 4
         return Packet(
             *place, "TCP", src, dst, sport, dport,
             "".join(letter for bit, letter in _FLAGS if bits & bit),
-            seq, ack, data[start + (offset >> 4) * 4 : end], ether_src, ether_dst,
-            length=len(data), ttl=data[at + 8],
+            seq, ack, data[begin:end], ether_src, ether_dst,
+            length=max(0, sent - begin), ttl=data[at + 8],
         )  # fmt: skip
     if protocol == 17 and end >= start + 8:
         sport, dport = struct.unpack_from("!HH", data, start)
@@ -211,7 +213,7 @@ def _ip(place: _Place, data: bytes, at: int, ether_src: bytes, ether_dst: bytes)
         return Packet(
             *place, "UDP", src, dst, sport, dport,
             payload=data[start + 8 : end], ether_src=ether_src, ether_dst=ether_dst,
-            inner=inner, length=len(data), ttl=data[at + 8],
+            inner=inner, length=max(0, sent - start - 8), ttl=data[at + 8],
         )  # fmt: skip
     if protocol == 1 and end >= start + 8:
         kind, code = data[start], data[start + 1]
@@ -220,9 +222,9 @@ def _ip(place: _Place, data: bytes, at: int, ether_src: bytes, ether_dst: bytes)
             *place, "ICMP", src, dst,
             icmp=_ICMP_WORDS.get((kind, code), f"ICMP type {kind} code {code}"),
             quoted=_quoted(place, data[start + 8 : end]) if is_error else None,
-            length=len(data), ttl=data[at + 8],
+            ttl=data[at + 8],
         )  # fmt: skip
-    return Packet(*place, "other", src=src, dst=dst, length=len(data))
+    return Packet(*place, "other", src=src, dst=dst)
 
 
 def _quoted(place: _Place, data: bytes) -> Packet | None:
@@ -236,5 +238,5 @@ def _quoted(place: _Place, data: bytes) -> Packet | None:
     sport, dport, seq = struct.unpack_from("!HHI", data, start)
     return Packet(
         *place, word, _address(data[12:16]), _address(data[16:20]), sport, dport,
-        seq=seq if word == "TCP" else 0, length=len(data),
+        seq=seq if word == "TCP" else 0,
     )  # fmt: skip

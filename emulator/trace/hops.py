@@ -121,11 +121,11 @@ def summary_of(packet: Packet) -> str:
     if message is not None:
         return message.summary()
     if packet.payload:
-        return first_line(packet.payload) or f"{len(packet.payload)} bytes"
+        return first_line(packet.payload) or f"{packet.length} bytes"
     if packet.protocol == "TCP":
         words = {"S": "SYN", "SA": "SYN ACK", "A": "ACK", "AF": "FIN", "R": "RST", "AR": "RST"}
         return words.get(packet.flags, packet.flags)
-    return f"{len(packet.payload)} bytes"
+    return f"{packet.length} bytes"
 
 
 def first_line(payload: bytes) -> str:

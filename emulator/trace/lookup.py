@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 
 from podwire.emulator.trace import nearest, resolve
-from podwire.emulator.trace.case import Case, candidates_of, known_beforehand
+from podwire.emulator.trace.case import Case, candidates_of, known_beforehand, search_of
 from podwire.emulator.trace.choice import Outcome
 from podwire.emulator.trace.dnsmessage import DnsMessage
 from podwire.emulator.trace.expect import route, visible
@@ -101,8 +101,7 @@ def _naming(case: Case, host: str, questions: Sequence[Question]) -> Naming:
 
 
 def _why(case: Case, host: str) -> str:
-    pod = case.snapshot.pod(case.source.pod)
-    search = resolve.search_of(pod, case.wiring) if pod is not None else resolve.Search()
+    search = search_of(case)
     return why_in_this_order(host, search.domains, search.ndots)
 
 

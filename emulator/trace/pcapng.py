@@ -66,12 +66,17 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """What an interface received in all, and how much of it the capture lost."""
+    """What an interface received until *time_ns*, and how much of it the capture lost.
+
+    *received* is None where that was not counted. Of an interface that lost frames, one without
+    drops may say until when all were there.
+    """
 
     interface: int
-    received: int
+    received: int | None
     dropped: int
     comment: str = ""
+    time_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +93,14 @@ class Capture:
     def dropped(self) -> int:
         """Return how many frames the capture is known to have lost."""
         return sum(statistics.dropped for statistics in self.statistics)
+
+    @property
+    def whole_until_ns(self) -> int | None:
+        """Return the time up to which nothing was lost; None if nothing was lost at all."""
+        lossy = {s.interface for s in self.statistics if s.dropped}
+        known = [(s.interface, s.time_ns) for s in self.statistics if not s.dropped]
+        untils = (max((at for one, at in known if one == i), default=0) for i in lossy)
+        return min(untils, default=None)
 
 
 def section_block(*, application: str = "podwire", comments: Sequence[str] = ()) -> bytes:
@@ -144,14 +157,14 @@ def packet_flags(*, outgoing: bool, checksum_ready: bool) -> int:
     return (2 if outgoing else 1) | (0 if checksum_ready else _CHECKSUM_NOT_READY)
 
 
-def statistics_block(statistics: Statistics, time_ns: int) -> bytes:
-    """Return an interface's counters, as they were at *time_ns*."""
+def statistics_block(statistics: Statistics) -> bytes:
+    """Return an interface's counters, as they were at their time."""
+    time_ns = statistics.time_ns
     body = struct.pack("<III", statistics.interface, time_ns >> 32, time_ns & 0xFFFFFFFF)
-    options = [
-        *_comments([statistics.comment]),
-        (4, struct.pack("<Q", statistics.received)),
-        (5, struct.pack("<Q", statistics.dropped)),
-    ]
+    options = _comments([statistics.comment])
+    if statistics.received is not None:
+        options.append((4, struct.pack("<Q", statistics.received)))
+    options.append((5, struct.pack("<Q", statistics.dropped)))
     return _block(STATISTICS, body, options)
 
 
@@ -160,12 +173,10 @@ def encode(capture: Capture) -> Iterator[bytes]:
     yield section_block(comments=capture.comments)
     for interface in capture.interfaces:
         yield interface_block(interface)
-    last = 0
     for frame in sorted(capture.frames, key=lambda frame: frame.time_ns):
         yield packet_block(frame)
-        last = frame.time_ns
     for statistics in capture.statistics:
-        yield statistics_block(statistics, last)
+        yield statistics_block(statistics)
 
 
 def decode(data: bytes) -> Capture:
@@ -308,15 +319,17 @@ class _Reading:
         )
 
     def _take_statistics(self, body: bytes) -> None:
-        (number,) = struct.unpack_from(self.order + "I", body)
+        number, high, low = struct.unpack_from(self.order + "III", body)
+        interface = self._interface(number)
         options = self._options(body, 12)
         values = dict(options)
         self.statistics.append(
             Statistics(
-                interface=self._interface(number),
+                interface=interface,
                 received=self._counter(values, 4),
-                dropped=self._counter(values, 5),
+                dropped=self._counter(values, 5) or 0,
                 comment="\n".join(_texts(options, _COMMENT)),
+                time_ns=self._nanoseconds(interface, high, low),
             )
         )
 
@@ -329,8 +342,9 @@ class _Reading:
     def _nanoseconds(self, interface: int, high: int, low: int) -> int:
         return ((high << 32) | low) * 1_000_000_000 // self._units[interface]
 
-    def _counter(self, values: Mapping[int, bytes], code: int) -> int:
-        return int(struct.unpack(self.order + "Q", values.get(code, bytes(8)))[0])
+    def _counter(self, values: Mapping[int, bytes], code: int) -> int | None:
+        found = values.get(code)
+        return None if found is None else int(struct.unpack(self.order + "Q", found)[0])
 
     def _options(self, body: bytes, offset: int) -> list[tuple[int, bytes]]:
         options: list[tuple[int, bytes]] = []

@@ -115,7 +115,7 @@ def _over_tcp(case: Case, sightings: Sightings, host: str | None) -> list[Questi
 def _is_of(case: Case, name: str, host: str | None) -> bool:
     """Return whether *name* is asked on the way to *host*: itself, or with any search domain.
 
-    A node's own search domains, which pods inherit, are in no object.
+    A pod may have others than its spec says: its resolv.conf can be written to.
     """
     if host is None:
         return True

@@ -42,31 +42,39 @@ def uses_cluster_dns(pod: Pod) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """What a pod's resolv.conf says of names."""
+    """What a resolv.conf says of names."""
 
     domains: tuple[str, ...] = ()
     ndots: int = 1
 
 
 def search_of(pod: Pod, wiring: Wiring) -> Search:
-    """Return the search list of a pod, as far as objects say: a node's own list is not in them."""
+    """Return the search list of a pod, that of its node included (pkg/kubelet/network/dns)."""
     namespace, domain = pod.metadata.namespace, wiring.domain
     domains: list[str] = []
     ndots = Search().ndots
     if uses_cluster_dns(pod):
         domains = [f"{namespace}.svc.{domain}", f"svc.{domain}", domain]
         ndots = wiring.ndots
+    elif pod.spec.dns_policy != "None":
+        ndots = wiring.node_ndots
+    if pod.spec.dns_policy != "None":
+        domains += wiring.searches
     if pod.spec.dns_config is not None:
-        domains += [extra for extra in pod.spec.dns_config.searches if extra not in domains]
+        domains += pod.spec.dns_config.searches
         for option in pod.spec.dns_config.options:
             if option.name == "ndots" and (option.value or "").isdigit():
                 ndots = int(option.value or 0)
-    return Search(tuple(domains), ndots)
+    return Search(tuple(dict.fromkeys(domains)), ndots)
 
 
-def candidates(name: str, pod: Pod, wiring: Wiring) -> tuple[str, ...]:
+def search_of_node(wiring: Wiring) -> Search:
+    """Return the search list of what runs on a node itself."""
+    return Search(wiring.searches, wiring.node_ndots)
+
+
+def candidates(name: str, search: Search) -> tuple[str, ...]:
     """Return the names to be asked in turn, each ending with a dot, until one has data."""
-    search = search_of(pod, wiring)
     return search_walk(name.lower(), search.domains, search.ndots)
 
 

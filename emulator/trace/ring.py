@@ -34,7 +34,7 @@ _ETH_P_ALL = 3
 _ALL = 0  # in the place of an interface's index
 _SIOCGIFNAME, _SIOCGIFHWADDR = 0x8910, 0x8927
 _ARPHRD_ETHER, _ARPHRD_LOOPBACK = 1, 772
-_TP_STATUS_CSUMNOTREADY = 1 << 3
+_TP_STATUS_LOSING, _TP_STATUS_CSUMNOTREADY = 1 << 2, 1 << 3
 _PACKET_OUTGOING = 4
 _RETURN_CONSTANT = 0x06
 
@@ -106,7 +106,8 @@ def open_socket(place: str) -> Opened:
 class Ring:
     """An armed capture on all interfaces of a socket's namespace, later ones and lo included.
 
-    A mirrored socket (`Opened`) hears only its one interface.
+    A mirrored socket (`Opened`) hears only its one interface. Up to *whole_until_ns* nothing was
+    lost, as far as it has been read.
     """
 
     def __init__(
@@ -119,6 +120,7 @@ class Ring:
         self._next = 0
         self.received = 0
         self.dropped = 0
+        self.whole_until_ns = 0
         _attach(sock, _with_snaplen(program, snaplen))
         sock.setsockopt(_SOL_PACKET, _PACKET_VERSION, _TPACKET_V3)
         length = self._blocks * _BLOCK
@@ -146,6 +148,9 @@ class Ring:
             if not status & 1:
                 break
             self._take(frames, start + first, count)
+            # The kernel marks each block that it closes after a loss.
+            if frames and not status & _TP_STATUS_LOSING:
+                self.whole_until_ns = frames[-1].time_ns
             # Empty, and the kernel's again; in this order, for the sake of waiting_since.
             _BLOCK_COUNT.pack_into(self._view, start + 12, 0)
             _BLOCK_COUNT.pack_into(self._view, start + 8, 0)

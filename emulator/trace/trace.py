@@ -226,10 +226,12 @@ async def trace(
     case = replace(case, report=report)
     places = {interface.where for interface in capture.interfaces}
     sightings = Sightings(packets(capture), places, _why_not(capture.comments))
-    finding = judge(case, sightings, dropped=capture.dropped)
+    lost, whole_until_ns = capture.dropped, capture.whole_until_ns
+    finding = judge(case, sightings, dropped=lost, whole_until_ns=whole_until_ns)
     if finding.word != "confirmed" and after != before:
         # Endpoints may have changed while the request was on its way: then both are right.
-        again = judge(replace(case, snapshot=after), sightings, dropped=capture.dropped)
+        case = replace(case, snapshot=after)
+        again = judge(case, sightings, dropped=lost, whole_until_ns=whole_until_ns)
         finding = again if again.word == "confirmed" else finding
     return Trace(
         request=str(request),

@@ -23,20 +23,32 @@ from podwire.emulator.trace.ways import Transport
 _LOCALHOST = IPv4Address("127.0.0.1")
 
 
-def judge(case: Case, sightings: Sightings, *, dropped: int) -> Finding:
-    """Return the verdict on a request."""
+def judge(
+    case: Case, sightings: Sightings, *, dropped: int, whole_until_ns: int | None = None
+) -> Finding:
+    """Return the verdict on a request.
+
+    The capture lost *dropped* packets, all of them after *whole_until_ns*, if that is known.
+    """
     finding = _judge(case, sightings)
     if case.source.where not in sightings.places and case.wiring.captures == "nodes":
         watched = dict.fromkeys((case.source.where, *finding.not_captured))
         finding = replace(finding, not_captured=tuple(watched))
     if dropped:
-        known = f" (without that: {finding.word}; {finding.reason or 'every hop was seen'})"
-        finding = replace(
-            finding,
-            word="inconclusive",
-            reason=f"the capture lost {dropped} packets{known}; a smaller answer loses fewer",
-        )
+        finding = _lossy(finding, dropped, whole_until_ns or 0)
     return _numbered(case, finding)
+
+
+def _lossy(finding: Finding, dropped: int, whole_until_ns: int) -> Finding:
+    """Return what a capture that lost packets proves: what was seen before it lost any."""
+    hops = finding.hops
+    proved = all(h.kind != "missing" and h.time_ns <= whole_until_ns for h in hops)
+    if hops and proved and finding.word != "inconclusive":
+        note = f"the capture lost {dropped} packets, all after the last hop"
+        return replace(finding, reason=f"{finding.reason}; {note}" if finding.reason else note)
+    known = f"without that: {finding.word}; {finding.reason or 'every hop was seen'}"
+    reason = f"the capture lost {dropped} packets ({known}); trace again when less is going on"
+    return replace(finding, word="inconclusive", reason=reason)
 
 
 def _judge(case: Case, sightings: Sightings) -> Finding:

@@ -46,8 +46,9 @@ class Wiring:
     """Names and ranges of the cluster's network.
 
     *bridge* is a node's device on the side of its pods. *external* is None where there is no such
-    host. *hint* says to a user how pods that are not captured can be. *proxy* is what is configured
-    for all proxies. *dns_rules* are the words of the Corefile by which DNS may answer otherwise
+    host. *searches* and *node_ndots* are what the nodes' own resolv.conf says of names. *hint* says
+    to a user how pods that are not captured can be. *proxy* is what is configured for all proxies.
+    *dns_rules* are the words of the Corefile by which DNS may answer otherwise
     than the objects say: the judge does not know what they do.
     """
 
@@ -62,6 +63,8 @@ class Wiring:
     tunnel: str = "flannel.1"
     underlay: str = "eth0"
     ndots: int = 5
+    searches: tuple[str, ...] = ()
+    node_ndots: int = 1
     captures: Captures = "pods"
     hint: str = ""
     proxy: ProxySettings = ProxySettings()

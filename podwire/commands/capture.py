@@ -7,7 +7,8 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
@@ -48,6 +49,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Record until Ctrl-C, or for so long; then say what was recorded."""
     duration = number(args.duration, "--duration", least=0.001) if args.duration else None
+    if args.list and (args.place or args.filter or args.write or args.duration):
+        raise UsageError("--list records nothing\n  leave out --list, or all but it")
+    if args.write == "-" and args.output == "json":
+        raise UsageError("standard output gets the packets\n  leave out -o json, or use -w FILE")
     access = session.access(args)
     from podwire.kube import capture  # noqa: PLC0415 - after all that can be wrong is checked
     from podwire.kube.plain import Connection  # noqa: PLC0415
@@ -70,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
                 raise
             where = ", ".join(args.place) or "all places"
             try:
-                _record(running, duration, said=f"capturing at {where}; Ctrl-C ends it")
+                record(running, writer, duration, said=f"capturing at {where}; Ctrl-C ends it")
             finally:
                 running.close()
     if name != "-":
@@ -83,11 +88,12 @@ _ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Writer:
-    """A file that is taken away again when writing to it fails; devices and pipes stay."""
+    """A file that is taken away again unless it is finished; devices and pipes stay."""
 
     def __init__(self, name: str) -> None:
         self._path = None if name == "-" else Path(name)
         self._file: BinaryIO = sys.stdout.buffer
+        self._finished = False
 
     def __enter__(self) -> Writer:
         if self._path is not None:
@@ -99,9 +105,30 @@ class Writer:
 
     def write(self, data: bytes) -> None:
         """Write and flush, so that a reader at the other end of a pipe sees packets at once."""
-        try:
+        with self._told():
             self._file.write(data)
             self._file.flush()
+
+    def finish(self) -> None:
+        """Close the file, which is whole now, and keep it."""
+        if self._path is not None:
+            with self._told():
+                self._file.close()  # a full disk may show only now
+            give_to_its_folder(self._path)
+        self._finished = True
+
+    def __exit__(self, *_: object) -> None:
+        if self._path is None or self._finished:
+            return
+        with suppress(OSError):
+            self._file.close()
+        if self._path.is_file():
+            self._path.unlink()
+
+    @contextmanager
+    def _told(self) -> Generator[None, None, None]:
+        try:
+            yield
         except BrokenPipeError:
             raise
         except OSError as error:
@@ -110,27 +137,19 @@ class Writer:
                 "  make room, or record less: -f BPF, fewer places"
             ) from error
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if self._path is None:
-            return
-        try:
-            self._file.close()
-        except OSError:
-            kind = kind or OSError  # a full disk may show only now
-        if kind is None:
-            give_to_its_folder(self._path)
-        elif self._path.is_file():
-            self._path.unlink()
 
+def record(running: Capture, writer: Writer, duration: float | None, *, said: str) -> None:
+    """Record until Ctrl-C or another wish to end, or for *duration*; say so when that counts.
 
-def _record(running: Capture, duration: float | None, *, said: str) -> None:
-    """Record until Ctrl-C or another wish to end, or for *duration*; say so when that counts."""
+    Until the file is finished a second wish changes nothing, unless it is the same signal again.
+    """
     read_end, write_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     heard = [number for number in _ENDS if not _outlives_its_terminal(number)]
     before = {number: signal.signal(number, _ended_by(write_end)) for number in heard}
     note(said)
     try:
         running.record(read_end, duration)
+        writer.finish()
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

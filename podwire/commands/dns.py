@@ -87,6 +87,8 @@ def _asked_and_shown(args: argparse.Namespace) -> int:
     words = wanted(args.words, args.reverse or "", args.server)
     if args.walk and args.reverse:
         raise UsageError("a reverse name is whole, and nothing walks\n  leave out --walk")
+    if args.short and args.output == "json":
+        raise UsageError("--short is text\n  leave out --short or -o json")
     limit = number(args.timeout, "--timeout", least=0.001) if args.timeout else 0.0
     port = _port(args.port)
     access = session.access(args)

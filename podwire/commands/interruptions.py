@@ -5,6 +5,7 @@ module is imported, for one). So what came is remembered, and asked for again wh
 """
 
 import signal
+import sys
 from types import FrameType
 
 NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -22,6 +23,13 @@ def listen() -> None:
         # with SIGHUP ignored; that shall hold.
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, interrupted)
+    sys.unraisablehook = _dropped
+
+
+def _dropped(what: "sys.UnraisableHookArgs") -> None:
+    """Say nothing of an exception that Python drops if it is one of ours: `check` has it."""
+    if not isinstance(what.exc_value, KeyboardInterrupt):
+        sys.__unraisablehook__(what)
 
 
 def interrupted(number: int, _frame: FrameType | None) -> None:

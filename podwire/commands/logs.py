@@ -33,8 +33,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print them."""
     if not args.place:
-        if args.follow:
-            raise UsageError("the cluster's own log cannot be followed; name a pod")
+        if args.container or args.namespace or _query(args):
+            raise UsageError("the cluster's own log is printed whole, and once\n  name a pod")
         name = session.cluster_name(args, session.paths(args))
         sys.stdout.write(str(anchor.request(name, {"op": "log"}).get("log", "")))
         return 0

@@ -5,7 +5,7 @@ import time
 from typing import Any
 
 from podwire.commands import session
-from podwire.commands.output import age, say, say_json, say_table
+from podwire.commands.output import age, note, say, say_json, say_table
 from podwire.emulator import anchor, kubeconfig
 from podwire.errors import NotRunning, TimedOut
 
@@ -16,6 +16,7 @@ examples:
   podwire ls
   podwire ls -o json | jq -r '.[].server'
   podwire ls -o name
+  podwire ls --name blue -o json           that one, if it runs
 """
 
 
@@ -25,10 +26,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """List them."""
-    session.prune(session.paths(args))
+    """List them, or the one that is named."""
+    files = session.paths(args)
+    session.prune(files)
+    wanted = session.cluster_name(args, files) if args.name or args.context else ""
     clusters, hanging = list[Json](), list[str]()
     for name in anchor.running():
+        if wanted not in ("", name):
+            continue
         try:
             status = anchor.request(name, {"op": "status"})
         except NotRunning:
@@ -43,7 +48,10 @@ def run(args: argparse.Namespace) -> int:
         for cluster in clusters:
             say(str(cluster["name"]))
     elif not clusters and not hanging:
-        say("no cluster runs; start one: podwire up")
+        if wanted:
+            note(f"cluster {wanted!r} does not run")
+        else:
+            say("no cluster runs; start one: podwire up")
     else:
         say_table(("NAME", "NODES", "SERVER", "CONTEXT", "AGE"), [_row(one) for one in clusters])
     if hanging:

@@ -34,6 +34,8 @@ def run(args: argparse.Namespace) -> int:
     """Show, or inject the fault."""
     if args.what != "show" and (not args.node or args.service):
         raise UsageError(f"which node?\n  podwire proxy {args.what} --node NODE")
+    if args.what != "show" and args.output != "text":
+        raise UsageError(f"{args.what} has no output to choose\n  leave out -o {args.output}")
     access = session.access(args)
     from podwire.kube import proxies  # noqa: PLC0415 - after all that can be wrong is checked
     from podwire.kube.plain import Connection  # noqa: PLC0415

@@ -50,15 +50,15 @@ def access(args: argparse.Namespace) -> Access:
     """
     files = paths(args)
     prune(files)
-    if args.context:
-        if args.name:
-            raise UsageError("--name and --context exclude each other\n  --name X is podwire-X")
+    if args.context and not args.name:
         return _of_context(args.context, files)
     return _of_cluster(cluster_name(args, files), files)
 
 
 def cluster_name(args: argparse.Namespace, files: list[Path]) -> str:
-    """Return the name of the cluster in question."""
+    """Return the name of the cluster in question; raises UsageError if there are two."""
+    if args.name and args.context:
+        raise UsageError("--name and --context exclude each other\n  --name X is podwire-X")
     if args.name:
         return str(args.name)
     if args.context:

@@ -81,6 +81,8 @@ def _judged(args: argparse.Namespace) -> tuple[Trace, str]:
     """Return the trace, and what its file is called."""
     if bool(args.target) == bool(args.command):
         raise UsageError("trace what?\n  give either a URL, HOST:PORT[/udp], or -- COMMAND")
+    if args.write and args.no_pcap:
+        raise UsageError("-w and --no-pcap exclude each other")
     limit = number(args.timeout, "--timeout", least=0.001)
     access = session.access(args)
     where = places.parse(args.place, args.namespace or access.namespace).where

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import importlib
 import os
 import select
@@ -11,19 +10,11 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TextIO, get_args
+from typing import Any, TextIO
 
-from podwire.commands import interruptions, session
+from podwire.commands import cluster_options, interruptions, session
 from podwire.commands.output import number, say, say_json
-from podwire.emulator import (
-    anchor,
-    config,
-    config_file,
-    doctor,
-    kubeconfig,
-    machine_facts,
-    own_images,
-)
+from podwire.emulator import anchor, doctor, kubeconfig, machine_facts
 from podwire.emulator.config import ClusterConfig
 from podwire.errors import InternalError, NotRunning, PodwireError, UsageError
 from podwire.kube.manifests import from_paths
@@ -60,25 +51,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="apply a manifest, a folder of them, or standard input (-); may be repeated",
     )
-    parser.add_argument("--config", metavar="FILE", help="what the cluster is made of")
-    parser.add_argument("--nodes", metavar="N", help="how many nodes (default: 3)")
-    parser.add_argument(
-        "--proxy-mode",
-        choices=get_args(config.ProxyMode),
-        help="how kube-proxy serves Services (default: userspace)",
-    )
-    parser.add_argument(
-        "--image",
-        action="append",
-        default=[],
-        metavar="NAME=COMMAND",
-        help="what an image runs that the catalogue does not have; may be repeated",
-    )
-    parser.add_argument(
-        "--resolv-conf",
-        metavar="FILE",
-        help="the nodes' /etc/resolv.conf: where cluster DNS forwards to, and more search domains",
-    )
+    cluster_options.configure(parser)
     parser.add_argument(
         "--wait",
         action=argparse.BooleanOptionalAction,
@@ -107,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
     limit = number(args.timeout, "--timeout")
     if args.context:
         raise UsageError("up makes a context, podwire-NAME\n  say the name: podwire up --name NAME")
-    wanted = cluster_config(args)
+    wanted = cluster_options.cluster_config(args)
     if args.attached and "-" in (*args.filename, args.config):
         raise UsageError("--attached needs standard input for itself\n  give files, not -")
     manifests = from_paths(args.filename)
@@ -158,66 +131,6 @@ def run(args: argparse.Namespace) -> int:
         running.keep()
         _report(args, wanted, path, counts, steps.elapsed())
     return 0
-
-
-def cluster_config(args: argparse.Namespace) -> ClusterConfig:
-    """Return what --config, --name and --nodes ask for; the options win over the file."""
-    wanted = ClusterConfig()
-    if args.config:
-        try:
-            text = sys.stdin.read() if args.config == "-" else Path(args.config).read_text("utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"cannot read {args.config}: {error}") from error
-        wanted = config_file.parse(text, "standard input" if args.config == "-" else args.config)
-    if args.name:
-        wanted = dataclasses.replace(wanted, name=config.checked_name(args.name))
-    if args.nodes is not None:
-        count = int(args.nodes) if args.nodes.isdigit() else 0
-        if not 1 <= count <= config.MOST_NODES:
-            raise UsageError(f"--nodes: {args.nodes} is not a number from 1 to {config.MOST_NODES}")
-        wanted = dataclasses.replace(wanted, nodes=config.numbered_nodes(count))
-    if args.proxy_mode:
-        wanted = dataclasses.replace(wanted, proxy_mode=args.proxy_mode)
-    if args.resolv_conf:
-        wanted = dataclasses.replace(wanted, resolv_conf=_resolv_conf(args.resolv_conf))
-    added = dict(map(_image, args.image))
-    return dataclasses.replace(wanted, images={**wanted.images, **added})
-
-
-def _image(text: str) -> tuple[str, tuple[str, ...]]:
-    name, _, command = text.partition("=")
-    try:
-        if not name:
-            raise ValueError("it says no name")
-        return name, own_images.split(command)
-    except ValueError as error:
-        raise UsageError(f"--image {text}: {error}\n  write NAME='COMMAND ARGUMENT...'") from error
-
-
-def _resolv_conf(path: str) -> str:
-    from ipaddress import ip_address  # noqa: PLC0415 - few ask for it
-
-    from podwire.emulator.kubelet import resolver  # noqa: PLC0415
-
-    try:
-        text = Path(path).read_text("utf-8")
-        found = resolver.parse(text)
-    except (OSError, UnicodeDecodeError, ValueError) as error:
-        raise UsageError(f"--resolv-conf: cannot read {path}: {error}") from error
-    if not found.nameservers:
-        raise UsageError(
-            f"--resolv-conf: {path} has no nameserver line\n"
-            "  without one, programs ask their own machine"
-        )
-    for server in found.nameservers:
-        try:
-            ip_address(server)
-        except ValueError as error:
-            raise UsageError(
-                f"--resolv-conf: {path}: the nameserver {server!r} is no address\n"
-                "  cluster DNS, which forwards to it, would not start: write its address"
-            ) from error
-    return text
 
 
 class Steps:

@@ -10,7 +10,7 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import Any, Literal, cast
 
 from podwire.emulator import addons
-from podwire.emulator.trace import pcapng
+from podwire.emulator.trace import heads, pcapng
 from podwire.emulator.trace.clients import Execution
 from podwire.emulator.trace.request import Request
 from podwire.emulator.trace.snapshot import Snapshot
@@ -22,6 +22,7 @@ from podwire.kube import capture, places, proxies, stream
 from podwire.kube.config import Access
 from podwire.kube.documents import read as read_documents
 from podwire.kube.plain import Connection, WebSocket
+from podwire.testing.lookups import read_resolv_conf
 
 _LISTS = (
     ("Pod", "/api/v1/pods"),
@@ -149,11 +150,13 @@ def wired(data: Mapping[str, str]) -> Wiring:
     """Return the wiring that the ConfigMap podwire-network describes; without one, the usual.
 
     The keys bridge, underlay and tunnel name devices; "captures: nodes" says that pods need not
-    be captured, and "hint" how they can be; without "external" there is no such host.
+    be captured, and "hint" how they can be; "resolv.conf" is the nodes' own; without "external"
+    there is no such host.
     """
     usual = Wiring()
     if not data:
         return usual
+    resolver = read_resolv_conf(data.get("resolv.conf") or "")
     external = data.get("external")
     return Wiring(
         domain=data["domain"],
@@ -164,6 +167,8 @@ def wired(data: Mapping[str, str]) -> Wiring:
         external=IPv4Address(external) if external else None,
         bridge=data.get("bridge") or usual.bridge,
         tunnel=data.get("tunnel") or usual.tunnel,
+        searches=resolver.search,
+        node_ndots=resolver.ndots,
         underlay=data.get("underlay") or usual.underlay,
         captures="nodes" if data.get("captures") == "nodes" else "pods",
         hint=data.get("hint") or "",
@@ -253,7 +258,8 @@ async def _captured(access: Access, points: Sequence[str]) -> AsyncGenerator[Cap
             known = capture.points(connection)
         return [point for point in wanted if point in known]
 
-    async with recording(access, await asyncio.to_thread(present)) as data:
+    there = await asyncio.to_thread(present)
+    async with recording(access, there, program=heads.PROGRAM) as data:
         yield _Recording(data)
 
 

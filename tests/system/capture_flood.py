@@ -55,7 +55,7 @@ async def flood() -> dict[str, Any]:
         "seen": len(numbers),
         "in_order": numbers == sorted(numbers) and times == sorted(times),
         "dropped": capture.dropped,
-        "received": sum(s.received for s in capture.statistics),
+        "received": sum(s.received or 0 for s in capture.statistics),
     }
 
 
@@ -72,7 +72,15 @@ async def slow_reader() -> dict[str, Any]:
     writer.close()
     capture = pcapng.decode(data)
     seen = [p for p in packets(capture) if p.protocol == "UDP"]
-    return {"seen": len(seen), "dropped": capture.dropped, "complete": capture.complete}
+    numbers = [int.from_bytes(p.payload[:4], "big") for p in seen]
+    whole = [p.time_ns <= (capture.whole_until_ns or 0) for p in seen]
+    return {
+        "seen": len(seen),
+        "dropped": capture.dropped,
+        "complete": capture.complete,
+        # Without a gap, and all of the time before the loss.
+        "whole": [n for n, before in zip(numbers, whole, strict=True) if before],
+    }
 
 
 async def snaplen() -> list[tuple[int, int]]:
@@ -86,25 +94,40 @@ async def filtered() -> int:
     return len((await recorded(order, lambda: send("a", 100))).frames)
 
 
-async def new_interface() -> list[str]:
-    def make() -> None:
-        for command in (
-            "ip link add va netns a type veth peer name vb netns b",
-            "ip -n a link set va up",
-            "ip -n b link set vb up",
-            "ip -n a address add 10.0.0.1/24 dev va",
-            "ip -n b address add 10.0.0.2/24 dev vb",
-        ):
-            subprocess.run(command.split(), check=True)
-        code = "import socket; s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM); s.sendto(b'x',('10.0.0.2',9))"
-        subprocess.run(["ip", "netns", "exec", "a", sys.executable, "-c", code], check=True)
-        subprocess.run(["ip", "-n", "a", "link", "del", "va"], check=True)
+def connect() -> None:
+    for command in (
+        "ip link add va netns a type veth peer name vb netns b",
+        "ip -n a link set va up",
+        "ip -n b link set vb up",
+        "ip -n a address add 10.0.0.1/24 dev va",
+        "ip -n b address add 10.0.0.2/24 dev vb",
+    ):
+        subprocess.run(command.split(), check=True)
 
-    capture = await recorded(Order(points("a", "b"), filter=compile_filter("udp port 9")), make)
-    found: list[str] = []
-    for packet in packets(capture):
-        found.append(f"{packet.where} {packet.interface} {packet.direction}")
-    return found
+
+def use_and_remove() -> None:
+    code = "import socket; s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM); s.sendto(b'x',('10.0.0.2',9))"
+    subprocess.run(["ip", "netns", "exec", "a", sys.executable, "-c", code], check=True)
+    subprocess.run(["ip", "-n", "a", "link", "del", "va"], check=True)
+
+
+async def new_interface() -> list[str]:
+    def action() -> None:
+        connect()
+        use_and_remove()
+
+    return await seen_between_a_and_b(action)
+
+
+async def interface_removed() -> list[str]:
+    connect()
+    return await seen_between_a_and_b(use_and_remove)
+
+
+async def seen_between_a_and_b(action: Any) -> list[str]:
+    order = Order(points("a", "b"), filter=compile_filter("udp port 9"))
+    found = packets(await recorded(order, action))
+    return [f"{packet.where} {packet.interface} {packet.direction}" for packet in found]
 
 
 async def gone() -> dict[str, Any]:
@@ -163,8 +186,8 @@ async def no_agent() -> str:
 
 async def main() -> None:
     experiments = (
-        flood, slow_reader, snaplen, filtered, new_interface, gone, namespace_removed, two_at_once,
-        refused, caller_that_leaves, no_agent,
+        flood, slow_reader, snaplen, filtered, new_interface, interface_removed, gone,
+        namespace_removed, two_at_once, refused, caller_that_leaves, no_agent,
     )  # fmt: skip
     found = {function.__name__: await function() for function in experiments}
     sys.stdout.write(json.dumps(found) + "\n")

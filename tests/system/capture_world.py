@@ -17,6 +17,7 @@ from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
+from podwire.emulator.trace import heads
 from podwire.emulator.trace import request as requests
 from podwire.emulator.trace.agent import Order, Point
 from podwire.emulator.trace.bpf import compile_filter
@@ -204,7 +205,7 @@ class World:
             for where in points
             if (where in PODS or where in NODES) and where not in left_out
         )
-        program = compile_filter(self.scenario.get("filter", ""))
+        program = compile_filter(self.scenario.get("filter", "")) or heads.PROGRAM
         async with record_at(Order(wanted, filter=program), path=str(AGENT)) as recording:
             yield recording
 

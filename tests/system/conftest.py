@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from podwire.testing.cluster import Cluster
-from tests.needs import need
+from podwire.testing.machine import Machine, lacking
+from tests.needs import lack, need
 from tests.system import processes
 from tests.system.command_line import User
 from tests.system.kubectl import Kubectl, versions
@@ -58,6 +59,18 @@ def cluster(podwire_session_cluster: Cluster) -> Iterator[Cluster]:
     """Give the worker's cluster, with a fresh namespace as its default one."""
     with podwire_session_cluster.fresh_namespace():
         yield podwire_session_cluster
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Iterator[Machine]:
+    """Give a machine for the CNI plugin alone: no cluster on it."""
+    if reason := lacking():
+        lack(reason)
+    made = Machine(tmp_path)
+    try:
+        yield made
+    finally:
+        made.close()
 
 
 @pytest.fixture

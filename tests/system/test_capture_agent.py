@@ -42,6 +42,9 @@ def test_what_a_slow_caller_misses_is_counted(found: dict[str, Any]) -> None:
     assert slow["complete"]
     assert slow["dropped"] > 0
     assert slow["seen"] > 0
+    whole = slow["whole"]
+    assert whole == list(range(len(whole)))
+    assert 0 < len(whole) <= slow["seen"]
 
 
 def test_snaplen(found: dict[str, Any]) -> None:
@@ -54,6 +57,7 @@ def test_filter_in_the_kernel(found: dict[str, Any]) -> None:
 
 def test_interfaces_that_come_and_go_are_captured(found: dict[str, Any]) -> None:
     assert found["new_interface"] == ["default/a va out", "default/b vb in"]
+    assert found["interface_removed"] == found["new_interface"]
 
 
 def test_a_namespace_that_does_not_exist_is_said_and_left_out(found: dict[str, Any]) -> None:

@@ -6,28 +6,14 @@ The cases are those of tests/data/cni/cases.json.
 import json
 import os
 import subprocess
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from podwire.testing.machine import Answer, Machine, lacking
-from tests.needs import lack
+from podwire.testing.machine import Answer, Machine
 
 pytestmark = pytest.mark.system
-
-
-@pytest.fixture
-def machine(tmp_path: Path) -> Iterator[Machine]:
-    if reason := lacking():
-        lack(reason)
-    made = Machine(tmp_path)
-    try:
-        yield made
-    finally:
-        made.close()
 
 
 def test_many_at_once(machine: Machine) -> None:

@@ -23,7 +23,7 @@ from tests.system.proxying.failures import (
     pod,
     started,
 )
-from tests.system.proxying.situations import MODES
+from tests.system.proxying.situation import MODES
 from tests.system.proxying.test_situations import PROGRAMS
 from tests.system.until import items
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from podwire.emulator.trace import heads
 from podwire.testing.cluster import Cluster
 from tests.needs import need
 from tests.system.conftest import CLIENT, WEB, both_runtimes
@@ -66,6 +67,39 @@ async def test_a_pod_of_two_containers_asks_over_tcp_itself_and_dns(
     else:
         assert trace.naming is not None
         assert {step.transport for step in trace.naming.steps} == {"TCP"}
+
+
+DOWNLOAD = """
+apiVersion: v1
+kind: Pod
+metadata: {name: download, labels: {app: download}}
+spec:
+  terminationGracePeriodSeconds: 0
+  nodeName: node-2
+  containers:
+  - name: files
+    image: busybox
+    workingDir: /tmp
+    command: [sh, -c, "head -c 10000000 /dev/zero > big; exec python3 -m http.server 80"]
+    readinessProbe: {httpGet: {path: /, port: 80}, periodSeconds: 1}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: download}
+spec:
+  selector: {app: download}
+  ports: [{port: 80}]
+"""
+
+
+async def test_a_download_is_judged_by_the_heads_of_its_packets(cluster: Cluster) -> None:
+    need("python3")
+    await cluster.apply(DOWNLOAD + "---" + CLIENT)
+    await cluster.ready("download", "client")
+    trace = await cluster.trace("client", "http://download/big")
+    assert trace.confirmed, trace
+    assert max(packet.length for packet in trace.packets) > heads.HEAD
+    assert all(len(packet.payload) < heads.LONGEST for packet in trace.packets)
 
 
 async def test_an_answer_that_is_lost_is_not_the_backends_fault(cluster: Cluster) -> None:

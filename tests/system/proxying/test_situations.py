@@ -9,7 +9,8 @@ import pytest
 
 from podwire.testing.launch import launch
 from tests.needs import need
-from tests.system.proxying.situations import CLIENTS, MODES, SITUATIONS, Situation
+from tests.system.proxying.situation import CLIENTS, MODES, Situation
+from tests.system.proxying.situations import SITUATIONS
 from tests.system.proxying.world import World, config_file
 
 PROGRAMS = {"nftables": ("nft",), "iptables": ("iptables-restore",)}

@@ -14,7 +14,8 @@ from podwire.testing.cluster import Cluster, Pod
 from podwire.testing.target import recording
 from tests.system.conftest import SHELL
 from tests.system.proxying.programs import BACKEND, PROBER
-from tests.system.proxying.situations import CLIENTS, SITUATIONS, End, Situation
+from tests.system.proxying.situation import CLIENTS, End, Situation
+from tests.system.proxying.situations import SITUATIONS
 
 Json = dict[str, Any]
 

@@ -15,8 +15,10 @@ import pytest
 import yaml
 
 from podwire.cli import main
+from podwire.commands.capture import Writer, record
 from podwire.emulator.trace import pcapng
 from podwire.kube.apply import apply
+from podwire.kube.capture import Capture
 from podwire.kube.manifests import from_text
 
 if TYPE_CHECKING:
@@ -198,6 +200,33 @@ def test_a_capture_that_is_told_to_end_leaves_a_whole_file(
     assert path.read_bytes() == some_packets()
     assert "1 packets, 0 dropped" in capfd.readouterr().out
     assert signal.getsignal(number) == before
+
+
+class HeardWhileItEnds(Writer):
+    """A file that is being finished when another signal comes."""
+
+    def finish(self) -> None:
+        signal.raise_signal(signal.SIGTERM)
+        super().finish()
+
+
+class ToldToEnd(Capture):
+    """A capture of one block, in whose course Ctrl-C comes."""
+
+    def __init__(self, writer: Writer) -> None:
+        self._write = writer.write
+
+    def record(self, stop: int, duration: float | None = None) -> None:
+        signal.raise_signal(signal.SIGINT)
+        assert os.read(stop, 1)
+        self._write(some_packets())
+
+
+def test_another_signal_while_a_capture_ends_leaves_a_whole_file(tmp_path: Path) -> None:
+    path = tmp_path / "out.pcapng"
+    with HeardWhileItEnds(str(path)) as writer:
+        record(ToldToEnd(writer), writer, None, said="capturing")
+    assert path.read_bytes() == some_packets()
 
 
 @pytest.mark.usefixtures("hangup")

@@ -5,16 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from podwire.commands import up
+from podwire.commands import cluster_options
 from podwire.emulator.config import ClusterConfig
 from podwire.errors import UsageError
 
 
 def asked(*words: str) -> ClusterConfig:
     parser = argparse.ArgumentParser()
-    up.configure(parser)
+    cluster_options.configure(parser)
     parser.add_argument("--name")
-    return up.cluster_config(parser.parse_args(words))
+    return cluster_options.cluster_config(parser.parse_args(words))
 
 
 def test_the_file_is_taken_over_as_it_is(tmp_path: Path) -> None:

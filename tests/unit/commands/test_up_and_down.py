@@ -278,7 +278,7 @@ def test_a_cluster_that_ends_while_it_is_filled(
         raise NotRunning("nothing answers")
 
     fake.ended = ended
-    monkeypatch.setattr("podwire.commands.up._fill", nobody_answers)
+    monkeypatch.setattr("podwire.commands.filling.fill", nobody_answers)
     assert main(["up", *options]) == status
     assert words in capfd.readouterr().err
     assert fake.said == ["abandon podwire"]
@@ -304,6 +304,9 @@ def test_a_cluster_that_hangs_hides_no_other(
     said = capfd.readouterr()
     assert said.out.split() == ["a", "c"]
     assert "cluster 'b' did not answer" in said.err
+    assert main(["ls", "--name", "c", "-o", "name"]) == 0, "only that one is asked"
+    assert main(["ls", "--context", "podwire-a", "-o", "name"]) == 0
+    assert capfd.readouterr().out.split() == ["c", "a"]
     assert main(["down", "--all"]) == 124
     assert fake.running() == ["b"]
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from podwire.commands import up
+from podwire.commands import cluster_options
 from podwire.emulator.config import ClusterConfig
 from podwire.errors import UsageError
 
@@ -14,9 +14,9 @@ HEAD = "kind: Cluster\napiVersion: podwire.dev/v1alpha1\n"
 
 def asked(*words: str) -> ClusterConfig:
     parser = argparse.ArgumentParser()
-    up.configure(parser)
+    cluster_options.configure(parser)
     parser.add_argument("--name")
-    return up.cluster_config(parser.parse_args(words))
+    return cluster_options.cluster_config(parser.parse_args(words))
 
 
 def test_a_command_is_split_as_a_shell_would() -> None:

@@ -1,13 +1,11 @@
 """`podwire up --no-wait` returns when the nodes are there: a moment after the API's first answer."""
 
-import sys
-import time
 from collections.abc import Callable, Iterator
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
-from podwire.commands import up
+from podwire.commands import filling
 from podwire.errors import TimedOut
 
 
@@ -45,11 +43,9 @@ def filled(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     def same(entry: object) -> object:
         return entry
 
-    monkeypatch.setattr("podwire.kube.plain.Connection", connected)
-    monkeypatch.setattr("podwire.kube.config.from_document", same)
-    steps = up.Steps(sys.stderr, time.monotonic)
-    fill = cast("Callable[..., dict[str, Any]]", getattr(up, "_fill"))  # noqa: B009
-    return fill({}, [], 3, 60.0, steps, wait=False)
+    monkeypatch.setattr("podwire.commands.filling.Connection", connected)
+    monkeypatch.setattr("podwire.commands.filling.from_document", same)
+    return filling.fill({}, [], nodes=3, limit=60.0, wait=False, done=print)
 
 
 def test_all_nodes_are_there_before_they_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:

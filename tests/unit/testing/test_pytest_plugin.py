@@ -73,6 +73,55 @@ def test_a_failure_saves_its_packets_and_ends_its_cluster(pytester: pytest.Pytes
     assert "end" in (pytester.path / "log").read_text()
 
 
+RECORDS = """
+import pytest
+from podwire.testing.cluster import Packets
+
+def record(cluster, what):
+    packets = Packets()
+    packets.pcapng = what
+    cluster.recordings.append(packets)
+
+"""
+
+
+@pytest.mark.parametrize("fixture", ["podwire_cluster", "podwire_session_cluster"])
+@pytest.mark.parametrize("dynamic", [False, True])
+@pytest.mark.parametrize("phase", ["setup", "call", "teardown"])
+def test_packets_are_saved_whichever_phase_fails(
+    pytester: pytest.Pytester,
+    phase: str,
+    fixture: str,
+    dynamic: bool,  # noqa: FBT001 - a column of the table
+) -> None:
+    argument, get = ("request", f"request.getfixturevalue({fixture!r})")
+    if not dynamic:
+        argument = get = fixture
+    test = f"""
+@pytest.fixture
+def shop({argument}):
+    cluster = {get}
+    record(cluster, b"SETUP")
+    assert {phase == "setup"} is False
+    yield cluster
+    record(cluster, b"TEARDOWN")
+    assert {phase == "teardown"} is False
+
+def test_before(shop):
+    record(shop, b"BEFORE")
+
+def test_it(shop):
+    record(shop, b"CALL")
+    assert {phase == "call"} is False
+"""
+    result = run(pytester, RECORDS + test, "-k", "before or it")
+    result.stdout.fnmatch_lines(["*podwire cluster pytest-*", "packets: *capture-1.pcapng"])
+    folder = pytester.path / "podwire-reports" / "test_shop.py_test_it"
+    found = [path.read_bytes() for path in sorted(folder.iterdir())]
+    wanted = [b"SETUP", b"CALL", b"TEARDOWN"]
+    assert found == wanted[: ("setup", "call", "teardown").index(phase) + 1]
+
+
 def test_a_test_that_passes_saves_nothing(pytester: pytest.Pytester) -> None:
     run(pytester, FAILS.replace("assert False", "pass")).assert_outcomes(passed=1)
     assert not (pytester.path / "podwire-reports").exists()

@@ -38,6 +38,11 @@ def test_containers_as_pods() -> None:
     )
 
 
+def test_the_nodes_own_search_domains() -> None:
+    found = wired({**NETWORK, "resolv.conf": "search corp.example\noptions ndots:2\n"})
+    assert (found.searches, found.node_ndots) == (("corp.example",), 2)
+
+
 @pytest.mark.parametrize(
     ("text", "settings"),
     [

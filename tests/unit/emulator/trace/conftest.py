@@ -283,9 +283,13 @@ ANSWERED = LOOKUP + FRONT + REQUEST + BACK
 PLACES = ("default/client", "node-1", "node-2", "kube-system/coredns", "default/web-1")
 
 
-def capture_of(seen: Iterable[Line], *, dropped: int = 0) -> pcapng.Capture:
-    """Return a capture in which the packets came 10 microseconds apart."""
+def capture_of(seen: Iterable[Line], *, dropped: int = 0, whole_until: str = "") -> pcapng.Capture:
+    """Return a capture in which the packets came 10 microseconds apart.
+
+    If some were dropped, then after the line *whole_until*.
+    """
     found = list(seen)
+    known = [10**18 + at * 10_000 for at, line in enumerate(found) if line.label == whole_until]
     names = list(dict.fromkeys([*(line.place for line in found), *(f"{p} lo" for p in PLACES)]))
     return pcapng.Capture(
         interfaces=tuple(pcapng.Interface(name) for name in names),
@@ -295,7 +299,10 @@ def capture_of(seen: Iterable[Line], *, dropped: int = 0) -> pcapng.Capture:
             )
             for at, line in enumerate(found)
         ),
-        statistics=(pcapng.Statistics(0, len(found), dropped),),
+        statistics=(
+            *(pcapng.Statistics(0, None, 0, time_ns=at) for at in known),
+            pcapng.Statistics(0, len(found), dropped, time_ns=1 << 62),
+        ),
     )
 
 
@@ -325,6 +332,7 @@ class Bench:
         to: str = "http://web-svc",
         source: str = "default/client",
         dropped: int = 0,
+        whole_until: str = "",
         blind: str = "",
         report: ClientReport | None = None,
         wiring: Wiring = _WIRING,
@@ -336,7 +344,9 @@ class Bench:
         assert set(gone) <= known, f"no such lines: {set(gone) - known}"
         seen = [line for line in lines(story) if line.label not in gone]
         capture = capture_of(
-            (line for line in seen if line.place.split()[0] not in blind.split()), dropped=dropped
+            (line for line in seen if line.place.split()[0] not in blind.split()),
+            dropped=dropped,
+            whole_until=whole_until,
         )
         return self.judge_capture(
             capture,
@@ -366,7 +376,9 @@ class Bench:
             case = replace(case, report=report)
         places = {i.where for i in capture.interfaces} - {*blind.split()}
         sightings = Sightings(frames.packets(capture), places, why)
-        return judge(case, sightings, dropped=capture.dropped)
+        return judge(
+            case, sightings, dropped=capture.dropped, whole_until_ns=capture.whole_until_ns
+        )
 
     def case(
         self,

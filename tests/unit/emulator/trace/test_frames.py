@@ -93,6 +93,13 @@ def test_a_frame_cut_off_anywhere_is_read_as_far_as_it_goes(frame: Packet) -> No
         parse(data[:length])
 
 
+def test_of_a_long_segment_only_the_head_may_be_there() -> None:
+    frame = bytes(Ether() / IP(src=CLIENT, dst=WEB) / TCP(sport=1, dport=2) / Raw(bytes(9000)))
+    packet = parse(frame[:200])
+    assert len(packet.payload) == 146
+    assert summary_of(packet) == "9000 bytes"
+
+
 def test_place_time_and_unfinished_checksums_come_along() -> None:
     frame = pcapng.Frame(1, 42, bytes(Ether() / SYN), direction="out", checksum_ready=False)
     interfaces = (pcapng.Interface("a lo"), pcapng.Interface("default/client eth0"))

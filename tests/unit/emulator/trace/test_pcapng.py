@@ -20,7 +20,11 @@ CAPTURE = Capture(
         Frame(1, 1_700_000_000_123_456_790, FRAME[:13], 13, "in", checksum_ready=False),
         Frame(0, 1_700_000_000_123_456_791, FRAME, len(FRAME)),
     ),
-    statistics=(Statistics(0, 12, 3, "of all"), Statistics(1, 1, 0)),
+    statistics=(
+        Statistics(0, None, 0, time_ns=1_700_000_000_123_456_790),
+        Statistics(0, 12, 3, "of all", 1_700_000_000_123_456_795),
+        Statistics(1, 1, 0, time_ns=1_700_000_000_123_456_795),
+    ),
     comments=("GET http://web-svc/",),
 )
 
@@ -29,7 +33,27 @@ def test_what_is_written_can_be_read() -> None:
     data = b"".join(pcapng.encode(CAPTURE))
     assert pcapng.decode(data) == CAPTURE
     assert CAPTURE.dropped == 3
+    assert CAPTURE.whole_until_ns == 1_700_000_000_123_456_790
     assert (CAPTURE.interfaces[0].where, CAPTURE.interfaces[0].device) == ("default/client", "eth0")
+
+
+@pytest.mark.parametrize(
+    ("statistics", "until"),
+    [
+        ((), None),
+        ((Statistics(0, 9, 0, time_ns=5), Statistics(1, 9, 0, time_ns=6)), None),
+        ((Statistics(0, 9, 1, time_ns=5), Statistics(1, 9, 0, time_ns=6)), 0),
+        (
+            (
+                *(Statistics(0, None, 0, time_ns=2), Statistics(0, 9, 1, time_ns=5)),
+                *(Statistics(1, None, 0, time_ns=3), Statistics(1, 9, 1, time_ns=5)),
+            ),
+            2,
+        ),
+    ],
+)
+def test_until_when_nothing_was_lost(statistics: tuple[Statistics, ...], until: int | None) -> None:
+    assert Capture(CAPTURE.interfaces, statistics=statistics).whole_until_ns == until
 
 
 def test_frames_are_written_in_order_of_time() -> None:

@@ -2,7 +2,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from podwire.emulator.trace.resolve import answer, candidates, uses_cluster_dns
+from podwire.emulator.trace.resolve import (
+    answer,
+    candidates,
+    search_of,
+    search_of_node,
+    uses_cluster_dns,
+)
 from podwire.emulator.trace.wiring import Wiring
 
 if TYPE_CHECKING:
@@ -38,13 +44,13 @@ ZONE = "svc.cluster.local."
 def test_walk_along_the_search_path(bench: "Bench", name: str, asked: list[str]) -> None:
     client = bench.cluster().pod("default/client")
     assert client is not None
-    assert list(candidates(name, client, Wiring())) == asked
+    assert list(candidates(name, search_of(client, Wiring()))) == asked
 
 
 def test_a_name_with_five_dots_is_asked_alone_first(bench: "Bench") -> None:
     client = bench.cluster().pod("default/client")
     assert client is not None
-    first = candidates("db-0.db.default.svc.cluster.local", client, Wiring())[0]
+    first = candidates("db-0.db.default.svc.cluster.local", search_of(client, Wiring()))[0]
     assert first == "db-0.db.default.svc.cluster.local."
 
 
@@ -54,8 +60,43 @@ def test_dns_config_changes_the_walk(bench: "Bench") -> None:
         "default/client"
     )
     assert pod is not None
-    assert candidates("a.b", pod, Wiring())[0] == "a.b."
-    assert candidates("a", pod, Wiring())[3] == "a.corp.example."
+    search = search_of(pod, Wiring())
+    assert candidates("a.b", search)[0] == "a.b."
+    assert candidates("a", search)[3] == "a.corp.example."
+
+
+NODES = Wiring(searches=("corp.example", "svc.cluster.local"), node_ndots=2)
+OF_CLUSTER = ["a.default.svc.cluster.local.", "a.svc.cluster.local.", "a.cluster.local."]
+
+
+@pytest.mark.parametrize(
+    ("spec", "asked"),
+    [
+        ({}, [*OF_CLUSTER, "a.corp.example.", "a."]),
+        ({"dnsPolicy": "Default"}, ["a.corp.example.", "a.svc.cluster.local.", "a."]),
+        ({"hostNetwork": True}, ["a.corp.example.", "a.svc.cluster.local.", "a."]),
+        (
+            {"hostNetwork": True, "dnsPolicy": "ClusterFirstWithHostNet"},
+            [*OF_CLUSTER, "a.corp.example.", "a."],
+        ),
+        ({"dnsPolicy": "None", "dnsConfig": {"searches": ["x.y"]}}, ["a.x.y.", "a."]),
+        (
+            {"dnsConfig": {"searches": ["x.y", "corp.example"]}},
+            [*OF_CLUSTER, "a.corp.example.", "a.x.y.", "a."],
+        ),
+    ],
+)
+def test_pods_inherit_the_search_domains_of_their_node(
+    bench: "Bench", spec: dict[str, object], asked: list[str]
+) -> None:
+    pod = bench.cluster(bench.pod("default/client", "10.244.1.5", **spec)).pod("default/client")
+    assert pod is not None
+    assert list(candidates("a", search_of(pod, NODES))) == asked
+
+
+def test_what_runs_on_a_node_searches_as_the_node_does() -> None:
+    assert candidates("a.b", search_of_node(NODES))[0] == "a.b.corp.example."
+    assert candidates("a.b.c", search_of_node(NODES))[0] == "a.b.c."
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ from podwire.emulator.trace.expect import Route, route
 from podwire.emulator.trace.modes import IPVS, MODES, USERSPACE
 from podwire.emulator.trace.snapshot import Snapshot
 from podwire.emulator.trace.wiring import Wiring
-from tests.system.proxying.situations import CLIENTS, SITUATIONS, End, Situation
+from tests.system.proxying.situation import CLIENTS, End, Situation
+from tests.system.proxying.situations import SITUATIONS
 
 ADDRESSES = {
     "pod": "10.244.1.5",

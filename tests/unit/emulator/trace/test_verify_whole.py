@@ -22,6 +22,36 @@ def test_a_lossy_capture_proves_nothing(bench: "Bench") -> None:
     assert broken.word == "inconclusive"
 
 
+BULK = "more  default/client eth0  10.96.14.7:80 > 10.244.1.5:40002  data and so on"
+BULK_AT_NODE = BULK.replace("default/client eth0", "node-1 cni0")
+
+
+def test_what_was_lost_of_the_bulk_changes_nothing(bench: "Bench") -> None:
+    finding = bench.judge(bench.answered + BULK, dropped=900, whole_until="ok.client")
+    assert (finding.word, finding.status) == ("confirmed", 200)
+    assert finding.reason == "the capture lost 900 packets, all after the last hop"
+    late = ClientReport(28, timed_out=True)
+    finding = bench.judge(bench.answered + BULK, dropped=9, whole_until="more", report=late)
+    assert (finding.word, finding.outcome) == ("refuted", "timed out")
+    assert finding.reason.startswith("the answer began and did not end in time; the capture lost 9")
+
+
+@pytest.mark.parametrize(
+    ("without", "whole_until"),
+    [
+        ("", "ok.node"),  # the last hop is later
+        ("", "ask.client"),
+        ("ok.client", "more"),  # what is missing may be among what was lost
+    ],
+)
+def test_what_was_lost_before_the_last_hop_proves_nothing(
+    bench: "Bench", without: str, whole_until: str
+) -> None:
+    story = bench.answered + (BULK_AT_NODE if without else BULK)
+    finding = bench.judge(story, without=without, dropped=900, whole_until=whole_until)
+    assert finding.word == "inconclusive"
+
+
 @pytest.mark.parametrize(
     ("blind", "reason"),
     [
