@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from podwire.commands.images import CONFIG_MAP, key_of
+from podwire.emulator import own_images
 from podwire.kube.plain import Connection
 from podwire.testing.cluster import Cluster
 from tests.needs import need
@@ -34,17 +34,13 @@ CLUSTER_WIDE = ("CustomResourceDefinition", "ClusterRole", "ClusterRoleBinding",
 
 async def add_images(cluster: Cluster) -> None:
     """Do what `podwire images add` does; other tests may have added images too."""
-    path = "/api/v1/namespaces/kube-system/configmaps"
-    data = {
-        key_of(name): json.dumps({"image": name, "command": command})
-        for name, command in IMAGES.items()
-    }
+    path = f"/api/v1/namespaces/{own_images.NAMESPACE}/configmaps"
+    wanted = own_images.config_map(IMAGES)
 
     def add(api: Connection) -> None:
-        if api.find(f"{path}/{CONFIG_MAP}") is None:
-            metadata = {"name": CONFIG_MAP, "namespace": "kube-system"}
-            api.create(path, {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata})
-        api.patch(f"{path}/{CONFIG_MAP}", {"data": data})
+        if api.find(f"{path}/{own_images.NAME}") is None:
+            api.create(path, wanted)
+        api.patch(f"{path}/{own_images.NAME}", {"data": wanted["data"]})
 
     await cluster.call(add)
 
