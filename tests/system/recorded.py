@@ -110,8 +110,9 @@ _EQUALS = re.compile(r"=([\w./-]+(?::[\w.-]+)?)").findall
 
 
 def _known(image: str) -> bool:
+    """Tell whether an image runs on every machine: not each has redis, say."""
     try:
-        resolve(image, {}, lambda program: program)
+        resolve(image, {}, lambda _program: None)
     except ImageError:
         return False
     return True
