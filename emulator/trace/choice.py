@@ -11,7 +11,7 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import Literal
 
 from podwire.emulator.trace.modes import Via
-from podwire.emulator.trace.snapshot import Snapshot
+from podwire.emulator.trace.snapshot import Snapshot, key
 from podwire.kube.objects import Endpoint, Service, ServicePort
 
 PROXY_NAME_LABEL = "service.kubernetes.io/service-proxy-name"
@@ -90,6 +90,25 @@ def choose(
     ready = [e for e in endpoints if _ready(e[0])]
     near = _near(snapshot, ready, node) if ready else everywhere
     return Choice(_backends(near), policy=policy, fell_back=fell_back)
+
+
+def host_port(
+    snapshot: Snapshot, node: str, address: IPv4Address, number: int, protocol: str
+) -> Backend | None:
+    """Return where a port of a node leads that a pod of it has asked for (hostPort)."""
+    for pod in snapshot.pods:
+        spec, status = pod.spec, pod.status
+        if spec.node_name != node or spec.host_network or not status.pod_ip:
+            continue
+        if status.phase in {"Succeeded", "Failed"}:
+            continue
+        beside = [one for one in spec.init_containers if one.restart_policy == "Always"]
+        for port in (port for container in (*spec.containers, *beside) for port in container.ports):
+            here = port.host_ip in {"", "0.0.0.0", str(address)}
+            if here and (port.host_port, port.protocol) == (number, protocol):
+                pod_ip = IPv4Address(status.pod_ip)
+                return Backend(pod_ip, port.container_port, key(pod), node)
+    return None
 
 
 def frontend_at(

@@ -83,7 +83,7 @@ def not_relayed(walk: Walk, proxied: Proxied, last: Packet) -> Finding:
         last, "never relayed", f"relayed to one of {any_of(proxied)}", dst=any_of(proxied)
     )
     hop = replace(hop, where=proxied.node)
-    reason = f"{proxied.node} took {word} and sent nothing on to an endpoint of {proxied.service}"
+    reason = f"{proxied.node} took {word} and sent nothing on to an endpoint of {proxied.name}"
     why = reasons.no_arp_answer(walk.sightings, walk.opening.time_ns, at=proxied.node, address="")
     if _hung_up_first(walk, last):
         return walk.wrong(hop, "refused", f"{reason}, and closed it{why or _no_way(proxied)}")
@@ -168,4 +168,4 @@ def _no_way(proxied: Proxied) -> str:
 
 def _ready(proxied: Proxied) -> str:
     count = len(proxied.legs)
-    return f"Service {proxied.service} has {count} ready endpoint{'s' if count > 1 else ''}"
+    return f"{proxied.name} has {count} ready endpoint{'s' if count > 1 else ''}"

@@ -11,6 +11,7 @@ from ipaddress import IPv4Address
 from podwire.emulator.trace import choice
 from podwire.emulator.trace.choice import Backend, Choice, Frontend, Outcome
 from podwire.emulator.trace.modes import (
+    HOST_PORT,
     Client,
     Mode,
     Stray,
@@ -28,13 +29,15 @@ from podwire.kube.objects import Service
 class Proxied:
     """The node whose proxy takes a flow over, and the legs of which one must follow.
 
-    *own* are the addresses with which the flow may go on. *known* are all endpoints of the Service,
-    usable or not: what the proxy might try in error. *hidden*: the kernel translates what this
-    client sends before any interface shows it.
+    *name* is what it serves, in words; *service* is the key of that Service, or empty. *own* are
+    the addresses with which the flow may go on. *known* are all endpoints of the Service, usable or
+    not: what the proxy might try in error. *hidden*: the kernel translates what this client sends
+    before any interface shows it.
     """
 
     node: str
     mode: Mode
+    name: str
     service: str
     own: frozenset[IPv4Address]
     legs: tuple[tuple[Backend, Leg], ...]
@@ -144,6 +147,10 @@ class _Expectation:
             owner = choice.node_port(snapshot, self._port, self._protocol)
         if owner is not None:
             return self._to_node_port(target, Frontend(*owner, "NodePort"))
+        if target.kind == "node":
+            pod = choice.host_port(snapshot, target.node, address, self._port, self._protocol)
+            if pod is not None:
+                return self._to_host_port(target.node, pod)
         return self._direct(target)
 
     def _direct(self, target: Location) -> Route:
@@ -193,6 +200,26 @@ class _Expectation:
         )
         return replace(self._direct(target), outcome="refused", why=why)
 
+    def _to_host_port(self, node: str, backend: Backend) -> Route:
+        """Return the route by way of the rules that lead a port of *node* to one of its pods."""
+        client = self._client(node)
+        # As portmap does it: else the answer to a pod of the node, or to its loopback, would miss.
+        masked = client == "pod here" or self._address.is_loopback
+        arrives = self._address if client == "process" else self._arrives(node)
+        kept = None if masked else frozenset({arrives})
+        front, hidden = self._to_node(node), client == "process"
+        proxied = Proxied(
+            node=node,
+            mode=HOST_PORT,
+            name=f"hostPort {self._port} of {node}",
+            service="",
+            own=self._snapshot.own_addresses(node, self._wiring) | {arrives},
+            legs=((backend, self._ways.onward(node, backend, self._protocol, kept)),),
+            known=frozenset({(backend.address, backend.port)}),
+            hidden=hidden,
+        )
+        return Route(replace(front, places=()) if hidden else front, proxied)
+
     def _over(self, node: str, frontend: Frontend) -> Route:
         """Return the route by way of the proxy of *node*."""
         service, via = frontend.service, frontend.via
@@ -227,6 +254,7 @@ class _Expectation:
         proxied = Proxied(
             node=node,
             mode=proxy.mode,
+            name=f"Service {key(service)}",
             service=key(service),
             own=self._snapshot.own_addresses(node, self._wiring) | kept,
             legs=legs,

@@ -149,7 +149,7 @@ def _passed_on(walk: Walk, proxied: Proxied, found: Joined, before: Packet | Non
         reason = (
             f"{proxied.node} sent the request to"
             f" {reasons.address_text(walk.snapshot, core.dst)} port {core.dport},"
-            f" which is no ready endpoint of Service {proxied.service} ({any_of(proxied)})"
+            f" which is no ready endpoint of {proxied.name} ({any_of(proxied)})"
         )
         return walk.wrong(hop, "answered", reason)
     backend, leg = picked

@@ -130,11 +130,11 @@ def _without_backend(case: Case, sightings: Sightings, path: Route) -> Finding:
         quoted = packet.core.quoted
         if quoted is not None and (quoted.dst, quoted.dport) == (front.address, front.port):
             hop = packet_hop(packet, "request", expected=path.outcome)
-            reason = reason or f"{node} refused, though Service {_name_of(proxied)} has endpoints"
+            reason = reason or f"{node} refused, though {_name_of(proxied)} has endpoints"
             word: Outcome = "refused" if packet.core.icmp == "port unreachable" else "unreachable"
             reason += f": the {mode.rules} of {node} rejected it (ICMP {packet.core.icmp})"
             return Finding("refuted", (hop,), word, reason, hop)
-    reason = reason or f"nothing left {node} for an endpoint of Service {_name_of(proxied)}"
+    reason = reason or f"nothing left {node} for an endpoint of {_name_of(proxied)}"
     if not (case.report.timed_out or case.report.exit_code):
         return Finding("inconclusive", (), reason=f"{node} sent nothing for {front}{said(case)}")
     hop = Hop(
@@ -154,5 +154,5 @@ def _without_backend(case: Case, sightings: Sightings, path: Route) -> Finding:
 
 
 def _name_of(proxied: Proxied | None) -> str:
-    """Return the Service in question."""
-    return proxied.service if proxied else "?"
+    """Return what is in question."""
+    return proxied.name if proxied else "a Service"

@@ -76,6 +76,9 @@ IPVS = Mode(
 # The kernel lacks IPVS: the same decisions, carried out by the relay.
 IPVS_USERSPACE = replace(IPVS, name="ipvs (userspace)", translates=False, unused="refused")
 
+# Not kube-proxy's: the CNI plugin's rules for a port of the node that leads to one pod.
+HOST_PORT = Mode("hostPort", translates=True)
+
 MODES: Mapping[str, Mode] = {
     mode.name: mode for mode in (USERSPACE, NFTABLES, IPTABLES, IPVS, IPVS_USERSPACE)
 }

@@ -55,6 +55,9 @@ async def test_a_host_port_leads_to_the_pod_as_long_as_it_is_there(cluster: Clus
     for place in (outside, client):
         script = f"exec 3<>/dev/udp/{node}/{UDP}; echo hello >&3; timeout 5 head -c 6 <&3"
         assert (await place.exec("bash", "-c", script)).stdout == b"hello\n"
+    trace = await cluster.trace("client", f"http://{node}:{HTTP}/")
+    assert trace.confirmed, trace
+    assert "edge" in trace.hops[-2].where
     # It is a port of that node: not of another, and not of a Service that the node serves.
     assert await refuses(outside, f"http://{other}:{HTTP}/")
     for place in (client, cluster.node("node-1")):

@@ -127,6 +127,49 @@ def test_without_a_service(bench: "Bench", source: str, target: str, front: str)
     assert found.outcome == "answered"
 
 
+EDGE = [
+    {"containerPort": 80, "hostPort": 8080},
+    {"containerPort": 7, "hostPort": 8007, "protocol": "UDP"},
+    {"containerPort": 81, "hostPort": 8081, "hostIP": "127.0.0.1"},
+]
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "back"),
+    [
+        ("external", "192.168.1.11:8080", "203.0.113.10 > 10.244.2.8:80"),
+        ("default/client", "192.168.1.11:8080", "192.168.1.10 > 10.244.2.8:80"),
+        ("default/web-1", "192.168.1.11:8007/UDP", "10.244.2.1 > 10.244.2.8:7"),
+        ("default/edge", "192.168.1.11:8080", "10.244.2.1 > 10.244.2.8:80"),
+        ("node-2", "192.168.1.11:8080", "192.168.1.11 > 10.244.2.8:80"),
+        ("node-2", "127.0.0.1:8081", "10.244.2.1 > 10.244.2.8:81"),
+    ],
+)
+def test_a_host_port_leads_to_its_pod(bench: "Bench", source: str, target: str, back: str) -> None:
+    edge = bench.pod("default/edge", "10.244.2.8", containers=[{"name": "c", "ports": EDGE}])
+    found = routed(bench, source, target, edge)
+    assert found.proxied is not None
+    ((backend, leg),) = found.proxied.legs
+    assert backend.pod == "default/edge"
+    assert shown(leg) == f"{back} at node-2 cni0, default/edge eth0"
+
+
+@pytest.mark.parametrize(
+    ("target", "more"),
+    [
+        ("192.168.1.10:8080", {}),
+        ("192.168.1.11:8080/UDP", {}),
+        ("192.168.1.11:80", {}),
+        ("192.168.1.11:8081", {}),
+        ("192.168.1.11:8080", {"hostNetwork": True}),
+    ],
+)
+def test_what_is_no_host_port(bench: "Bench", target: str, more: dict[str, Any]) -> None:
+    containers = [{"name": "c", "ports": EDGE}]
+    edge = bench.pod("default/edge", "10.244.2.8", containers=containers, **more)
+    assert routed(bench, "external", target, edge).proxied is None
+
+
 def test_plain_routes_between_nodes_have_no_tunnel(bench: "Bench") -> None:
     found = routed(bench, "default/client", "10.96.14.7:80", wiring=Wiring(backend="host-gw"))
     assert found.proxied is not None

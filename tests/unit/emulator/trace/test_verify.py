@@ -187,7 +187,7 @@ def test_a_relay_that_gives_up_has_refused(bench: "Bench") -> None:
         Broken(
             outcome="refused",
             wrong="node-1 missing",
-            reason="sent nothing on to an endpoint of default/web-svc, and closed it: a rule or a"
+            reason="sent nothing on to an endpoint of Service default/web-svc, and closed it: a rule or a"
             " missing route of node-1 stops it (podwire exec node/node-1 -- ip route get",
             story=bench.lookup
             + bench.front

@@ -186,7 +186,7 @@ BROKEN = {
     "the proxy is frozen: the kernel accepts for it": Broken(
         outcome="timed out",
         wrong="node-1 missing",
-        reason="node-1 took the connection and sent nothing on to an endpoint of default/web-svc",
+        reason="node-1 took the connection and sent nothing on to an endpoint of Service default/web-svc",
         story="asked",
         report=FAILED,
     ),

@@ -59,7 +59,7 @@ AFTER_BACK = (
             "",
             "node-1 missing",
             "timed out",
-            "node-1 took the connection and sent nothing on to an endpoint of default/web-svc",
+            "node-1 took the connection and sent nothing on to an endpoint of Service default/web-svc",
         ),
     ],
 )
