@@ -7,6 +7,7 @@ import json
 import re
 import shlex
 from collections.abc import Mapping, Sequence
+from posixpath import join, normpath
 from typing import Any, cast
 
 Json = dict[str, Any]
@@ -20,6 +21,21 @@ def split(command: str) -> tuple[str, ...]:
     if not words:
         raise ValueError("it says no command")
     return words
+
+
+def beside(command: Sequence[str], folder: str) -> tuple[str, ...]:
+    """Return *command* with the words that begin with ./ or ../ as paths in *folder*.
+
+    Containers begin in /, so a path that is meant from where the command was written names nothing.
+    """
+
+    def path(word: str) -> str:
+        is_path = word.startswith(("./", "../")) and not re.search(
+            r"\s", word
+        )  # no script of sh -c
+        return normpath(join(folder, word)) if is_path else word
+
+    return tuple(map(path, command))
 
 
 def config_map(images: Mapping[str, Sequence[str]]) -> Json:

@@ -81,6 +81,9 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise what the command line ends with."""
+        unknown = message.removeprefix("unrecognized arguments: ")
+        if unknown != message and self.prog.split()[-1] in _TAKES_COMMAND and unknown[:1] != "-":
+            message = f"{message}\n  if that is the command to run, it comes after --"
         raise UsageError(f"{message}\n  {self.format_usage().strip()}\n  more: {self.prog} --help")
 
     def print_help(self, file: object = None) -> None:

@@ -30,6 +30,8 @@ changes."""
 
 SUFFIXES = (".yaml", ".yml", ".json")
 
+_WHENCE = "a relative PODWIRE_MANIFESTS starts from the folder of Podwire's docker-compose.yml"
+
 Signature = tuple[int, int, int]
 
 
@@ -70,6 +72,9 @@ class ManifestFolder:
             failed = [problem.file for problem in self._problems]
             due = due_files(self._seen, present, failed, again=clock() >= again)
             before, self._seen = self._seen, present
+            if not present and not self.applied.is_set():
+                # The engine makes an empty folder where it finds none.
+                log.warning("no manifests in %s: %s", self._folder, _WHENCE)
             if due:
                 delay = FIRST_RETRY if before != present else min(delay * 2, LAST_RETRY)
                 self._tell(await asyncio.to_thread(applied, due, self._access))

@@ -114,9 +114,9 @@ def meaning(container: Container) -> Meaning:
         reader.wrong(first, f"has no effect without {PREFIX}{POD}, the name of the pod")
     elif POD_CIDR in said:
         reader.wrong(POD_CIDR, f"has no effect without {PREFIX}{NODE}, the name of the node")
+    reader.unknown()
     if found is None and not reader.problems:
         return None
-    reader.unknown()
     if reader.problems or found is None:
         pod = found.key if isinstance(found, PodLabels) and reader.named else None
         text = f"container {container.name}: {'; '.join(reader.problems)}"

@@ -132,7 +132,7 @@ def _unhealthy(view: PodView) -> Iterator[tuple[str, str]]:
     for member in view.members:
         container = member.container
         if container.up and container.health == "unhealthy" and container.health_output is not None:
-            yield member.name, container.health_output[:_LONGEST_OUTPUT]
+            yield member.name, container.health_output[:_LONGEST_OUTPUT] or "it printed nothing"
 
 
 def _names(view: PodView) -> Json:

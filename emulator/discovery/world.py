@@ -81,6 +81,7 @@ def arrange(containers: Iterable[Container], networks: Mapping[str, Network]) ->
     mistakes = [found for _one, found in meant if isinstance(found, Mistake)]
     nodes = _nodes([(c, f) for c, f in meant if isinstance(f, NodeLabels)], wires, mistakes)
     joined = [(c, f) for c, f in meant if isinstance(f, MemberLabels)]
+    mistakes += [_orphan(c) for c, f in joined if _is_orphan(c, f, ordered)]
     pods: dict[Key, PodView] = {_proxy_key(node): _proxy(node) for node in nodes.values()}
     for container, found in meant:
         if not isinstance(found, PodLabels):
@@ -283,6 +284,23 @@ def _duplicate(container: Container, key: Key, holder: PodView) -> list[Mistake]
         f" {holder.sandbox.name}, which is older and keeps the name{star}"
     )
     return [Mistake(container.id, "DuplicatePodName", text, key)]
+
+
+def _is_orphan(guest: Container, said: MemberLabels, there: Sequence[Container]) -> bool:
+    # Without a label of ours it need not be meant for a pod.
+    ours = any(label.startswith(PREFIX) for label in guest.labels)
+    return ours and guest.up and not any(_is(said.of, one) for one in there)
+
+
+def _orphan(guest: Container) -> Mistake:
+    # Compose replaces the first container of a pod, if asked for that one, and leaves the others.
+    service = service_of(guest)
+    way = f": docker compose up -d --force-recreate {service}" if service else ""
+    text = (
+        f"container {guest.name}: the container whose network it shares is gone,"
+        f" or of another cluster{way}"
+    )
+    return Mistake(guest.id, "NetworkLost", text)
 
 
 def _wrong(

@@ -140,7 +140,8 @@ def resolve(
     *additions* are the user's: name to command. Raises ImageError for a name that nobody knows.
     """
     name = normalise(image)
-    for known in (image, name):
+    has_tag = ":" in image.rpartition("/")[2]
+    for known in (image, name, *(() if has_tag else (f"{name}:latest",))):
         if known in additions:
             command = tuple(additions[known])
             return Image(image, f"command {command[0]} (added)", entrypoint=command)

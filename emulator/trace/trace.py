@@ -36,6 +36,7 @@ from podwire.emulator.trace.snapshot import EXTERNAL, Snapshot
 from podwire.emulator.trace.verify import judge
 from podwire.emulator.trace.wiring import Wiring
 from podwire.errors import PodwireError, UsageError
+from podwire.kube import meant
 
 EXIT_STATUS = {"confirmed": 0, "refuted": 1, "inconclusive": 2}
 
@@ -177,6 +178,10 @@ class Trace:
     def __str__(self) -> str:
         return self.render("table")
 
+    def __repr__(self) -> str:  # what pytest shows of `assert trace.confirmed, trace`
+        reason = f": {self.reason}" if self.reason else ""
+        return f"<{self.request} from {self.source}: {self.verdict}{reason}>"
+
     def _shown(self) -> Shown:
         return Shown(
             request=self.request,
@@ -215,7 +220,10 @@ async def trace(
             " cluster: podwire capture shows it"
         )
     if place is None:
-        raise UsageError(f"{source} is no pod with an address, no node and not external")
+        namespace, _, name = source.rpartition("/")
+        known = ((pod.metadata.namespace, pod.metadata.name) for pod in before.pods)
+        near = meant.suggestion(name, namespace, known) if namespace else ""
+        raise UsageError(f"{source} is no pod with an address, no node and not external{near}")
     case = Case(before, wiring, place, request, ClientReport())
     async with target.capture(points(case)) as recording:
         began = time.monotonic_ns()

@@ -61,14 +61,16 @@ def run(args: argparse.Namespace) -> int:
         if args.list:
             return _list(args, capture.points(connection))
         program = _program(args.filter)
-        points = [places.parse(p, args.namespace or access.namespace).point for p in args.place]
+        at = [session.place(args, access, text) for text in args.place]
+        points = [place.point for place in at]
         name = args.write or f"capture-{time.strftime('%H%M%S')}.pcapng"
         if name == "-" and sys.stdout.isatty():
             raise UsageError("a capture is no text for a terminal\n  use -w FILE, or | wireshark")
         with Writer(name) as writer:
             everywhere = points or list(capture.points(connection))
             try:
-                running = capture.started(connection, everywhere, writer.write, program=program)
+                with session.naming(access, *at):
+                    running = capture.started(connection, everywhere, writer.write, program=program)
             except NotFound as error:
                 if hint := _hint(access):
                     raise PodwireError(f"{error.message}\n  {hint}") from error
@@ -78,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
                 record(running, writer, duration, said=f"capturing at {where}; Ctrl-C ends it")
             finally:
                 running.close()
-    if name != "-":
+    if Path(name).is_file():  # a device or a pipe cannot be read again
         _summary(args, Path(name))
     return 0
 

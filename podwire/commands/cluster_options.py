@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import get_args
 
+from podwire.commands import session
 from podwire.emulator import config, config_file, own_images
 from podwire.emulator.config import ClusterConfig
 from podwire.errors import UsageError
@@ -43,6 +44,9 @@ def cluster_config(args: argparse.Namespace) -> ClusterConfig:
         except (OSError, UnicodeDecodeError) as error:
             raise UsageError(f"cannot read {args.config}: {error}") from error
         wanted = config_file.parse(text, "standard input" if args.config == "-" else args.config)
+        folder = str(Path(session.folder(), args.config).parent)
+        images = {name: own_images.beside(words, folder) for name, words in wanted.images.items()}
+        wanted = dataclasses.replace(wanted, images=images)
     if args.name:
         wanted = dataclasses.replace(wanted, name=config.checked_name(args.name))
     if args.nodes is not None:
@@ -63,7 +67,7 @@ def _image(text: str) -> tuple[str, tuple[str, ...]]:
     try:
         if not name:
             raise ValueError("it says no name")
-        return name, own_images.split(command)
+        return name, own_images.beside(own_images.split(command), session.folder())
     except ValueError as error:
         raise UsageError(f"--image {text}: {error}\n  write NAME='COMMAND ARGUMENT...'") from error
 

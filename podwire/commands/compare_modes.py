@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     """Compare, show, and return the worst verdict as exit status."""
     limit = number(args.timeout, "--timeout", least=0.001)
     access = session.access(args)
-    where = places.parse(args.place, args.namespace or access.namespace).where
+    where = session.place(args, access, args.place).where
     import asyncio  # noqa: PLC0415 - the judge and its loop are for this verb alone
 
     from podwire.emulator.trace import request  # noqa: PLC0415

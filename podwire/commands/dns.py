@@ -178,7 +178,7 @@ def _address(servers: list[str]) -> str:
 def _place(args: argparse.Namespace, access: Access) -> places.Place:
     """Return who asks: without --from, the first node that is ready."""
     if args.place:
-        return places.parse(args.place, args.namespace or access.namespace)
+        return session.place(args, access, args.place)
     from podwire.kube.plain import Connection  # noqa: PLC0415
 
     with Connection(access) as connection:

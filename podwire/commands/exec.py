@@ -12,6 +12,7 @@ examples:
   podwire exec client -- curl -s http://web-svc
   podwire exec -it client -- sh
   podwire exec shop/db-0 -c sidecar -- env
+  podwire exec deploy/front -- env        in one of its pods, as kubectl does
   podwire exec node/node-2 -- ip route
   podwire exec external -- curl -s http://192.168.1.10:30080
   echo hello | podwire exec -i client -- cat
@@ -40,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
 def attach(args: argparse.Namespace, command: list[str]) -> int:
     """Run *command* at args.place with our standard streams; return its exit status."""
     access = session.access(args)
-    place = places.parse(args.place, args.namespace or access.namespace)
+    place = session.place(args, access, args.place)
     if place.kind == "host" and args.container:
         raise UsageError(f"{args.place} has no containers; leave out -c")
     if args.tty and not args.stdin:
@@ -55,7 +56,7 @@ def attach(args: argparse.Namespace, command: list[str]) -> int:
         if place.kind == "pod"
         else stream.host_path(place.name)
     )
-    with Connection(access) as connection:
+    with session.naming(access, place), Connection(access) as connection:
         socket = stream.opened(
             connection,
             path,

@@ -48,13 +48,14 @@ def run(args: argparse.Namespace) -> int:
     if args.what == "rm" and args.command:
         raise UsageError("rm takes no command\n  podwire images rm NAME")
     key = own_images.key_of(args.image)
-    value = own_images.value_of(args.image, args.command) if args.command else None
+    command = own_images.beside(args.command, session.folder()) if args.command else ()
+    value = own_images.value_of(args.image, command) if command else None
     with session.connect(args) as connection:
         present = connection.find(_CONFIG_MAP)
         if args.what == "rm" and key not in _data(present):
             raise PodwireError(f"{args.image} was not added\n  see: podwire images")
         if present is None:
-            connection.create(_PATH, own_images.config_map({args.image: args.command}))
+            connection.create(_PATH, own_images.config_map({args.image: command}))
         else:
             connection.patch(_CONFIG_MAP, {"data": {key: value}})
     say(f"image {args.image} {'added' if args.command else 'removed'}")

@@ -7,11 +7,11 @@ from podwire.commands import session
 from podwire.commands.output import number
 from podwire.emulator import anchor
 from podwire.errors import UsageError
-from podwire.kube import places
 
 EPILOG = """\
 examples:
   podwire logs client
+  podwire logs deploy/front        of one of its pods, as kubectl does
   podwire logs -f kube-system/coredns-xxxxx
   podwire logs --previous --tail 20 web-7d9f
   podwire logs                     the cluster's own: what its supervisor and servers had to say
@@ -20,7 +20,7 @@ examples:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
-    parser.add_argument("place", metavar="POD", nargs="?", help="POD or NAMESPACE/POD")
+    parser.add_argument("place", metavar="POD", nargs="?", help="POD, NAMESPACE/POD or deploy/NAME")
     parser.add_argument("-f", "--follow", action="store_true", help="go on as more is written")
     parser.add_argument("-c", "--container", default="", help="which container of the pod")
     parser.add_argument("-n", "--namespace", default="", help="the pod's namespace")
@@ -39,13 +39,13 @@ def run(args: argparse.Namespace) -> int:
         sys.stdout.write(str(anchor.request(name, {"op": "log"}).get("log", "")))
         return 0
     access = session.access(args)
-    place = places.parse(args.place, args.namespace or access.namespace)
+    place = session.place(args, access, args.place)
     if place.kind == "host":
         raise UsageError(f"{args.place} is no pod, and only pods keep logs")
     from podwire.kube.plain import Connection  # noqa: PLC0415 - after all is checked
 
     path = f"/api/v1/namespaces/{place.namespace}/pods/{place.name}/log"
-    with Connection(access) as connection:
+    with session.naming(access, place), Connection(access) as connection:
         for chunk in connection.stream(path, _query(args)):
             sys.stdout.buffer.write(chunk)
             sys.stdout.buffer.flush()

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from podwire.emulator import anchor, kubeconfig
-from podwire.errors import ConfigError, NotRunning, PodwireError, UsageError
+from podwire.errors import ConfigError, NotFound, NotRunning, PodwireError, UsageError
+from podwire.kube import places
 
 if TYPE_CHECKING:
     from podwire.kube.config import Access
+    from podwire.kube.meant import Workload
     from podwire.kube.plain import Connection
 
 DEFAULT_NAME = "podwire"
@@ -30,6 +33,14 @@ def path_to_write(args: argparse.Namespace) -> Path:
         return path.absolute()
     except FileNotFoundError:
         raise UsageError(f"the current folder is gone, and {path} is in it") from None
+
+
+def folder() -> str:
+    """Return the current folder; one that is gone holds nothing, and is called /."""
+    try:
+        return str(Path.cwd())
+    except FileNotFoundError:
+        return "/"
 
 
 def prune(files: Iterable[Path]) -> None:
@@ -76,6 +87,67 @@ def connect(args: argparse.Namespace) -> Connection:
     from podwire.kube.plain import Connection  # noqa: PLC0415 - ssl and http: not for `podwire ls`
 
     return Connection(access(args))
+
+
+def place(args: argparse.Namespace, access: Access, text: str) -> places.Place:
+    """Return the place that *text* names; of deploy/NAME and its like the pod that kubectl takes.
+
+    Raises UsageError, NotFound.
+    """
+    namespace = args.namespace or access.namespace
+    if "/" not in text:
+        return places.parse(text, namespace)
+    from podwire.kube import meant  # noqa: PLC0415 - most places are pods
+
+    wanted = meant.workload(text, namespace)
+    return places.parse(text, namespace) if wanted is None else _pod_of(access, wanted)
+
+
+@contextmanager
+def naming(access: Access, *wanted: places.Place) -> Generator[None]:
+    """Name the pods that may be meant if what the block asks for is a pod that is not there."""
+    try:
+        yield
+    except NotFound as error:
+        pods = _names(access)
+        for one in wanted:
+            if one.kind == "pod" and pods and (one.namespace, one.name) not in pods:
+                raise _nobody(one, pods) from error
+        raise
+
+
+def _nobody(wanted: places.Place, pods: set[tuple[str, str]]) -> NotFound:
+    from podwire.kube import meant  # noqa: PLC0415 - for a mistake only
+
+    near = meant.suggestion(wanted.name, wanted.namespace, pods)
+    return NotFound(404, "NotFound", f'pods "{wanted.name}" not found{near}')
+
+
+def _names(access: Access) -> set[tuple[str, str]]:
+    """Return namespace and name of all pods; empty where they may not be listed."""
+    from podwire.kube.plain import Connection  # noqa: PLC0415
+
+    try:
+        with Connection(access) as connection:
+            items = cast("list[Any]", connection.get("/api/v1/pods").get("items") or [])
+    except PodwireError:
+        return set()
+    return {(pod["metadata"]["namespace"], pod["metadata"]["name"]) for pod in items}
+
+
+def _pod_of(access: Access, wanted: Workload) -> places.Place:
+    from podwire.kube import meant  # noqa: PLC0415
+    from podwire.kube.plain import Connection  # noqa: PLC0415
+
+    with Connection(access) as connection:
+        labels = meant.selector(connection.get(wanted.path))
+        path = f"/api/v1/namespaces/{wanted.namespace}/pods"
+        query = {"labelSelector": labels}
+        pods = cast("list[Any]", connection.get(path, query).get("items") or []) if labels else []
+    name = meant.first(pods)
+    if not name:
+        raise NotFound(404, "NotFound", f"{wanted.text} has no pods")
+    return places.Place("pod", name, wanted.namespace)
 
 
 def _load(files: list[Path], context: str = "") -> Access:

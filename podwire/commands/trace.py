@@ -19,7 +19,7 @@ EPILOG = """\
 examples:
   podwire trace client http://web-svc
   podwire trace client web-svc.default:80
-  podwire trace shop/front kube-dns.kube-system:53/udp
+  podwire trace deploy/front kube-dns.kube-system:53/udp
   podwire trace external http://192.168.1.10:30080
   podwire trace client -- wget -qO- http://web-svc
   podwire trace client http://web-svc -o mermaid > way.mmd
@@ -85,7 +85,7 @@ def _judged(args: argparse.Namespace) -> tuple[Trace, str]:
         raise UsageError("-w and --no-pcap exclude each other")
     limit = number(args.timeout, "--timeout", least=0.001)
     access = session.access(args)
-    where = places.parse(args.place, args.namespace or access.namespace).where
+    where = session.place(args, access, args.place).where
     import asyncio  # noqa: PLC0415 - the judge and its loop are for this verb alone
 
     from podwire.emulator.trace import request  # noqa: PLC0415

@@ -5,8 +5,9 @@ from typing import Literal
 
 from podwire.errors import UsageError
 
-HELP = "POD, NAMESPACE/POD, node/NODE, external or router"
-FROM = "POD, NAMESPACE/POD, node/NODE or external"  # where a trace can begin
+HELP = "POD, NAMESPACE/POD, deploy/NAME, node/NODE, external or router"
+_FORMS = "POD, NAMESPACE/POD, node/NODE, external or router"
+FROM = "POD, NAMESPACE/POD, deploy/NAME, node/NODE or external"  # where a trace can begin
 
 _HOSTS = ("external", "router")
 
@@ -37,7 +38,7 @@ def parse(text: str, namespace: str = "default") -> Place:
     text = text.removeprefix("pod/") if text.count("/") == 2 else text
     kind, slash, name = text.partition("/")
     if not text or (slash and (not kind or not name or "/" in name)):
-        raise UsageError(f"{text!r} names no place\n  give {HELP}")
+        raise UsageError(f"{text!r} names no place\n  give {_FORMS}")
     if not slash:
         return Place("host", text) if text in _HOSTS else Place("pod", text, namespace)
     if kind in ("node", "nodes", "no"):

@@ -20,6 +20,8 @@ def hopeless(obj: Json) -> str:
     if obj.get("kind") == "Pod" and status.get("phase") == "Failed":
         return f"it failed: {status.get('reason') or 'its containers ended'}"
     for condition in _conditions(obj):
+        if obj.get("kind") == "Job" and condition.get("type") == "Failed":
+            return f"it failed: {condition.get('message') or condition.get('reason')}"
         if condition.get("reason") == "ProgressDeadlineExceeded":
             return str(condition.get("message") or "its progress deadline is exceeded")
     return ""
@@ -58,6 +60,26 @@ def pod_lack(pod: Json, events: Sequence[Json] = ()) -> str:
         if message not in "; ".join(reasons):
             reasons.append(f"last event: {message}")
     return "; ".join(reasons)
+
+
+def ended(pod: Json) -> list[tuple[str, bool]]:
+    """Return the containers that ended although they should not have, and whether they began anew.
+
+    The log of those that did, or wait to, is the previous one.
+    """
+    found = list[tuple[str, bool]]()
+    for container in cast("list[Json]", _status(pod).get("containerStatuses") or []):
+        state: Json = container.get("state") or {}
+        before: Json = container.get("lastState") or {}
+        if container.get("ready"):
+            continue
+        now: Json = state.get("terminated") or {}
+        then: Json = before.get("terminated") or {}
+        if now.get("exitCode"):
+            found.append((str(container["name"]), False))
+        elif then.get("exitCode"):
+            found.append((str(container["name"]), True))
+    return found
 
 
 def _deployment(obj: Json) -> str:
@@ -119,7 +141,15 @@ def _pod(obj: Json) -> str:
     return pod_lack(obj)
 
 
+def _job(obj: Json) -> str:
+    if _is_true(obj, "Complete"):
+        return ""
+    spec: Json = obj.get("spec") or {}
+    return f"{int(_status(obj).get('succeeded') or 0)} of {spec.get('completions', 1)} are complete"
+
+
 _RULES = {
+    "Job": _job,
     "Deployment": _deployment,
     "ReplicaSet": _replica_set,
     "DaemonSet": _daemon_set,

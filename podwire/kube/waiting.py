@@ -92,6 +92,8 @@ def _report(connection: Connection, targets: Sequence[Target], limit: float) -> 
             why = readiness.pod_lack(pod, events)
             if why:
                 lines.append(f"    pod {pod['metadata']['name']}: {why}")
+                last = [f"      its last words: {text}" for text in _last_words(connection, pod)]
+                lines += [line for line in last if line not in lines]
     lines.append("  look closer: kubectl get events -A; or wait longer: --timeout SECONDS")
     return "\n".join(lines)
 
@@ -106,6 +108,20 @@ def _pods_of(connection: Connection, target: Target, obj: Json) -> list[Json]:
     namespace = obj["metadata"]["namespace"]
     listing = connection.find(f"/api/v1/namespaces/{namespace}/pods", {"labelSelector": selector})
     return cast("list[Json]", (listing or {}).get("items") or [])
+
+
+def _last_words(connection: Connection, pod: Json) -> list[str]:
+    """Return the last lines of the containers that ended: why they did is mostly there."""
+    metadata, said = pod["metadata"], list[str]()
+    for name, previous in readiness.ended(pod):
+        path = f"/api/v1/namespaces/{metadata['namespace']}/pods/{metadata['name']}/log"
+        query = {"container": name, "tailLines": "3", "previous": "true" if previous else ""}
+        try:
+            text = b"".join(connection.stream(path, query)).decode(errors="replace")
+        except PodwireError:
+            continue  # the reasons in the pod's status must do
+        said += [line for line in text.splitlines() if line.strip()]
+    return said
 
 
 def _events_of(connection: Connection, pod: Json) -> list[Json]:

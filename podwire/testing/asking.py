@@ -19,7 +19,7 @@ from podwire.emulator.trace.dnsmessage import decode
 from podwire.emulator.trace.dnsquestion import DATAGRAM, Question, encode
 from podwire.emulator.trace.snapshot import Snapshot
 from podwire.errors import NotFound, PodwireError, TimedOut, UsageError
-from podwire.kube import places, stream
+from podwire.kube import meant, places, stream
 from podwire.kube.config import Access
 from podwire.kube.resolving import search_walk
 from podwire.testing import lookup_hints as hints
@@ -191,11 +191,8 @@ async def _nobody(at: Asker) -> NotFound:
         near = nearest.did_you_mean(at.where, (node.metadata.name for node in objects.nodes))
         return NotFound(404, "NotFound", f'nodes "{at.where}" not found{near}')
     name = at.pod.partition("/")[2]
-    pods = [pod.metadata for pod in objects.pods]
-    near = nearest.did_you_mean(name, (m.name for m in pods if m.namespace == at.namespace))
-    other = next((f"{m.namespace}/{m.name}" for m in pods if m.name == name), "")
-    if other:
-        near = f"; did you mean {other}?"
+    known = ((pod.metadata.namespace, pod.metadata.name) for pod in objects.pods)
+    near = meant.suggestion(name, at.namespace, known)
     return NotFound(404, "NotFound", f'pods "{name}" not found{near}')
 
 

@@ -40,6 +40,7 @@ _WAITED_FOR = (
     ("ReplicaSet", "/apis/apps/v1", "replicasets"),
     ("Pod", "/api/v1", "pods"),
 )
+_IF_NAMED = ("Job", "/apis/batch/v1", "jobs")  # a Job may be meant to outlive the test
 # What `delete("pod/shop/web")` calls a kind: where it lives.
 _PATHS = {
     "pod": ("/api/v1", "pods"),
@@ -201,7 +202,8 @@ class Cluster:
     async def ready(self, *names: str, timeout: float = 30.0) -> None:  # noqa: ASYNC109 - goes to the report
         """Return when these workloads and pods are ready; without names, all that was applied.
 
-        A name is NAME or NAMESPACE/NAME. Raises TimedOut, which says which pod lacks what.
+        A name is NAME or NAMESPACE/NAME; a Job is waited for if it is named, until it is complete.
+        Raises TimedOut, which says which pod lacks what.
         """
 
         def wait(connection: Connection) -> None:
@@ -329,11 +331,11 @@ class Cluster:
 
     def _target(self, connection: Connection, name: str) -> waiting.Target:
         namespace, _, short = self._qualified(name).partition("/")
-        for kind, prefix, plural in _WAITED_FOR:
+        for kind, prefix, plural in (*_WAITED_FOR, _IF_NAMED):
             collection = f"{prefix}/namespaces/{namespace}/{plural}"
             if connection.find(f"{collection}/{short}") is not None:
                 return waiting.Target(kind, collection, short)
-        raise UsageError(f"there is no workload or pod {namespace}/{short}\n  apply it first")
+        raise UsageError(f"there is no workload, Job or pod {namespace}/{short}\n  apply it first")
 
 
 def _delete(connection: Connection, path: str, options: Json) -> None:

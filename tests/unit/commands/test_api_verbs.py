@@ -257,7 +257,7 @@ def test_capture_says_which_places_there_are(
     assert "node/node-1          eth0, cni0" in capfd.readouterr().out
     path = tmp_path / "x"
     assert main(["capture", "nobody", "-w", str(path), *pod.options]) == 1
-    assert "'pod/default/nobody' not found" in capfd.readouterr().err
+    assert 'pods "nobody" not found' in capfd.readouterr().err
     assert not path.exists()
 
 

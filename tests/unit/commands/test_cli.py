@@ -21,6 +21,11 @@ from podwire.cli import VERBS, main
         (["ls", "--nme", "x"], 64, "unrecognized arguments: --nme"),
         (["ls", "--", "x"], 64, "podwire ls takes no command after --"),
         (["exec", "client"], 64, "a command is missing"),
+        (
+            ["exec", "client", "curl", "-s", "http://web"],
+            64,
+            "the command to run, it comes after --",
+        ),
         (["exec", "-t", "client", "--context", "x", "--", "ls"], 64, "there is no context 'x'"),
         (["trace", "client"], 64, "trace what?"),
         (["images", "add"], 64, "which image?"),

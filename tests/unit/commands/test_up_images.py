@@ -44,3 +44,20 @@ def test_what_is_no_image(word: str, complaint: str) -> None:
     with pytest.raises(UsageError) as caught:
         asked("--image", word)
     assert str(caught.value).startswith(f"--image {word}: {complaint}\n  write NAME=")
+
+
+def test_paths_are_beside_the_file_and_beside_the_caller(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "cluster.yaml").write_text(
+        "kind: Cluster\napiVersion: podwire.dev/v1alpha1\nimages: {shop/cart: python3 ./cart.py}\n"
+    )
+    monkeypatch.chdir(tmp_path)
+
+    images = asked("--config", "sub/cluster.yaml", "--image", "shop/till=./till").images
+
+    assert images == {
+        "shop/cart": ("python3", f"{tmp_path}/sub/cart.py"),
+        "shop/till": (f"{tmp_path}/till",),
+    }

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from podwire.emulator.own_images import added, config_map, key_of, split
+from podwire.emulator.own_images import added, beside, config_map, key_of, split
 
 
 def test_what_is_written_is_read() -> None:
@@ -29,6 +29,19 @@ def test_a_key_has_only_what_a_config_map_allows() -> None:
 def test_what_somebody_else_wrote_is_left_out(value: str) -> None:
     good = config_map({"shop/cart": ("cart",)})["data"]
     assert added({"a": value, **good}) == {"shop/cart": ("cart",)}
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("python3 ./cart.py --port 80", ("python3", "/srv/shop/cart.py", "--port", "80")),
+        ("../bin/cart", ("/srv/bin/cart",)),
+        ("python3 cart.py .", ("python3", "cart.py", ".")),
+        ("sh -c './cart http://a'", ("sh", "-c", "./cart http://a")),
+    ],
+)
+def test_paths_beside_the_file_that_says_the_command(command: str, words: tuple[str, ...]) -> None:
+    assert beside(split(command), "/srv/shop") == words
 
 
 def test_a_command_is_split_as_a_shell_would() -> None:

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from podwire.kube.readiness import hopeless, lack, pod_lack
+from podwire.kube.readiness import ended, hopeless, lack, pod_lack
 
 Json = dict[str, Any]
 
@@ -58,6 +58,8 @@ def workload(kind: str, status: Json, replicas: int = 3, generation: int = 1) ->
             "1 of 3 pods are up to date",
         ),
         ("StatefulSet", {"observedGeneration": 1, "readyReplicas": 3, "updatedReplicas": 3}, ""),
+        ("Job", {"succeeded": 0}, "0 of 1 are complete"),
+        ("Job", {"conditions": [{"type": "Complete", "status": "True"}]}, ""),
         ("Service", {}, ""),
     ],
 )
@@ -127,3 +129,30 @@ def test_a_finished_pod_lacks_nothing_and_a_failed_one_is_hopeless() -> None:
     failed = {"kind": "Pod", "metadata": {}, "status": {"phase": "Failed", "reason": "Evicted"}}
     assert hopeless(failed) == "it failed: Evicted"
     assert hopeless({"kind": "Pod", "metadata": {}, "status": {"phase": "Running"}}) == ""
+
+
+def test_a_job_that_failed_is_not_waited_for() -> None:
+    condition = {"type": "Failed", "status": "True", "message": "too many retries"}
+    assert hopeless(workload("Job", {"conditions": [condition]})) == "it failed: too many retries"
+
+
+FAILED = {"terminated": {"exitCode": 2}}
+
+
+@pytest.mark.parametrize(
+    ("container", "found"),
+    [
+        (
+            {"state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": FAILED},
+            [("c", True)],
+        ),
+        ({"state": {"running": {}}, "lastState": FAILED}, [("c", True)]),
+        ({"state": FAILED}, [("c", False)]),
+        ({"state": {"running": {}}, "lastState": FAILED, "ready": True}, []),
+        ({"state": {"terminated": {"exitCode": 0}}}, []),
+        ({"state": {"waiting": {"reason": "ErrImagePull"}}}, []),
+    ],
+)
+def test_containers_that_ended(container: Json, found: list[tuple[str, bool]]) -> None:
+    pod = {"status": {"containerStatuses": [{"name": "c", **container}]}}
+    assert ended(pod) == found

@@ -57,6 +57,16 @@ def test_manifests_are_those_with_their_suffixes_in_order(tmp_path: Path) -> Non
     assert signatures(tmp_path / "no-folder") == {}
 
 
+async def test_an_empty_folder_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    events = Events()
+    keeper = ManifestFolder(tmp_path, Access("https://127.0.0.1:1"), cast(EventRecorder, events))
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(keeper.run())
+        await keeper.applied.wait()
+        running.cancel()
+    assert f"no manifests in {tmp_path}: a relative PODWIRE_MANIFESTS starts" in caplog.text
+
+
 class Events:
     """A recorder whose events a test reads."""
 

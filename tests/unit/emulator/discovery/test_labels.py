@@ -134,6 +134,7 @@ QUALIFIED = "must consist of alphanumeric characters, '-', '_' or '.'"
         ("pod=web ports=HTTP=80", ["must contain only alpha-numeric characters (a-z, 0-9)"]),
         ("pod=web ports=a=80,a=81", ["Duplicate value: 'a'"]),
         ("pod=web lables=app=web", ["label podwire.dev/lables is unknown; there are podwire.dev/pod,"]),
+        ("pods=web", ["label podwire.dev/pods is unknown; there are podwire.dev/pod,"]),
         ("pod=Web ports=0", ['"Web": a lowercase', "must be between 1"]),
         ("labels=app=web", ["podwire.dev/labels", "has no effect without podwire.dev/pod"]),
         ("pod-cidr=10.0.0.0/24", ["has no effect without podwire.dev/node"]),

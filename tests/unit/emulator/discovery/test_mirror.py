@@ -204,6 +204,7 @@ def test_a_new_restart_policy_is_no_correction_either() -> None:
     [
         (pod(BOX), []),
         (pod(replace(BOX, health="starting")), []),
+        (pod(replace(BOX, health="unhealthy", health_output="")), ["Unhealthy: Health check of container web failed: it printed nothing"]),
         (pod(replace(BOX, health="unhealthy", health_output="refused")), ["Unhealthy: Health check of container web failed: refused"]),
         (pod(replace(BOX, health="unhealthy", health_output=None)), []),
         (pod(replace(BOX, leaving=True)), []),

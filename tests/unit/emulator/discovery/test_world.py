@@ -173,6 +173,17 @@ def test_a_pause_container_is_not_listed_and_its_guests_are(project: Project) ->
 
 
 def test_guests_of_who_is_no_pod_take_no_part(project: Project) -> None:
-    project.has(*NODES, "pair-app-1")
+    project.has(*NODES, "pair-1", "pair-app-1").label("pair-1", pod="", pause="", labels="")
     assert project.mistakes() == []
     assert len(project.arranged().pods) == 2
+
+
+def test_guests_of_who_was_removed_are_told_how_to_come_back(project: Project) -> None:
+    project.has(*NODES, "pair-app-1")
+    [mistake] = project.mistakes()
+    assert mistake.startswith("NetworkLost: container h2c-pair-app-1: the container whose network")
+    assert (
+        "is gone, or of another cluster: docker compose up -d --force-recreate pair-app" in mistake
+    )
+    project.change("pair-app-1", status="exited")
+    assert project.mistakes() == []

@@ -131,6 +131,8 @@ def test_images_that_the_user_added_come_first() -> None:
     assert runs("shop/cart:2", {"shop/cart": ["cart", "--port", "80"]}) == (
         "cart --port 80 (command cart (added))"
     )
+    assert runs("shop/cart", {"shop/cart:latest": ["cart"]}) == "cart (command cart (added))"
+    assert runs("shop/cart:latest", {"shop/cart": ["cart"]}) == "cart (command cart (added))"
     assert runs("nginx", {"nginx": ["mine"]}) == "mine (command mine (added))"
     assert runs("nginx:special", {"nginx:special": ["that"]}) == "that (command that (added))"
 

@@ -165,3 +165,9 @@ def test_a_diagram_shows_the_translation(bench: "Bench") -> None:
     text = traced(bench, kept(DNAT), "nftables").render("mermaid")
     assert "Note over" in text
     assert "DNAT to endpoint default/web-1" in text
+
+
+def test_an_assertion_shows_a_trace_by_its_verdict(bench: "Bench") -> None:
+    trace = relayed(bench)
+    reason = f": {trace.reason}" if trace.reason else ""
+    assert repr(trace) == f"<GET {TO}/ from default/client: {trace.verdict}{reason}>"
