@@ -8,6 +8,8 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from podwire.kube.readiness import HOW_TO_ADD
+
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 # SIGQUIT lets nginx finish what it serves; it is the STOPSIGNAL of the official image.
@@ -163,7 +165,7 @@ def how_to_add(image: str) -> str:
     name = normalise(image)
     return (
         f"say what it runs: podwire images add {name} -- COMMAND..."
-        f" (or at the start: podwire up --image {name}='COMMAND...')"
+        f" (or at the start: {HOW_TO_ADD} {name}='COMMAND...')"
     )
 
 

@@ -5,6 +5,8 @@ from typing import Any, cast
 
 Json = dict[str, Any]
 
+# In the message of a container whose image nobody knows.
+HOW_TO_ADD = "podwire up --image"
 WAITED_FOR = ("Deployment", "DaemonSet", "StatefulSet", "ReplicaSet", "Pod")
 
 
@@ -25,6 +27,21 @@ def hopeless(obj: Json) -> str:
         if condition.get("reason") == "ProgressDeadlineExceeded":
             return str(condition.get("message") or "its progress deadline is exceeded")
     return ""
+
+
+def has_no_image(pod: Json) -> bool:
+    """Return whether an image of *pod* is none that Podwire knows; it pulls none, so it stays so.
+
+    The messages of an engine, which does pull, say otherwise (emulator/images/catalogue.py).
+    """
+    status = _status(pod)
+    for key in ("initContainerStatuses", "containerStatuses"):
+        for container in cast("list[Json]", status.get(key) or []):
+            state: Json = container.get("state") or {}
+            wait: Json = state.get("waiting") or {}
+            if wait.get("reason") == "InvalidImageName" or HOW_TO_ADD in str(wait.get("message")):
+                return True
+    return False
 
 
 def pod_lack(pod: Json, events: Sequence[Json] = ()) -> str:

@@ -11,6 +11,8 @@ from podwire.kube.plain import Connection
 
 Json = dict[str, Any]
 
+_LOOK = 1.0  # seconds between looks at the pods of what is waited for
+
 
 @dataclass(frozen=True, slots=True)
 class Target:
@@ -34,13 +36,26 @@ def until_ready(
     """Return when all *targets* are ready.
 
     Raises TimedOut after *limit* seconds, naming each pod that is not ready and why, and
-    PodwireError as soon as one can never become ready.
+    PodwireError as soon as one can never become ready, for lack of an image say.
     """
     deadline = clock() + limit
     wanted = tuple(targets)
     for target in wanted:  # one after another: the sum of the waits is the longest of them
-        if not _until_ready(connection, target, lambda: deadline - clock()):
-            raise TimedOut(_report(connection, wanted, limit))
+        look = clock() + _LOOK
+        while not _until_ready(connection, target, lambda: min(look, deadline) - clock()):  # noqa: B023
+            if clock() >= deadline:
+                raise TimedOut(
+                    f"not ready within {limit:g} s:\n{_report(connection, wanted)}"
+                    "; or wait longer: --timeout SECONDS"
+                )
+            if _has_no_image(connection, target):
+                raise PodwireError(f"cannot become ready:\n{_report(connection, wanted)}")
+            look = clock() + _LOOK
+
+
+def _has_no_image(connection: Connection, target: Target) -> bool:
+    obj = connection.find(f"{target.collection}/{target.name}")
+    return obj is not None and any(map(readiness.has_no_image, _pods_of(connection, target, obj)))
 
 
 def _until_ready(connection: Connection, target: Target, left: Callable[[], float]) -> bool:
@@ -75,9 +90,9 @@ def _is_ready(target: Target, obj: Json) -> bool:
     return not readiness.lack(obj)
 
 
-def _report(connection: Connection, targets: Sequence[Target], limit: float) -> str:
+def _report(connection: Connection, targets: Sequence[Target]) -> str:
     """Return who lacks what: each object, and each of its pods with its reason."""
-    lines = [f"not ready within {limit:g} s:"]
+    lines = list[str]()
     for target in targets:
         obj = connection.find(f"{target.collection}/{target.name}")
         if obj is None:
@@ -94,7 +109,7 @@ def _report(connection: Connection, targets: Sequence[Target], limit: float) -> 
                 lines.append(f"    pod {pod['metadata']['name']}: {why}")
                 last = [f"      its last words: {text}" for text in _last_words(connection, pod)]
                 lines += [line for line in last if line not in lines]
-    lines.append("  look closer: kubectl get events -A; or wait longer: --timeout SECONDS")
+    lines.append("  look closer: kubectl get events -A")
     return "\n".join(lines)
 
 

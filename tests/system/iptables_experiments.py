@@ -386,33 +386,37 @@ printf '%s\\n' "$script" | exec {} "$@"
 
 async def without_sctp() -> dict[str, object]:
     """Return what is served where rules for SCTP cannot be written, and where they can."""
-    folder = Path(tempfile.mkdtemp())
+    with tempfile.TemporaryDirectory() as folder:
+        _write_old_programs(Path(folder))
+        os.environ["PATH"] += f":{folder}"
+        return {
+            "without": await _with_sctp_by("iptables-old"),
+            "with": await _with_sctp_by(PROGRAM),
+        }
+
+
+def _write_old_programs(folder: Path) -> None:
     for name, text in (("", PASSED_ON), ("-save", PASSED_ON), ("-restore", WITHOUT_SCTP)):
         script = folder / f"iptables-old{name}"
         script.write_text(text.format(f"{PROGRAM}{name}"))
         script.chmod(0o755)
-    os.environ["PATH"] += f":{folder}"
+
+
+async def _with_sctp_by(program: str) -> dict[str, object]:
     both = ports(HERE, name="both", port="a=80 b=9899/SCTP", cluster_ip="10.96.0.2")
-    found: dict[str, object] = {}
-    for program in ("iptables-old", PROGRAM):
-        programmed = Iptables(FakeClock(), programs=(program,))
-        failed = await programmed.sync(whole(ports(HERE)))
-        failed = {**failed, **await programmed.sync(Order(node(), order(both)))}
-        again = await programmed.sync(whole(ports(HERE), both))
-        rules = await saved()
-        served = (
-            "default/web cluster IP",
-            "default/both:a cluster IP",
-            "default/both:b cluster IP",
-        )
-        found["without" if program == "iptables-old" else "with"] = {
-            "failed": {str(key): reason for key, reason in failed.items()},
-            "the same again": again == failed,
-            "served": [any(each in rule for rule in rules) for each in served],
-            "in the canary": sum("-A KUBE-PROXY-CANARY" in rule for rule in rules),
-        }
-        await programmed.close(cleanup=True)
-    return found
+    programmed = Iptables(FakeClock(), programs=(program,))
+    failed = await programmed.sync(whole(ports(HERE)))
+    failed = {**failed, **await programmed.sync(Order(node(), order(both)))}
+    again = await programmed.sync(whole(ports(HERE), both))
+    rules = await saved()
+    served = ("default/web cluster IP", "default/both:a cluster IP", "default/both:b cluster IP")
+    await programmed.close(cleanup=True)
+    return {
+        "failed": {str(key): reason for key, reason in failed.items()},
+        "the same again": again == failed,
+        "served": [any(each in rule for rule in rules) for each in served],
+        "in the canary": sum("-A KUBE-PROXY-CANARY" in rule for rule in rules),
+    }
 
 
 NAMES = st.sampled_from(["a", "b", "c"])

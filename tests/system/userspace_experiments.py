@@ -14,7 +14,8 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
@@ -403,14 +404,15 @@ async def hold_many() -> None:
         await mode.close(cleanup=True)
 
 
-def only(programs: Iterable[str]) -> str:
-    """Return a search path on which there are only *programs*."""
-    folder = tempfile.mkdtemp()
-    for name in programs:
-        found = shutil.which(name)
-        if found:
-            Path(folder, name).symlink_to(found)
-    return folder
+@contextmanager
+def only(programs: Iterable[str]) -> Generator[str]:
+    """Give a search path on which there are only *programs*."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name in programs:
+            found = shutil.which(name)
+            if found:
+                Path(folder, name).symlink_to(found)
+        yield folder
 
 
 def run(what: str) -> None:
@@ -421,12 +423,13 @@ def run(what: str) -> None:
         wanted.append("nft")
     else:
         wanted += ["iptables", "iptables-save", "iptables-restore"]
-    os.environ["PATH"] = only(wanted)
-    scripts.SBIN = ""
-    if what == "many":
-        uvloop.run(hold_many())
-    else:
-        asyncio.run(main(what))
+    with only(wanted) as path:
+        os.environ["PATH"] = path
+        scripts.SBIN = ""
+        if what == "many":
+            uvloop.run(hold_many())
+        else:
+            asyncio.run(main(what))
 
 
 if __name__ == "__main__":

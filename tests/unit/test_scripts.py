@@ -50,6 +50,7 @@ def machine(tmp_path: Path) -> Machine:
     made.program("getent", f"echo user:x:{NOBODY}:1::{home}:/bin/sh")
     made.program("git", "printf 'file\\0'")
     made.program("chown", "exit 0")
+    made.program("find", "exit 0")
     made.program("runuser", 'shift 3; exec "$@"')
     made.program("userdel", f"echo gone >{tmp_path}/userdel")
     (tmp_path / "file").write_text("")
@@ -90,6 +91,15 @@ def test_what_the_command_leaves_behind_is_named_after_a_wait(machine: Machine) 
         left.kill()
     assert done.returncode == 1
     assert f"as-ordinary-user: left behind: {left.pid} a? ?b 30" in done.stderr
+
+
+def test_files_that_the_command_leaves_behind_are_named_and_removed(machine: Machine) -> None:
+    asked = machine.folder / "asked"
+    machine.program("find", f'echo "$*" >>{asked}; echo /tmp/left')
+    done = machine.run("true")
+    assert (done.returncode, done.stderr) == (1, "as-ordinary-user: left behind: /tmp/left\n")
+    where = f"/tmp /var/tmp /dev/shm -maxdepth 1 -uid {NOBODY}"
+    assert asked.read_text().splitlines() == [where, f"{where} -exec rm -rf {{}} +"]
 
 
 FLAKY = """

@@ -1,10 +1,11 @@
-"""What is not ready in time is reported with the last words of the containers that ended."""
+"""What is not ready is reported: in time with its last words, at once if it has no image."""
 
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from podwire.errors import TimedOut
+from podwire.emulator.images.catalogue import how_to_add
+from podwire.errors import PodwireError, TimedOut
 from podwire.kube.apply import apply
 from podwire.kube.manifests import from_text
 from podwire.kube.waiting import Target, until_ready
@@ -46,7 +47,41 @@ def test_last_words(
             until_ready(connection, [Target("Pod", collection, "cart")], limit=0)
 
     said = "      its last words: one\n      its last words: two\n"
+    assert str(caught.value).endswith("get events -A; or wait longer: --timeout SECONDS")
     assert (said in str(caught.value)) is (previous is not None)
     assert [call.previous for call in api.agent.log_calls] == (
         [] if previous is None else [previous]
     )
+
+
+@pytest.mark.parametrize(
+    ("waiting", "at_once"),
+    [
+        ({"reason": "ErrImagePull", "message": how_to_add("shop/cart:1")}, True),
+        ({"reason": "ImagePullBackOff", "message": f"Back-off: {how_to_add('shop/cart')}"}, True),
+        ({"reason": "InvalidImageName", "message": "couldn't parse"}, True),
+        ({"reason": "ErrImagePull", "message": "the engine's registry does not answer"}, False),
+        ({"reason": "CrashLoopBackOff"}, False),
+    ],
+)
+def test_who_waits_for_an_image_that_nobody_brings_is_not_waited_for(
+    api: "Api", waiting: dict[str, Any], at_once: object
+) -> None:
+    now = iter(range(1000))
+    container = {
+        "name": "c", "ready": False, "state": {"waiting": waiting}, "lastState": {}, "image": "",
+        "imageID": "", "restartCount": 0, "started": False,
+    }  # fmt: skip
+    with api.connection() as connection:
+        apply(connection, from_text(POD))
+        collection = "/api/v1/namespaces/default/pods"
+        status = {"phase": "Pending", "containerStatuses": [container]}
+        connection.patch(f"{collection}/cart/status", {"status": status})
+
+        with pytest.raises(PodwireError) as caught:
+            until_ready(
+                connection, [Target("Pod", collection, "cart")], limit=20, clock=lambda: next(now)
+            )
+
+    assert isinstance(caught.value, TimedOut) is not at_once
+    assert str(caught.value).startswith("cannot become ready:\n  pod cart: ") is at_once
