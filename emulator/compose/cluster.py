@@ -22,7 +22,7 @@ from podwire.emulator.compose import identity, leftovers, out
 from podwire.emulator.compose.agent import ComposeAgent
 from podwire.emulator.compose.corefile import CorefileOnDisk
 from podwire.emulator.compose.kubelets import Kubelets
-from podwire.emulator.compose.manifests import ManifestFolder, applied_objects
+from podwire.emulator.compose.manifests import Manifests, applied_objects
 from podwire.emulator.compose.settings import Settings
 from podwire.emulator.compose.surroundings import Surroundings
 from podwire.emulator.controllers import registry
@@ -104,7 +104,7 @@ class Cluster:
                 settings.dns_socket.chmod(0o666)
                 document = self._kubeconfig()
                 events = EventRecorder(client, self._clock, "podwire")
-                folder = ManifestFolder(settings.manifests, from_document(document), events)
+                files = Manifests(settings.manifests, from_document(document), events)
                 pods = tasks.create_task(self._part("the kubelets", kubelets.run()))
                 for name, work in (
                     ("the informers", informers.run()),
@@ -112,10 +112,10 @@ class Cluster:
                     ("the agent", agent.run()),
                     ("discovery", discovery.run()),
                     ("events", events.run()),
-                    ("the manifests", self._apply(document, folder)),
+                    ("the manifests", self._apply(document, files)),
                 ):
                     tasks.create_task(self._part(name, work), name=name)
-                starting = self._announce(document, discovery, folder)
+                starting = self._announce(document, discovery, files)
                 tasks.create_task(self._part("the start", starting, endless=False))
                 stopping = tasks.create_task(stop.wait())
                 ends: list[asyncio.Future[Any]] = [stopping, self._failed]
@@ -193,7 +193,7 @@ class Cluster:
                 status = told.exit_status if isinstance(told, PodwireError) else 70
                 self._failed.set_result(status)
 
-    async def _apply(self, document: Json, folder: ManifestFolder) -> None:
+    async def _apply(self, document: Json, files: Manifests) -> None:
         """Apply what every cluster has, then the manifests, which may say it in other words."""
         outcome = await asyncio.to_thread(
             applied_objects,
@@ -202,9 +202,9 @@ class Cluster:
         )
         for problem in outcome.problems:
             raise InternalError(problem.message)
-        await folder.run()
+        await files.run()
 
-    async def _announce(self, document: Json, discovery: Discovery, folder: ManifestFolder) -> None:
+    async def _announce(self, document: Json, discovery: Discovery, files: Manifests) -> None:
         """Say that the cluster is there, when it is: to people, and to the health check."""
         try:
             path = str(await asyncio.to_thread(out.write, self._settings.out, document))
@@ -212,7 +212,7 @@ class Cluster:
             log.warning("%s", error)
             path = "none"
         await discovery.synced.wait()
-        await folder.applied.wait()
+        await files.applied.wait()
         self._settings.ready.touch()
         log.info(
             "cluster %s up in %.1f s: %d nodes, %d pods, %d services; kubeconfig %s",

@@ -1,4 +1,4 @@
-"""A folder of manifests, applied at the start and each file again when it changes or has failed.
+"""Folders of manifests, applied at the start and each file again when it changes or has failed.
 
 What is wrong in one file, or in one object, keeps nothing else from being applied. What is taken
 out of a file stays in the cluster, as with `kubectl apply`.
@@ -7,7 +7,7 @@ out of a file stays in the cluster, as with `kubectl apply`.
 import asyncio
 import logging
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,11 +51,11 @@ class Outcome:
     problems: Sequence[Problem]
 
 
-class ManifestFolder:
-    """Keeps the cluster at what the files of *folder* say."""
+class Manifests:
+    """Keeps the cluster at what the files of *folders* say; the last ones have the last word."""
 
-    def __init__(self, folder: Path, access: Access, recorder: EventRecorder) -> None:
-        self._folder = folder
+    def __init__(self, folders: Sequence[Path], access: Access, recorder: EventRecorder) -> None:
+        self._folders = folders
         self._access = access
         self._recorder = recorder
         self._seen: Mapping[Path, Signature] = {}
@@ -67,20 +67,25 @@ class ManifestFolder:
         clock = asyncio.get_running_loop().time
         delay = again = 0.0
         while True:
-            present = await asyncio.to_thread(signatures, self._folder)
+            present = await asyncio.to_thread(signatures, self._folders)
             self._problems = [one for one in self._problems if Path(one.file) in present]
             failed = [problem.file for problem in self._problems]
             due = due_files(self._seen, present, failed, again=clock() >= again)
             before, self._seen = self._seen, present
-            if not present and not self.applied.is_set():
-                # The engine makes an empty folder where it finds none.
-                log.warning("no manifests in %s: %s", self._folder, _WHENCE)
+            if not self.applied.is_set():
+                await asyncio.to_thread(self._tell_of_empty_ones)
             if due:
                 delay = FIRST_RETRY if before != present else min(delay * 2, LAST_RETRY)
                 self._tell(await asyncio.to_thread(applied, due, self._access))
                 again = clock() + delay
             self.applied.set()
             await asyncio.sleep(POLL)
+
+    def _tell_of_empty_ones(self) -> None:
+        for folder in self._folders:
+            if not any(_files(folder)):
+                # The engine makes an empty folder where it finds none.
+                log.warning("no manifests in %s: %s", folder, _WHENCE)
 
     def _tell(self, outcome: Outcome) -> None:
         before, self._problems = self._problems, outcome.problems
@@ -91,21 +96,31 @@ class ManifestFolder:
                 self._recorder.note(_reference(problem.file), "Warning", "NotApplied", text)
         if outcome.applied:
             what = "object" if outcome.applied == 1 else "objects"
-            log.info("%d %s of %s applied", outcome.applied, what, self._folder)
+            log.info("%d %s of the manifests applied", outcome.applied, what)
 
 
-def signatures(folder: Path) -> dict[Path, Signature]:
-    """Return what tells versions of the manifests of *folder* apart, sorted by name."""
+def signatures(folders: Iterable[Path]) -> dict[Path, Signature]:
+    """Return what tells versions of the manifests apart, folder by folder, sorted by name.
+
+    A file that is in two folders, for they are one, counts once.
+    """
     found: dict[Path, Signature] = {}
+    for path in (path for folder in folders for path in _files(folder)):
+        try:
+            stat = path.stat()
+        except OSError:
+            continue  # gone meanwhile, or a link to nothing
+        signature = stat.st_mtime_ns, stat.st_size, stat.st_ino
+        if signature not in found.values():
+            found[path] = signature
+    return found
+
+
+def _files(folder: Path) -> Iterator[Path]:
     if folder.is_dir():
         for path in sorted(folder.iterdir()):
             if path.suffix in SUFFIXES and not path.name.startswith("."):
-                try:
-                    stat = path.stat()
-                except OSError:
-                    continue  # gone meanwhile, or a link to nothing
-                found[path] = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
-    return found
+                yield path
 
 
 def due_files(

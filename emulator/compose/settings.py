@@ -44,7 +44,11 @@ class Settings:
     state: Path = Path("/var/lib/podwire")
     # The files of pods that we make; the engine mounts them into containers.
     pod_files: Path = Path("/run/podwire-pods")
-    manifests: Path = Path("/etc/podwire/manifests")
+    # Ours and the user's.
+    manifests: tuple[Path, ...] = (
+        Path("/etc/podwire/manifests"),
+        Path("/etc/podwire/more-manifests"),
+    )
     # The project's folder on the host: kubeconfig and captures.
     out: Path = Path("/out")
     ready: Path = Path("/tmp/ready")
@@ -131,7 +135,6 @@ def from_environ(environ: Mapping[str, str]) -> Settings:
         captures=path("PODWIRE_CAPTURES", default.captures),
         state=path("PODWIRE_STATE", default.state),
         pod_files=path("PODWIRE_POD_FILES", default.pod_files),
-        manifests=path("PODWIRE_MANIFESTS", default.manifests),
         out=path("PODWIRE_OUT", default.out),
         ready=path("PODWIRE_READY", default.ready),
         log=value("PODWIRE_LOG", default.log, _level, f"one of {', '.join(_LEVELS)}"),

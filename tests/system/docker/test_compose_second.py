@@ -61,8 +61,6 @@ OURS, MADE = "com.docker.compose.project", "podwire.dev/made-by"
 
 def manifests(folder: Path) -> None:
     """Write the project's own manifests, two that are wrong, and one with another Corefile."""
-    for path in (ROOT / "compose" / "manifests").iterdir():
-        (folder / path.name).write_bytes(path.read_bytes())
     (folder / "2-syntax.yaml").write_text("apiVersion: v1\nkind: [Service\n")
     (folder / "3-refused.yaml").write_text(
         "{apiVersion: v1, kind: Service, metadata: {name: refused}, spec: {ports: [{port: 99999}]}}\n"

@@ -9,7 +9,7 @@ import pytest
 
 from podwire.emulator.compose import manifests
 from podwire.emulator.compose.manifests import (
-    ManifestFolder,
+    Manifests,
     Outcome,
     Problem,
     due_files,
@@ -53,13 +53,30 @@ def test_manifests_are_those_with_their_suffixes_in_order(tmp_path: Path) -> Non
     for name in ("b.yml", "a.json", "c.yaml", "README.md", ".c.yaml.swp", ".hidden.yaml"):
         (tmp_path / name).write_text("x")
     (tmp_path / "gone.yaml").symlink_to("nowhere")
-    assert [path.name for path in signatures(tmp_path)] == ["a.json", "b.yml", "c.yaml"]
-    assert signatures(tmp_path / "no-folder") == {}
+    assert [path.name for path in signatures([tmp_path])] == ["a.json", "b.yml", "c.yaml"]
+    assert signatures([tmp_path / "no-folder"]) == {}
+
+
+def test_the_users_manifests_come_after_ours_and_what_is_in_both_counts_once(
+    tmp_path: Path,
+) -> None:
+    ours, yours, again = tmp_path / "ours", tmp_path / "yours", tmp_path / "again"
+    for folder in (ours, yours):
+        folder.mkdir()
+        (folder / "web.yaml").write_text(folder.name)
+    again.symlink_to(ours)
+    (yours / "a.yaml").write_text("a")
+    assert list(signatures([ours, yours])) == [
+        ours / "web.yaml",
+        yours / "a.yaml",
+        yours / "web.yaml",
+    ]
+    assert list(signatures([ours, again])) == [ours / "web.yaml"]
 
 
 async def test_an_empty_folder_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     events = Events()
-    keeper = ManifestFolder(tmp_path, Access("https://127.0.0.1:1"), cast(EventRecorder, events))
+    keeper = Manifests([tmp_path], Access("https://127.0.0.1:1"), cast(EventRecorder, events))
     async with asyncio.TaskGroup() as tasks:
         running = tasks.create_task(keeper.run())
         await keeper.applied.wait()
@@ -133,7 +150,7 @@ async def test_a_broken_file_is_told_once_and_the_rest_goes_on(
     (folder / "1-Good.yaml").write_text(config_map("good"))
     (folder / "2_Bad.yaml").write_text("kind: [\n")
     api, events = Applied(monkeypatch), Events()
-    keeper = ManifestFolder(folder, Access("https://127.0.0.1:1"), cast(EventRecorder, events))
+    keeper = Manifests([folder], Access("https://127.0.0.1:1"), cast(EventRecorder, events))
     async with asyncio.TaskGroup() as tasks:
         running = tasks.create_task(keeper.run())
         with caplog.at_level(logging.INFO):
@@ -178,7 +195,7 @@ async def test_what_the_api_refuses_is_tried_until_it_does_not_and_told_when_the
 
     monkeypatch.setattr(manifests, "applied", applied)
     events = Events()
-    keeper = ManifestFolder(folder, Access("https://127.0.0.1:1"), cast(EventRecorder, events))
+    keeper = Manifests([folder], Access("https://127.0.0.1:1"), cast(EventRecorder, events))
     async with asyncio.TaskGroup() as tasks:
         running = tasks.create_task(keeper.run())
         await over.wait()
