@@ -31,12 +31,14 @@ def until_ready(
     targets: Iterable[Target],
     *,
     limit: float,
+    setting: str = "--timeout SECONDS",
     clock: Callable[[], float] = time.monotonic,
 ) -> None:
     """Return when all *targets* are ready.
 
     Raises TimedOut after *limit* seconds, naming each pod that is not ready and why, and
-    PodwireError as soon as one can never become ready, for lack of an image say.
+    PodwireError as soon as one can never become ready, for lack of an image say. *setting* is how
+    the caller would wait longer.
     """
     deadline = clock() + limit
     wanted = tuple(targets)
@@ -46,7 +48,7 @@ def until_ready(
             if clock() >= deadline:
                 raise TimedOut(
                     f"not ready within {limit:g} s:\n{_report(connection, wanted)}"
-                    "; or wait longer: --timeout SECONDS"
+                    f"; or wait longer: {setting}"
                 )
             if _has_no_image(connection, target):
                 raise PodwireError(f"cannot become ready:\n{_report(connection, wanted)}")

@@ -214,7 +214,9 @@ class Cluster:
                     for one in self._applied
                     if one.kind in {kind for kind, _, _ in _WAITED_FOR}
                 ]
-            waiting.until_ready(connection, targets, limit=timeout)
+            waiting.until_ready(
+                connection, targets, limit=timeout, setting="ready(..., timeout=SECONDS)"
+            )
 
         await self.call(wait)
 
