@@ -28,7 +28,7 @@ class Probed:
     changed: Callable[[], None]
     # Ends the container, because the probe of that kind failed too often.
     kill: Callable[[str, Probe], Awaitable[None]]
-    # Whether the container is about to end: then it is neither killed nor made ready.
+    # Whether the container is about to end: then no probe kills it, and failures are no events.
     stopping: Callable[[], bool]
 
 
@@ -49,6 +49,8 @@ async def _started(probed: Probed, probe: Probe) -> bool:
     await asyncio.sleep(probe.initial_delay_seconds)
     began, delay = clock(), FIRST_RETRY
     while not await _asked(probed, probe, "Startup", quiet=delay < _QUIET):
+        if probed.stopping():
+            return False
         # As if it were asked once in a period, however often it was.
         failures = 1 + int((clock() - began) / probe.period_seconds)
         if failures >= probe.failure_threshold and delay >= probe.period_seconds:
@@ -71,7 +73,8 @@ async def _readiness(probed: Probed, probe: Probe) -> None:
         success = await _asked(probed, probe, "Readiness", quiet=delay < _QUIET and not ever)
         successes, failures = (successes + 1, 0) if success else (0, failures + 1)
         ready = record.ready
-        if successes >= probe.success_threshold and not probed.stopping():
+        # Of a pod that is ending, too: its endpoint is `serving` for as long (KEP-1669).
+        if successes >= probe.success_threshold:
             ready = True
         elif failures >= probe.failure_threshold:
             ready = False

@@ -24,6 +24,8 @@ def to_the_end(walk: Walk, leg: Leg, seen: Sequence[Packet], backend: Backend | 
         word = "RST" if leg.protocol == "TCP" else "ICMP port unreachable"
         how = f"{_end(leg, last)} got it and answered {word}"
         return walk.stopped(last, reaction, f"{how}: {about}")
+    if leg.nobody and reaction.kind in {"unreachable", "silent"}:
+        return walk.stopped(last, reaction, leg.nobody)
     arp = walk.no_arp(address=str(leg.address))
     if reaction.kind in {"unreachable", "silent"} and arp is not None:
         return walk.no_neighbour(arp, str(leg), leg.address)

@@ -278,7 +278,7 @@ class _Expectation:
                 to = "itself"
         policy = "Cluster" if picked.fell_back and client == "outside" else picked.policy
         keeps = keeps_source(proxy, self._wiring.proxy, client, frontend.via, policy, to=to)
-        if to == "away" and target.kind != "pod":
+        if to == "away" and target.kind != "pod" and target.address not in self._wiring.pods:
             keeps = False  # what leaves the cluster's own network is masqueraded by the node
         kept = frozenset({self._arrives(node)}) if keeps else None
         leg = self._ways.onward(node, backend, self._protocol, kept)

@@ -7,6 +7,7 @@ from podwire.emulator.trace.choice import Outcome
 from podwire.emulator.trace.frames import Packet
 from podwire.emulator.trace.naming import Naming
 from podwire.emulator.trace.pcapng import Direction
+from podwire.emulator.trace.tls import record_name
 
 Word = Literal["confirmed", "refuted", "inconclusive"]
 
@@ -121,7 +122,8 @@ def summary_of(packet: Packet) -> str:
     if message is not None:
         return message.summary()
     if packet.payload:
-        return first_line(packet.payload) or f"{packet.length} bytes"
+        tls = record_name(packet.payload) if packet.protocol == "TCP" else ""
+        return tls or first_line(packet.payload) or f"{packet.length} bytes"
     if packet.protocol == "TCP":
         words = {"S": "SYN", "SA": "SYN ACK", "A": "ACK", "AF": "FIN", "R": "RST", "AR": "RST"}
         return words.get(packet.flags, packet.flags)

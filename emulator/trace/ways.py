@@ -12,6 +12,8 @@ from podwire.emulator.trace.wiring import Reach, Wiring
 
 Transport = Literal["TCP", "UDP"]
 
+_SHOWN = 5  # ranges of nodes, at most
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -31,7 +33,10 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Leg:
-    """One flow from one of *sources* to an address, and the places it crosses in this order."""
+    """One flow from one of *sources* to an address, and the places it crosses in this order.
+
+    *nobody* says why nobody can have that address, where that is known.
+    """
 
     protocol: Transport
     sources: frozenset[IPv4Address]
@@ -39,6 +44,7 @@ class Leg:
     port: int
     places: tuple[Place, ...]
     target: str
+    nobody: str = ""
 
     def __str__(self) -> str:
         return f"{self.address}:{self.port}"
@@ -91,7 +97,8 @@ class Ways:
             sources = frozenset({self._wiring.source(reach, address, pods)})
         here = Location("node", node, address or target.address, node=node)
         places = self._between(here, target)
-        return Leg(protocol, sources, backend.address, backend.port, places, name(target))
+        nobody = self._nobody(target)
+        return Leg(protocol, sources, backend.address, backend.port, places, name(target), nobody)
 
     def direct(self, source: Location, target: Location, port: int, protocol: Transport) -> Leg:
         """Return the leg between two ends without a proxy."""
@@ -110,7 +117,8 @@ class Ways:
             if target.kind == "node":
                 sources |= self._masqueraded(source)
             places = self._between(source, target)
-        return Leg(protocol, sources, target.address, port, places, name(target))
+        nobody = self._nobody(target)
+        return Leg(protocol, sources, target.address, port, places, name(target), nobody)
 
     def seen(self, leg: Leg, captured: Collection[str]) -> Leg:
         """Return *leg* as seen where only the places *captured* are.
@@ -173,6 +181,19 @@ class Ways:
         """Return as whom the packets of *source* leave its node for what is no pod."""
         address = self._snapshot.node_address(source.node)
         return frozenset() if address is None else frozenset({address})
+
+    def _nobody(self, target: Location) -> str:
+        """Return why nobody has an address of the pods that was given to no node; else nothing."""
+        pods = self._wiring.pods
+        if target.kind != "outside" or target.address not in pods:
+            return ""
+        nodes = (self._snapshot.node_pods(node.metadata.name) for node in self._snapshot.nodes)
+        given = sorted(part for part in nodes if part is not None)
+        shown = ", ".join(map(str, given[:_SHOWN])) + (", ..." if len(given) > _SHOWN else "")
+        return (
+            f"no node has {target.address}: it is in the range of the pods ({pods})"
+            f" and in no node's part of it ({shown or 'none is given'})"
+        )
 
     def _stand_in(self, place: Place, captured: Collection[str]) -> Place:
         located = self._snapshot.location(place.where, self._wiring)

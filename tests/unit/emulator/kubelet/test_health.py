@@ -71,6 +71,8 @@ async def test_a_pod_that_is_ending_is_as_ready_as_its_probe_says(node: Node) ->
         health.healthy = False
         await world.until(lambda: not world.ready())
         assert world.phase() == "Running"
+        health.healthy = True
+        await world.until(lambda: world.ready())
 
 
 async def test_a_fresh_container_is_asked_at_once_and_without_a_fuss(node: Node) -> None:
@@ -184,6 +186,21 @@ async def test_liveness_leaves_a_pod_in_peace_that_is_ending(node: Node) -> None
         began = world.now
         await world.until(lambda: world.phase() == "gone")
         assert world.now - began == pytest.approx(19, abs=1)
+        assert killings(world) == ["Killing: Stopping container c0"]
+
+
+async def test_a_startup_probe_leaves_a_pod_in_peace_that_is_ending(node: Node) -> None:
+    startup = exec_probe("false", periodSeconds=2, failureThreshold=3)
+    lifecycle = {"preStop": {"exec": {"command": ["sleep", "20"]}}}
+    async with node() as world:
+        await world.pod(
+            containers=(
+                container("c0", "builtin:pause", startupProbe=startup, lifecycle=lifecycle),
+            )
+        )
+        await world.until(lambda: world.phase() == "Running")
+        await world.delete()
+        await world.until(lambda: world.phase() == "gone")
         assert killings(world) == ["Killing: Stopping container c0"]
 
 

@@ -145,6 +145,14 @@ def test_the_document_holds_each_trace(bench: "Bench") -> None:
     assert (entered["direction"], entered["ttl"]) == ("in", 64)
 
 
+def test_the_comment_of_a_packet_that_is_a_hop_begins_with_its_number(bench: "Bench") -> None:
+    trace = relayed(bench)
+    texts = comments(packets(trace.capture), trace.snapshot, trace.finding)
+    found = [text.split(":")[0] for (text,) in texts.values() if text.startswith("hop ")]
+    seen = [hop for hop in trace.finding.hops if hop.kind == "packet"]
+    assert sorted(found) == sorted(f"hop {hop.index}" for hop in seen)
+
+
 def test_the_file_says_which_rules_a_packet_met(bench: "Bench", tmp_path: Path) -> None:
     story = DNAT.replace("SRC", "10.244.1.0").replace("10.96.14.7:80", "192.168.1.10:30080")
     trace = traced(bench, story, "iptables", to="http://192.168.1.10:30080")

@@ -81,6 +81,13 @@ def test_packets(frame: Packet, flow: str, summary: str) -> None:
     assert summary_of(packet) == summary
 
 
+@pytest.mark.parametrize(("head", "summary"), [(TCP(), "TLS application data"), (UDP(), "6 bytes")])
+def test_tls_is_told_by_the_first_bytes_of_a_segment(head: Packet, summary: str) -> None:
+    record = Raw(bytes.fromhex("17 0303 0001 aa"))
+    head.dport = 443
+    assert summary_of(parse(bytes(Ether() / IP() / head / record)).core) == summary
+
+
 def test_padding_is_no_payload() -> None:
     frame = bytes(Ether() / SYN) + bytes(20)
     assert parse(frame).payload == b""

@@ -72,6 +72,69 @@ def test_backend_that_cannot_be_reached(
     )
 
 
+NOWHERE = """
+nowhere.node  node-1 eth0:out           {src}:{port} > 10.244.9.9:80     SYN{again}
+nowhere.away  router vethnode-1         {src}:{port} > 10.244.9.9:80     SYN{again}
+"""
+NO_NODE_HAS_IT = (
+    "no node has 10.244.9.9: it is in the range of the pods (10.244.0.0/16)"
+    " and in no node's part of it (10.244.1.0/24, 10.244.2.0/24)"
+)
+
+
+@pytest.mark.parametrize(
+    ("source", "mode"),
+    [
+        ("192.168.1.10:41002", ""),
+        ("10.244.1.5:40002", "userspace"),
+        ("10.244.1.5:40002", "nftables"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("more", "wrong", "outcome"),
+    [
+        ("", "node-1 eth0", "timed out"),
+        (
+            "icmp router vethnode-1  192.168.1.1 > {src}"
+            "  unreachable host {src}:{port} 10.244.9.9:80 TCP\n",
+            "router vethnode-1",
+            "unreachable",
+        ),
+    ],
+)
+def test_endpoint_within_the_pod_range_but_on_no_node(
+    bench: "Bench", source: str, mode: str, more: str, wrong: str, outcome: str
+) -> None:
+    src, _, port = source.partition(":")
+    front = bench.front + bench.request
+    if mode == "nftables":
+        front = "\n".join(line for line in bench.front.splitlines() if line.startswith("syn"))
+    if mode:  # its pods' packets show on the bridge twice
+        front = front.replace("node-1 cni0 ", "node-1 cni0:in ")
+    story = f"{front}{NOWHERE}{more}".format(
+        src=src, port=port, again="" if mode == "nftables" else " (2)"
+    )
+    objects = [bench.slice("default/web-svc", "10.244.9.9")]
+    if mode:
+        objects.append(bench.node("node-1", 1, mode=mode))
+    finding = bench.judge(story, snapshot=bench.cluster(*objects), to="http://10.96.14.7")
+    assert finding.wrong is not None
+    assert f"{finding.wrong.where} {finding.wrong.interface}" == wrong, finding.reason
+    assert finding.outcome == outcome, finding.reason
+    assert NO_NODE_HAS_IT in finding.reason
+
+
+def test_address_within_the_pod_range_but_on_no_node(bench: "Bench") -> None:
+    story = """
+syn.client    default/client eth0  10.244.1.5:40002 > 10.244.9.9:80  SYN
+syn.node      node-1 eth0:out      10.244.1.5:40002 > 10.244.9.9:80  SYN
+syn.away      router vethnode-1    10.244.1.5:40002 > 10.244.9.9:80  SYN
+"""
+    finding = bench.judge(story, to="http://10.244.9.9")
+    assert finding.outcome == "timed out"
+    assert NO_NODE_HAS_IT in finding.reason
+
+
 def test_backend_on_the_same_node_without_hardware_address(bench: "Bench") -> None:
     check(
         bench,
