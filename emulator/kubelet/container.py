@@ -20,13 +20,13 @@ from podwire.emulator.kubelet.lifecycle import end, run_hook
 from podwire.emulator.kubelet.logs import ContainerLog
 from podwire.emulator.kubelet.probes import Outcome, ask
 from podwire.emulator.kubelet.probing import Probed, watch_over
+from podwire.emulator.kubelet.standard_streams import StandardStreams
 from podwire.emulator.kubelet.volume_files import VolumeError
 from podwire.emulator.runtimes.runtime import (
     ContainerRequest,
     PodSandbox,
     RunningProcess,
     RuntimeFailure,
-    Streams,
 )
 from podwire.kube.objects import Container, Pod, Probe
 from podwire.kube.podstatus import ContainerRecord
@@ -70,26 +70,27 @@ class ContainerRun:
         self._shares = beside
         uid = pod().metadata.uid
         self.log = ContainerLog(node.directory_of(uid) / "logs" / container.name, node.now_nano)
+        self.streams = StandardStreams(container, self.log)
         status = pod().status
-        known = (
+        statuses = (
             *status.init_container_statuses,
             *status.container_statuses,
             *status.ephemeral_container_statuses,
         )
+        known = next((one for one in statuses if one.name == container.name), None)
         self.record = ContainerRecord(
             container.name,
-            container.image,
+            # That of the last one that was made, if there was one.
+            known.image if known is not None and known.container_id else container.image,
             sidecar=kind == "initContainers" and container.restart_policy == "Always",
             ephemeral=kind == "ephemeralContainers",
             # A kubelet that starts anew goes on counting.
-            restarts=next((s.restart_count for s in known if s.name == container.name), 0),
+            restarts=0 if known is None else known.restart_count,
         )
         self.commands = Commands(node.runtime, container.name)
         self.process: RunningProcess | None = None
         # Since when that runs, in seconds since 1970.
         self.began = 0.0
-        # Where to write for its standard input; with a tty, the terminal's master.
-        self.stdin = -1
         # Set when it has been up once: started, and its startup probe has succeeded.
         self.started = asyncio.Event()
         # Set when the first attempt to start it is over, and its postStart hook, which is part of
@@ -102,6 +103,8 @@ class ContainerRun:
         # Why its image could not be had the last time; empty: it was.
         self._unpulled = ""
         self._stopping = False
+        # It is ended because the pod wants another image.
+        self._replacing = False
         self._news = False
         self._woken = asyncio.Event()
         self._image: Image | None = None
@@ -113,10 +116,16 @@ class ContainerRun:
     @property
     def finished(self) -> bool:
         """Tell whether it has ended, and its restart policy leaves it at that."""
+        return self.record.state == "terminated" and not self._restarts()
+
+    @property
+    def _outdated(self) -> bool:
+        """Tell whether the pod wants another image than that of the last one that was made."""
+        return self.container.image != self.record.image
+
+    def _restarts(self) -> bool:
         record = self.record
-        return record.state == "terminated" and not backoff.restarts(
-            self._restart_policy, record.exit_code
-        )
+        return record.replaced or backoff.restarts(self._restart_policy, record.exit_code)
 
     async def run(self, sandbox: PodSandbox, files: PodFiles) -> None:
         """Start the container, again and again as its restart policy says."""
@@ -134,25 +143,28 @@ class ContainerRun:
             status = await self._once(sandbox, files)
             self.attempted.set()
             if status is None:
+                if self.finished:
+                    return  # it was to be replaced, and the policy holds again
                 self._failures += 1
                 await self._wait_to_retry()
                 continue
             self._failures = 0
-            if self._stopping or not backoff.restarts(self._restart_policy, status):
+            if self._stopping or not self._restarts():
                 return
             self._ends = 1 if clock() - began > backoff.LONG_LIFE else self._ends + 1
-            self.record.last = self.record.terminated()
-            delay = backoff.before_restart(self._ends)
+            delay = 0.0 if self._outdated else backoff.before_restart(self._ends)
             if delay:
                 self._crash_loop(delay)
-                await self._wait(delay, for_news=False)
-            self.record.restarts += 0 if self._stopping else 1
+                await self._wait(delay, lambda: self._outdated)
+            if self._outdated:
+                # Each image has a back-off of its own (GetStableKey in pkg/kubelet/kuberuntime).
+                self._ends = 0 if self.record.replaced else 1
 
     async def _wait_to_retry(self) -> None:
         if not self._unpulled:
-            await self._wait(backoff.before_retry(self._failures), for_news=True)
+            await self._wait(backoff.before_retry(self._failures), lambda: self._news)
             return
-        await self._wait(backoff.PULL_FAILED, for_news=True)
+        await self._wait(backoff.PULL_FAILED, lambda: self._news)
         if self._stopping or self._news:
             return
         text = f'Back-off pulling image "{self.container.image}"'
@@ -160,7 +172,7 @@ class ContainerRun:
         message = f"{text}: ErrImagePull: {self._unpulled}"
         self._cannot_start("ImagePullBackOff", message, "Error: ImagePullBackOff")
         left = backoff.before_pull(self._failures) - backoff.PULL_FAILED
-        await self._wait(left, for_news=True)
+        await self._wait(left, lambda: self._news)
 
     def lose_sandbox(self) -> None:
         """Take note that it is killed with the pod's network, after `run` was cancelled."""
@@ -170,12 +182,7 @@ class ContainerRun:
 
     def begin_anew(self, reason: str) -> None:
         """Make ready for another `run`, in another sandbox."""
-        record = self.record
-        if record.state == "terminated":
-            record.last = record.terminated()
-        if record.container_id:
-            record.restarts += 1
-        record.wait(reason, "")
+        self.record.wait(reason, "")
         self.over.clear()
         self.started.clear()
         self.attempted.clear()
@@ -184,6 +191,21 @@ class ContainerRun:
         """Try now what could not start for want of something: it may be there."""
         self._news = True
         self._woken.set()
+
+    def change_image(self, container: Container) -> None:
+        """Run *container*, which is the same but for its image, from the next start on.
+
+        One that runs is ended for that; but not an init container, which does its work to the end
+        (computePodActions and computeInitContainerActions in pkg/kubelet/kuberuntime).
+        """
+        if container.image == self.container.image:
+            return
+        self.container = container
+        if self.record.fresh:
+            self.record.image = container.image
+            self._changed()
+        self._failures = 0
+        self.look_again()
 
     async def stop(self, grace: Grace) -> None:
         """Run preStop, ask the container to end, and kill it when *grace* is over."""
@@ -194,24 +216,15 @@ class ContainerRun:
         if not again:
             self._event("Normal", "Killing", f"Stopping container {self.record.name}")
             await self._end(process, grace)
-            return
-        # Somebody else ends it already, and may have given it more time.
-        try:
-            async with grace.limit():
-                await process.wait()
-        except TimeoutError:
-            process.send_signal(signal.SIGKILL)
-            await process.wait()
-
-    def input(self) -> int | None:
-        """Return a descriptor of its standard input for a client to own; None if it has none."""
-        if self.stdin < 0:
-            return None
-        if self.container.stdin_once and not self.container.tty:
-            # The end of this client's input is the end of the container's.
-            given, self.stdin = self.stdin, -1
-            return given
-        return os.dup(self.stdin) if self.container.stdin else None
+        else:
+            # Somebody else ends it already, and may have given it more time.
+            try:
+                async with grace.limit():
+                    await process.wait()
+            except TimeoutError:
+                process.send_signal(signal.SIGKILL)
+        # When this returns its end has been noted, too.
+        await self.over.wait()
 
     async def _once(self, sandbox: PodSandbox, files: PodFiles) -> int | None:
         """Start, wait, and note the end.
@@ -219,12 +232,13 @@ class ContainerRun:
         Returns the exit status, or None if it could not even be made.
         """
         pod, container = self._pod(), self.container
-        self._unpulled = ""
+        self._unpulled, self._news, self._replacing = "", False, False
         try:
             # A kubelet that starts anew finds containers that run: nothing happens to them.
             joins = await self._node.runtime.has(sandbox, container.name)
+            wanted = self.record.image if joins else container.image
             image = self._image = await self._node.images.image(
-                container.image,
+                wanted,
                 "IfNotPresent" if joins else container.image_pull_policy,
                 lambda reason, message: None if joins else self._event("Normal", reason, message),
             )
@@ -262,18 +276,20 @@ class ContainerRun:
         try:
             process = await self._start(sandbox, request, joins=joins)
         except (RuntimeFailure, OSError) as error:
-            self._close_stdin()
+            self.streams.close()
             reason = error.reason if isinstance(error, RuntimeFailure) else "CreateContainerError"
             self._cannot_start(reason, str(error), f"Error: {error}")
             if reason != "RunContainerError":
                 return None
             # It was made, and has ended as soon as it was to run: the restart policy decides.
+            self.record.make(wanted, anew=True)
             self.record.started_at = _NEVER
             self._over(_NOT_STARTED, str(error), reason="StartError")
             return _NOT_STARTED
         self.process = process
         self.log.started()
         self.commands.begin(process, request)
+        self.record.make(wanted, anew=not joins)
         self.record.image_id = image.identity
         self.record.container_id = self._node.runtime.container_id(process)
         began, self._found_ended = self._node.runtime.times(process)
@@ -290,22 +306,14 @@ class ContainerRun:
             self.process = None
             self.commands.end()
             process.close()
-            self._close_stdin()
+            self.streams.close()
         self._ended(status)
         return status
 
     async def _start(
         self, sandbox: PodSandbox, request: ContainerRequest, *, joins: bool
     ) -> RunningProcess:
-        if request.tty:
-            master, slave = os.openpty()
-            self.stdin = os.dup(master)
-            self.log.begin_terminal(master)
-            streams = Streams(slave, slave, slave)
-        else:
-            stdout, stderr = self.log.begin(stamped=joins)
-            stdin, self.stdin = os.pipe2(os.O_CLOEXEC) if self.container.stdin else (-1, -1)
-            streams = Streams(stdin, stdout, stderr, stamped=joins)
+        streams = self.streams.open(joins=joins)
         try:
             return await self._node.runtime.start(sandbox, request, streams)
         finally:
@@ -344,17 +352,36 @@ class ContainerRun:
             ready=self.container.readiness_probe is None,
         )
         self._probed()
-        await watch_over(
-            Probed(
-                self.container,
-                self.record,
-                ask=self._asked,
-                unhealthy=lambda message: self._event("Warning", "Unhealthy", message),
-                changed=self._probed,
-                kill=self._kill,
-                stopping=lambda: self._stopping,
-            )
+        probed = Probed(
+            self.container,
+            self.record,
+            ask=self._asked,
+            unhealthy=lambda message: self._event("Warning", "Unhealthy", message),
+            changed=self._probed,
+            kill=self._kill,
+            stopping=lambda: self._stopping or self._replacing,
         )
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(watch_over(probed))
+            await self._replace(process)
+
+    async def _replace(self, process: RunningProcess) -> None:
+        """End a container as soon as the pod wants another image."""
+        sidecar, name = self.record.sidecar, self.record.name
+        if self._kind != "containers" and not sidecar:
+            return
+        if sidecar:
+            await self.started.wait()
+        while not self._outdated:
+            self._woken.clear()
+            await self._woken.wait()
+        if self._stopping:
+            return
+        self._replacing = True
+        text = f"Container {name} definition changed, will be restarted"
+        text = f"Init container {name} definition changed" if sidecar else text
+        self._event("Normal", "Killing", text)
+        await self._end(process, self._own_grace())
 
     async def _asked(self, probe: Probe) -> Outcome:
         assert self._sandbox is not None
@@ -384,26 +411,22 @@ class ContainerRun:
         stop_signal = self._image.stop_signal if self._image else signal.SIGTERM
         await end(process, grace, stop_signal=stop_signal, pre_stop=pre_stop if hook else None)
 
-    async def _wait(self, seconds: float, *, for_news: bool) -> None:
-        """Wait, but not longer than until we are to stop or, *for_news*, to look again."""
-        self._news = False
+    async def _wait(self, seconds: float, no_longer: Callable[[], bool]) -> None:
+        """Wait, but not longer than until we are to stop or *no_longer* says so."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                while not self._stopping and not (for_news and self._news):
+                while not self._stopping and not no_longer():
                     self._woken.clear()
                     await self._woken.wait()
-
-    def _close_stdin(self) -> None:
-        if self.stdin >= 0:
-            os.close(self.stdin)
-            self.stdin = -1
 
     def _event(self, type_: str, reason: str, message: str) -> None:
         path = f"spec.{self._kind}{{{self.record.name}}}"
         self._node.event(self._pod(), type_, reason, message, field_path=path)
 
     def _cannot_start(self, reason: str, message: str, text: str) -> None:
-        self.record.wait(reason, message)
+        self.record.replaced = False
+        if not self.finished:
+            self.record.wait(reason, message)
         self._event("Warning", "Failed", text)
         self._changed()
 
@@ -433,7 +456,14 @@ class ContainerRun:
     def _over(self, status: int, message: str, *, reason: str = "") -> None:
         once = self._kind == "initContainers" and not self.record.sidecar
         at = rfc3339(self._found_ended or self._node.clock.now())
-        self.record.end(status, at, done=once and status == 0, message=message, reason=reason)
+        self.record.end(
+            status,
+            at,
+            done=once and status == 0,
+            message=message,
+            reason=reason,
+            replaced=self._replacing,
+        )
         self._changed()
 
     def _paused(self, paused: bool) -> None:  # noqa: FBT001 - a callback's only argument

@@ -94,6 +94,10 @@ class PodLife:
             self._end_in(30.0 if seconds is None else float(seconds))
             return
         self._set_deadline()
+        spec = self.pod.spec
+        wanted = (*spec.init_containers, *spec.containers)
+        for run, container in zip((*self._init, *self._containers), wanted, strict=True):
+            run.change_image(container)
         if len(self._ephemerals.runs) != len(self.pod.spec.ephemeral_containers):
             self._ephemerals.update(self.pod)
             self._dirty.set()

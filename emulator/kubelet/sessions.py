@@ -67,8 +67,8 @@ class AttachedSession:
 
     def resize(self, columns: int, rows: int) -> None:
         """Change the size of the container's terminal; without one nothing happens."""
-        if self._run.container.tty and self._run.stdin >= 0:
-            resize(self._run.stdin, columns, rows)
+        if self._run.container.tty and self._run.streams.stdin >= 0:
+            resize(self._run.streams.stdin, columns, rows)
             if self._run.process is not None:
                 self._run.process.resize(columns, rows)
 
@@ -131,7 +131,7 @@ async def joined(run: ContainerRun, *, stdin: bool, tty: bool) -> AttachedSessio
             to_stderr.close()
 
     leave = run.log.listen(heard)
-    return AttachedSession(run, run.input() if stdin else None, stdout, stderr, leave)
+    return AttachedSession(run, run.streams.input() if stdin else None, stdout, stderr, leave)
 
 
 async def _overheard() -> tuple[int, asyncio.WriteTransport]:

@@ -35,6 +35,8 @@ class ContainerRecord:
     sidecar: bool = False
     # Added to a running pod, which does without it: it has no readiness (KEP-277).
     ephemeral: bool = False
+    # It was ended to be started again with another image, whatever the pod's restart policy says.
+    replaced: bool = False
     last: dict[str, Any] = field(default_factory=dict[str, Any])
 
     @property
@@ -56,19 +58,37 @@ class ContainerRecord:
 
     def wait(self, reason: str, message: str) -> None:
         """Note why it does not run."""
+        if self.state == "terminated":
+            self.last = self.terminated()
         self.state, self.reason, self.message = "waiting", reason, message
         self.ready = self.started = self.paused = False
+
+    def make(self, image: str, *, anew: bool) -> None:
+        """Note that a container of *image* is there; *anew*: it was made now, and not found."""
+        if self.state == "terminated":
+            self.last = self.terminated()
+        self.restarts += 1 if anew and self.last else 0
+        self.image = image
 
     def run(self, *, started: bool, ready: bool) -> None:
         """Note that it runs, and whether its probes leave something to wait for."""
         self.state, self.reason, self.message = "running", "", ""
+        self.replaced = False
         self.started = started
         self.ready = started and ready
 
     def end(
-        self, status: int, finished_at: str, *, done: bool, message: str = "", reason: str = ""
+        self,
+        status: int,
+        finished_at: str,
+        *,
+        done: bool,
+        message: str = "",
+        reason: str = "",
+        replaced: bool = False,
     ) -> None:
         """Note its exit status; *done*: an init container that has done its work is ready."""
+        self.replaced = replaced
         self.state, self.exit_code, self.finished_at = "terminated", status, finished_at
         self.reason = reason or ("Completed" if status == 0 else "Error")
         self.message = message
@@ -142,7 +162,7 @@ def phase_of(
     succeeded = all(c.state == "terminated" and c.exit_code == 0 for c in containers)
     if ended:
         return "Succeeded" if succeeded else "Failed"
-    if restart_policy == "Always":
+    if restart_policy == "Always" or any(c.replaced for c in containers):
         return "Running"
     if succeeded:
         return "Succeeded"

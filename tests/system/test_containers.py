@@ -10,6 +10,7 @@ import pytest
 from podwire.testing.cluster import Cluster
 from tests.system.command_line import PODWIRE
 from tests.system.conftest import SHELL, both_runtimes
+from tests.system.kubectl import Kubectl
 from tests.system.pods import SETTINGS, events, phase, pod, waits
 from tests.system.until import Json, containers, pod_path, until, until_gone
 
@@ -277,6 +278,42 @@ async def test_an_unknown_image_says_how_to_add_it_and_runs_once_it_is_added(
     await cluster.ready("shop")
     (pulled,) = await events(cluster, "shop", "Pulled")
     assert "python3 (added)" in pulled["message"]
+
+
+@both_runtimes
+@pytest.mark.parametrize("policy", ["Always", "Never"])
+async def test_another_image_starts_the_container_again(cluster: Cluster, policy: str) -> None:
+    other = "podwire/web:test"
+    await cluster.apply(pod("changed", spec=f"restartPolicy: {policy}"))
+    await cluster.ready("changed")
+    before = await cluster.get(pod_path(cluster, "changed"))
+    await cluster.apply(pod("changed", spec=f"restartPolicy: {policy}", image=other))
+    found = await until(
+        cluster,
+        pod_path(cluster, "changed"),
+        lambda found: any(one["restartCount"] == 1 and one["ready"] for one in containers(found)),
+        "it was started again",
+    )
+    assert found is not None
+    (one,) = containers(found)
+    assert one["image"] == other
+    assert one["lastState"]["terminated"]["exitCode"] == 137
+    for same in ("podIP", "startTime", "phase"):
+        assert found["status"][same] == before["status"][same]
+    (killed,) = await events(cluster, "changed", "Killing")
+    assert killed["message"] == "Container c definition changed, will be restarted"
+
+
+async def test_a_pod_that_waits_for_its_image_is_given_another(
+    cluster: Cluster, kubectl: Kubectl
+) -> None:
+    await cluster.apply(pod("mistyped", image="podwire/shel:test"))
+    await waits(cluster, "mistyped", "ImagePullBackOff")
+    words = ("set", "image", "pod/mistyped", f"c={SHELL}")
+    assert await asyncio.to_thread(kubectl.said, *words) == "pod/mistyped image updated\n"
+    await cluster.ready("mistyped")
+    (one,) = containers(await cluster.get(pod_path(cluster, "mistyped")))
+    assert (one["image"], one["restartCount"]) == (SHELL, 0)
 
 
 async def test_the_event_says_what_runs_for_an_image(cluster: Cluster) -> None:

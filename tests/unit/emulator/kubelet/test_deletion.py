@@ -1,6 +1,7 @@
 """How pods end: asked, killed after their grace, and gone; a namesake may follow at once."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -8,7 +9,7 @@ from podwire.emulator.runtimes.runtime import RuntimeFailure
 from podwire.kube.names import Key
 from podwire.testing.jumps import JumpingLoop
 from tests.unit.emulator.kubelet.conftest import Node
-from tests.unit.emulator.kubelet.containers import container, killings, settle
+from tests.unit.emulator.kubelet.containers import container, exec_probe, killings, settle
 
 LOOPS = {"jumping": JumpingLoop}
 
@@ -30,12 +31,14 @@ async def test_deletion_asks_first(node: Node) -> None:
         assert world.kubelet.lives() == ()
 
 
+@pytest.mark.parametrize("probes", [{}, {"livenessProbe": exec_probe("true", periodSeconds=60)}])
 @pytest.mark.parametrize(("own", "asked", "seconds"), [(30, None, 30), (5, None, 5), (30, 2, 2)])
 async def test_what_does_not_listen_is_killed_after_its_grace(
-    node: Node, own: int, asked: int | None, seconds: float
+    node: Node, own: int, asked: int | None, seconds: float, probes: dict[str, Any]
 ) -> None:
     async with node() as world:
-        await world.pod("web", "sleep 36000", terminationGracePeriodSeconds=own)
+        deaf = container("c0", "sleep 36000", **probes)
+        await world.pod(containers=(deaf,), terminationGracePeriodSeconds=own)
         await world.until(lambda: world.ready())
         began = world.now
         await world.delete(grace=asked)
