@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from podwire import unix
 from podwire.lending import LentDevice, Loan, Wanted
 
 _SIOCGIFHWADDR = 0x8927
@@ -88,12 +89,8 @@ class Lender:
 
 
 def _listening(path: Path, mode: int) -> socket.socket:
-    _remove(path)
-    server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    server = unix.listening(path, backlog=64, mode=mode)
     server.setblocking(False)
-    server.bind(str(path))
-    path.chmod(mode)
-    server.listen(64)
     return server
 
 

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from podwire import linux
+from podwire import linux, unix
 from podwire.emulator.trace import pcapng
 from podwire.emulator.trace.ring import (
     RETIRE_MS,
@@ -97,11 +97,7 @@ class Order:
 def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     """Serve captures on the Unix socket argv[0] (default SOCKET_PATH) until terminated."""
     path = Path(argv[0] if argv else SOCKET_PATH)
-    with contextlib.suppress(FileNotFoundError):
-        path.unlink()
-    server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    server.bind(str(path))
-    server.listen(16)
+    server = unix.listening(path, backlog=16)
     # Children are not waited for: the kernel forgets them.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     gc.freeze()

@@ -105,23 +105,32 @@ def connect() -> None:
         subprocess.run(command.split(), check=True)
 
 
-def use_and_remove() -> None:
+def use() -> None:
     code = "import socket; s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM); s.sendto(b'x',('10.0.0.2',9))"
     subprocess.run(["ip", "netns", "exec", "a", sys.executable, "-c", code], check=True)
+
+
+def remove() -> None:
     subprocess.run(["ip", "-n", "a", "link", "del", "va"], check=True)
 
 
 async def new_interface() -> list[str]:
     def action() -> None:
         connect()
-        use_and_remove()
+        use()
 
-    return await seen_between_a_and_b(action)
+    found = await seen_between_a_and_b(action)
+    remove()
+    return found
 
 
 async def interface_removed() -> list[str]:
+    def action() -> None:
+        use()
+        remove()
+
     connect()
-    return await seen_between_a_and_b(use_and_remove)
+    return await seen_between_a_and_b(action)
 
 
 async def seen_between_a_and_b(action: Any) -> list[str]:

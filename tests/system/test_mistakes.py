@@ -3,6 +3,7 @@
 import os
 import socket
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -12,18 +13,28 @@ from tests.system import processes
 from tests.system.command_line import User
 from tests.system.conftest import WEB
 
+
+def lasting(user: User) -> set[int]:
+    """Return the processes of the user's cluster, without probes and plugins that come and go."""
+    while True:
+        before = {process.pid for process in processes.of_cluster(user.cluster)}
+        time.sleep(0.3)
+        if before == {process.pid for process in processes.of_cluster(user.cluster)}:
+            return before
+
+
 # --- what is there already -------------------------------------------------------------------------
 
 
 def test_a_second_up_of_the_same_name_is_refused_and_harms_nothing(user: User) -> None:
     user.up()
-    there = {process.pid for process in processes.of_cluster(user.cluster)}
+    there = lasting(user)
     again = user.podwire("up")
     assert again.returncode == 1
     assert f"a cluster named '{user.cluster}' runs already" in again.stderr
     assert "podwire down" in again.stderr
     assert user.podwire("status").returncode == 0
-    assert there == {process.pid for process in processes.of_cluster(user.cluster)}
+    assert there == lasting(user)
 
 
 def test_two_ups_of_the_same_name_at_once_make_one_cluster(user: User) -> None:
