@@ -100,6 +100,8 @@ def _images(fields: Fields) -> dict[str, tuple[str, ...]]:
     images = dict[str, tuple[str, ...]]()
     for name, command in fields.texts("images").items():
         try:
+            if not name:
+                raise ValueError("it says no name")
             images[name] = own_images.split(command)
         except ValueError as error:
             raise at.error(name, f"{at.dotted(name)}: {error}") from error

@@ -30,9 +30,8 @@ def beside(command: Sequence[str], folder: str) -> tuple[str, ...]:
     """
 
     def path(word: str) -> str:
-        is_path = word.startswith(("./", "../")) and not re.search(
-            r"\s", word
-        )  # no script of sh -c
+        # A script for `sh -c` has spaces.
+        is_path = word.startswith(("./", "../")) and not re.search(r"\s", word)
         return normpath(join(folder, word)) if is_path else word
 
     return tuple(map(path, command))
@@ -49,8 +48,11 @@ def config_map(images: Mapping[str, Sequence[str]]) -> Json:
 
 
 def key_of(image: str) -> str:
-    """Return the key under which an image stands; a ConfigMap allows no / and no : in it."""
-    return re.sub(r"[^-._a-zA-Z0-9]", "_", image)
+    """Return the key under which an image stands; a ConfigMap allows no / and no : in it.
+
+    Each has its own, as far as 253 characters, which a key may have, tell them apart.
+    """
+    return re.sub(r"[^-.a-zA-Z0-9]", lambda found: f"_{ord(found[0]):02x}", image)[:253]
 
 
 def value_of(image: str, command: Sequence[str]) -> str:

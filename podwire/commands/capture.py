@@ -80,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
                 record(running, writer, duration, said=f"capturing at {where}; Ctrl-C ends it")
             finally:
                 running.close()
-    if Path(name).is_file():  # a device or a pipe cannot be read again
+    if name != "-" and Path(name).is_file():  # a device or a pipe cannot be read again
         _summary(args, Path(name))
     return 0
 

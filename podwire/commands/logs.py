@@ -11,7 +11,7 @@ from podwire.errors import UsageError
 EPILOG = """\
 examples:
   podwire logs client
-  podwire logs deploy/front        of one of its pods, as kubectl does
+  podwire logs deploy/front        of one of its pods
   podwire logs -f kube-system/coredns-xxxxx
   podwire logs --previous --tail 20 web-7d9f
   podwire logs                     the cluster's own: what its supervisor and servers had to say

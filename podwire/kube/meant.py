@@ -1,6 +1,5 @@
 """Pure: which pod is meant, by the name of its workload or by a name that no pod has."""
 
-import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -62,9 +61,10 @@ def selector(obj: Json) -> str:
 
 
 def first(pods: Sequence[Json]) -> str:
-    """Return the name of the pod that kubectl exec would take of several; empty if there is none.
+    """Return the name of the most alive of several pods; empty if there is none.
 
-    Source: k8s.io/kubectl/pkg/util/podutils, ActivePods; but one that is being deleted comes last.
+    Much as kubectl exec chooses (k8s.io/kubectl/pkg/util/podutils, ActivePods): one that runs, is
+    ready, was seldom restarted, is old.
     """
     return str(max(pods, key=_activity)["metadata"]["name"]) if pods else ""
 
@@ -90,6 +90,8 @@ def suggestion(name: str, namespace: str, pods: Iterable[tuple[str, str]]) -> st
     *pods* are (namespace, name). A workload's name means its pods, here or elsewhere; a pod may be
     in another namespace, or be misspelt. Empty if nothing is near.
     """
+    import difflib  # noqa: PLC0415 - for a mistake only
+
     known = sorted(set(pods))
     if (namespace, name) in known:
         return ""

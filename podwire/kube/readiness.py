@@ -34,14 +34,21 @@ def has_no_image(pod: Json) -> bool:
 
     The messages of an engine, which does pull, say otherwise (emulator/images/catalogue.py).
     """
-    status = _status(pod)
-    for key in ("initContainerStatuses", "containerStatuses"):
-        for container in cast("list[Json]", status.get(key) or []):
-            state: Json = container.get("state") or {}
-            wait: Json = state.get("waiting") or {}
-            if wait.get("reason") == "InvalidImageName" or HOW_TO_ADD in str(wait.get("message")):
-                return True
+    for container in _container_statuses(pod):
+        state: Json = container.get("state") or {}
+        wait: Json = state.get("waiting") or {}
+        if wait.get("reason") == "InvalidImageName" or HOW_TO_ADD in str(wait.get("message")):
+            return True
     return False
+
+
+def images(pod: Json) -> list[str]:
+    """Return the images of a pod or of a pod's template, by the order of its containers."""
+    spec: Json = pod.get("spec") or {}
+    kinds = ("initContainers", "containers")
+    return [
+        str(one.get("image")) for kind in kinds for one in cast("list[Json]", spec.get(kind) or [])
+    ]
 
 
 def pod_lack(pod: Json, events: Sequence[Json] = ()) -> str:
@@ -85,7 +92,7 @@ def ended(pod: Json) -> list[tuple[str, bool]]:
     The log of those that did, or wait to, is the previous one.
     """
     found = list[tuple[str, bool]]()
-    for container in cast("list[Json]", _status(pod).get("containerStatuses") or []):
+    for container in _container_statuses(pod):
         state: Json = container.get("state") or {}
         before: Json = container.get("lastState") or {}
         if container.get("ready"):
@@ -97,6 +104,12 @@ def ended(pod: Json) -> list[tuple[str, bool]]:
         elif then.get("exitCode"):
             found.append((str(container["name"]), True))
     return found
+
+
+def _container_statuses(pod: Json) -> list[Json]:
+    status = _status(pod)
+    kinds = ("initContainerStatuses", "containerStatuses")
+    return [one for kind in kinds for one in cast("list[Json]", status.get(kind) or [])]
 
 
 def _deployment(obj: Json) -> str:

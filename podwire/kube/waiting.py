@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from podwire.errors import ApiError, PodwireError, TimedOut
-from podwire.kube import readiness
+from podwire.kube import meant, readiness
 from podwire.kube.plain import Connection
 
 Json = dict[str, Any]
@@ -57,7 +57,15 @@ def until_ready(
 
 def _has_no_image(connection: Connection, target: Target) -> bool:
     obj = connection.find(f"{target.collection}/{target.name}")
-    return obj is not None and any(map(readiness.has_no_image, _pods_of(connection, target, obj)))
+    if obj is None:
+        return False
+    # What a rollout leaves behind does not count.
+    wanted = readiness.images(obj["spec"].get("template") or obj)
+    return any(
+        readiness.has_no_image(pod)
+        for pod in _pods_of(connection, target, obj)
+        if readiness.images(pod) == wanted and not pod["metadata"].get("deletionTimestamp")
+    )
 
 
 def _until_ready(connection: Connection, target: Target, left: Callable[[], float]) -> bool:
@@ -118,12 +126,11 @@ def _report(connection: Connection, targets: Sequence[Target]) -> str:
 def _pods_of(connection: Connection, target: Target, obj: Json) -> list[Json]:
     if target.kind == "Pod":
         return [obj]
-    spec: Json = obj.get("spec") or {}
-    matched: Json = spec.get("selector") or {}
-    labels: Json = matched.get("matchLabels") or {}
-    selector = ",".join(f"{key}={value}" for key, value in labels.items())
+    labels = meant.selector(obj)
+    if not labels:
+        return []
     namespace = obj["metadata"]["namespace"]
-    listing = connection.find(f"/api/v1/namespaces/{namespace}/pods", {"labelSelector": selector})
+    listing = connection.find(f"/api/v1/namespaces/{namespace}/pods", {"labelSelector": labels})
     return cast("list[Json]", (listing or {}).get("items") or [])
 
 

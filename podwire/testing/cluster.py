@@ -203,7 +203,8 @@ class Cluster:
         """Return when these workloads and pods are ready; without names, all that was applied.
 
         A name is NAME or NAMESPACE/NAME; a Job is waited for if it is named, until it is complete.
-        Raises TimedOut, which says which pod lacks what.
+        Raises TimedOut, which says which pod lacks what, and PodwireError at once if a Job or pod
+        has failed, or an image is none that Podwire knows.
         """
 
         def wait(connection: Connection) -> None:

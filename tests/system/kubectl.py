@@ -15,7 +15,7 @@ SEARCH = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
 
 
 def versions() -> list[str]:
-    """Return the programs to test with: `kubectl`, and every other version that lies beside it."""
+    """Return the programs to test with: `kubectl`, and the oldest and newest that lie beside it."""
     first = shutil.which("kubectl", path=SEARCH)
     if first is None:
         return []
@@ -31,7 +31,7 @@ def versions() -> list[str]:
         for (major, minor), path in sorted(beside.items())
         if (major, minor) >= OLDEST and f"v{major}.{minor}." not in version.stdout
     ]
-    return [first, *others]
+    return [first, *dict.fromkeys((*others[:1], *others[-1:]))]
 
 
 class Kubectl:

@@ -85,3 +85,51 @@ def test_who_waits_for_an_image_that_nobody_brings_is_not_waited_for(
 
     assert isinstance(caught.value, TimedOut) is not at_once
     assert str(caught.value).startswith("cannot become ready:\n  pod cart: ") is at_once
+
+
+BAD = "shop/cart:1"
+DEPLOYMENT = """
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: cart}
+spec:
+  selector: {matchExpressions: [{key: app, operator: In, values: [cart]}]}
+  template:
+    metadata: {labels: {app: cart}}
+    spec: {containers: [{name: c, image: %s}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: stuck, labels: {app: %s}}
+spec: {nodeName: node-1, containers: [{name: c, image: "shop/cart:1"}]}
+"""
+
+
+@pytest.mark.parametrize(
+    ("image", "app", "at_once"),
+    [
+        (BAD, "cart", True),
+        # Left over of a rollout; and somebody else's.
+        ("shop/cart:2", "cart", False),
+        (BAD, "other", False),
+    ],
+)
+def test_only_the_pods_that_are_waited_for_count(
+    api: "Api", image: str, app: str, at_once: object
+) -> None:
+    now = iter(range(1000))
+    waiting = {"reason": "ErrImagePull", "message": how_to_add(BAD)}
+    container = {
+        "name": "c", "ready": False, "state": {"waiting": waiting}, "lastState": {}, "image": "",
+        "imageID": "", "restartCount": 0, "started": False,
+    }  # fmt: skip
+    with api.connection() as connection:
+        apply(connection, from_text(DEPLOYMENT % (image, app)))
+        status = {"phase": "Pending", "containerStatuses": [container]}
+        connection.patch("/api/v1/namespaces/default/pods/stuck/status", {"status": status})
+        target = Target("Deployment", "/apis/apps/v1/namespaces/default/deployments", "cart")
+
+        with pytest.raises(PodwireError) as caught:
+            until_ready(connection, [target], limit=20, clock=lambda: next(now))
+
+    assert isinstance(caught.value, TimedOut) is not at_once

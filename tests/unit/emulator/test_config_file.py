@@ -97,6 +97,7 @@ def test_the_nodes_network_makes_room_for_that_of_pods(networking: str, underlay
         ("nodes:\n- role: boss", "c:4:3: nodes[0].role: 'boss' is not one of worker or control"),
         ("nodes:\n- image: x", "c:4:3: nodes[0].image cannot be honoured: nodes are network"),
         ("images: {a: ''}", "c:3:10: images.a: it says no command"),
+        ("images: {'': b}", "c:3:10: images.: it says no name"),
         ("images: {a: }", "c:3:10: images.a: it says no command"),
         ("images: {a: [true]}", "c:3:10: images.a: text is expected, not a list"),
         ("nodes: []", "c:3:1: nodes: at least one is needed"),

@@ -11,7 +11,9 @@ def test_what_is_written_is_read() -> None:
 
 
 def test_a_key_has_only_what_a_config_map_allows() -> None:
-    assert key_of("registry.example.com:5000/shop/cart") == "registry.example.com_5000_shop_cart"
+    assert key_of("r.example.com:5000/shop/cart") == "r.example.com_3a5000_2fshop_2fcart"
+    alike = ("a/b", "a:b", "a_b", "a_2fb")
+    assert len({key_of(image) for image in alike}) == len(alike)
 
 
 @pytest.mark.parametrize(
