@@ -4,17 +4,19 @@ import asyncio
 import socket
 import ssl
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 from aiohttp import web
 
+from podwire import unix
 from podwire.emulator.apiserver.http import LARGEST_BODY, Front
 
 Listener = tuple[socket.socket, ssl.SSLContext | None]
 
 _KEEP_ALIVE_SECONDS = 300
+_BACKLOG = 128
 
 
 class _Server(web.Server):
@@ -65,17 +67,21 @@ class _Server(web.Server):
 
 @asynccontextmanager
 async def listening(
-    front: Front, sockets: Sequence[Listener], unix_path: Path | None
+    front: Front, sockets: Sequence[Listener], unix_path: Path | None, *, unix_mode: int
 ) -> AsyncGenerator[None]:
     """Serve on *sockets* (with TLS where there is a context) and on a Unix socket."""
     runner = web.ServerRunner(_Server(front, front.patience.request), access_log=None)
     await runner.setup()
+    names = ExitStack()
     try:
         for listener, context in sockets:
             await web.SockSite(runner, listener, ssl_context=context).start()
         if unix_path is not None:
-            await web.UnixSite(runner, unix_path).start()
+            made = unix.listening(unix_path, backlog=_BACKLOG, mode=unix_mode)
+            names.callback(unix_path.unlink, missing_ok=True)
+            await web.SockSite(runner, made, backlog=_BACKLOG).start()
         yield
     finally:
         front.stop()
+        names.close()
         await runner.cleanup()

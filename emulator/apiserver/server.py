@@ -78,8 +78,10 @@ class ApiServer:
         self._sweep(sweep_seconds)
         try:
             async with (
-                listening(front, tls_sockets, unix_path),
-                listening(of_dns, (), dns_path),
+                # What is said on it of oneself is believed: for us, and for nodes, which are root.
+                listening(front, tls_sockets, unix_path, unix_mode=0o600),
+                # The DNS server is nobody in particular.
+                listening(of_dns, (), dns_path, unix_mode=0o666),
             ):
                 yield
         finally:

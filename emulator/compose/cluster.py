@@ -98,10 +98,6 @@ class Cluster:
             agent = self._agent(discovery, kubelets)
             server = self._server(agent)
             async with server.serve([listener], settings.api_socket, dns_path=settings.dns_socket):
-                # What is said on it of oneself is believed: for us, and for nodes, which are root.
-                settings.api_socket.chmod(0o600)
-                # For coredns, which is nobody in particular.
-                settings.dns_socket.chmod(0o666)
                 document = self._kubeconfig()
                 events = EventRecorder(client, self._clock, "podwire")
                 files = Manifests(settings.manifests, from_document(document), events)
@@ -267,8 +263,10 @@ def network(settings: Settings) -> dict[str, str]:
         "services": str(settings.services),
         "backend": "vxlan",
         "bridge": "eth1",
-        # Read by podwire.testing.target: pods may be uncaptured, and have no built-in client.
+        # Read by podwire.testing.target: pods may be uncaptured, have no built-in client, and no
+        # port of a node leads to them.
         "captures": "nodes",
+        "host-ports": "reserved",
         "hint": "docker compose --profile capture up -d shows them",
         "client": "image",
     }

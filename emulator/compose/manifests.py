@@ -1,5 +1,7 @@
 """Folders of manifests, applied at the start and each file again when it changes or has failed.
 
+The files of later folders are applied again with it: theirs is the last word.
+
 What is wrong in one file, or in one object, keeps nothing else from being applied. What is taken
 out of a file stays in the cluster, as with `kubectl apply`.
 """
@@ -63,7 +65,7 @@ class Manifests:
         self.applied = asyncio.Event()
 
     async def run(self) -> None:
-        """Apply all files, then those that change or have failed, until cancelled."""
+        """Apply all files, then those that change or have failed, and those of later folders."""
         clock = asyncio.get_running_loop().time
         delay = again = 0.0
         while True:
@@ -132,11 +134,17 @@ def due_files(
 ) -> list[Path]:
     """Return the files to apply: those that changed and, with them or *again*, those that failed.
 
-    What a file lacked, a namespace say, may stand in the one that changed.
+    What a file lacked, a namespace say, may stand in the one that changed. All files of later
+    folders follow: they may say of the same objects something else.
     """
     changed = {path for path, signature in now.items() if before.get(path) != signature}
     retried = set(failed) if changed or again else set[str]()
-    return [path for path in now if path in changed or str(path) in retried]
+    due: list[Path] = []
+    for path in now:
+        follows = bool(due) and path.parent != due[0].parent
+        if follows or path in changed or str(path) in retried:
+            due.append(path)
+    return due
 
 
 def applied(files: Iterable[Path], access: Access) -> Outcome:

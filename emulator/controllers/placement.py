@@ -96,10 +96,9 @@ def liking(spec: PodSpec, node: Node) -> int:
 
 def host_ports(spec: PodSpec) -> frozenset[HostPort]:
     """Return the ports of the node that the pod wants; on the host's network: all it names."""
-    beside = (one for one in spec.init_containers if one.restart_policy == "Always")
     return frozenset(
         HostPort(port.protocol, number, port.host_ip or _ANY)
-        for container in (*spec.containers, *beside)
+        for container in spec.side_by_side
         for port in container.ports
         if (number := port.container_port if spec.host_network else port.host_port)
     )

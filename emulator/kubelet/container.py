@@ -105,6 +105,8 @@ class ContainerRun:
         self._stopping = False
         # It is ended because the pod wants another image.
         self._replacing = False
+        # A probe ends it.
+        self._killing = False
         self._news = False
         self._woken = asyncio.Event()
         self._image: Image | None = None
@@ -232,7 +234,8 @@ class ContainerRun:
         Returns the exit status, or None if it could not even be made.
         """
         pod, container = self._pod(), self.container
-        self._unpulled, self._news, self._replacing = "", False, False
+        self._unpulled, self._news = "", False
+        self._replacing = self._killing = False
         try:
             # A kubelet that starts anew finds containers that run: nothing happens to them.
             joins = await self._node.runtime.has(sandbox, container.name)
@@ -378,6 +381,8 @@ class ContainerRun:
         if self._stopping:
             return
         self._replacing = True
+        if self._killing:
+            return  # it ends already, and what comes after it is the new one
         text = f"Container {name} definition changed, will be restarted"
         text = f"Init container {name} definition changed" if sidecar else text
         self._event("Normal", "Killing", text)
@@ -392,6 +397,7 @@ class ContainerRun:
         text = f"Container {self.record.name} failed {kind} probe, will be restarted"
         self._event("Normal", "Killing", text)
         if self.process is not None:
+            self._killing = True
             await self._end(self.process, self._own_grace(probe.termination_grace_period_seconds))
 
     def _own_grace(self, seconds: int | None = None) -> Grace:

@@ -54,6 +54,8 @@ class Kubelet:
         self._admitted: dict[str, Pod] = {}
         self._refused: set[str] = set()
         self._tasks: asyncio.TaskGroup | None = None
+        # Set when the node's object is known.
+        self._known = asyncio.Event()
 
     def life(self, key: Key) -> PodLife | None:
         """Return the life of a pod on this node, or None."""
@@ -72,12 +74,23 @@ class Kubelet:
             tasks.create_task(self.context.record_events())
             tasks.create_task(heartbeat(self.context), name=f"lease of {self.context.name}")
             tasks.create_task(self._look_after_volumes(), name=f"volumes of {self.context.name}")
-            self.context.pods.subscribe(self._pod_changed)
             self._informers.of(ConfigMap).subscribe(self._source_changed)
             self._informers.of(Secret).subscribe(self._source_changed)
             self._informers.of(ServiceAccount).subscribe(self._source_changed)
             self._informers.of(Node).subscribe(self._node_changed)
+            # What a node can take cannot be told before.
+            await self._known.wait()
+            await self.context.pods.synced.wait()
+            self._count_those_that_have_begun()
+            self.context.pods.subscribe(self._pod_changed)
             await asyncio.Event().wait()
+
+    def _count_those_that_have_begun(self) -> None:
+        """Admit what was admitted before we started anew: whoever is new comes after them."""
+        for pod in self.context.pods.all():
+            ours = pod.spec.node_name == self.context.name and not is_mirror(pod)
+            if ours and pod.status.start_time is not None and not is_finished(pod):
+                self._admitted[pod.metadata.uid] = pod
 
     def _pod_changed(self, old: Pod | None, new: Pod | None) -> None:
         if old is not None and (new is None or new.metadata.uid != old.metadata.uid):
@@ -191,6 +204,7 @@ class Kubelet:
     def _node_changed(self, old: Node | None, new: Node | None) -> None:
         if new is None or new.metadata.name != self.context.name:
             return
+        self._known.set()
         if old is None:
             self._check_resolver()
         if not is_down(new) and (old is None or is_down(old)):

@@ -41,10 +41,9 @@ def ports_of(spec: PodSpec) -> tuple[PodPort, ...]:
     """Return the ports of the node that lead to the pod; its own are none on the host's network."""
     if spec.host_network:
         return ()
-    beside = (one for one in spec.init_containers if one.restart_policy == "Always")
     ports = (
         PodPort(port.protocol, port.host_port, port.container_port, port.host_ip)
-        for container in (*spec.containers, *beside)
+        for container in spec.side_by_side
         for port in container.ports
         if port.host_port
     )

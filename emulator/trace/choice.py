@@ -102,8 +102,7 @@ def host_port(
             continue
         if status.phase in {"Succeeded", "Failed"}:
             continue
-        beside = [one for one in spec.init_containers if one.restart_policy == "Always"]
-        for port in (port for container in (*spec.containers, *beside) for port in container.ports):
+        for port in (port for container in spec.side_by_side for port in container.ports):
             here = port.host_ip in {"", "0.0.0.0", str(address)}
             if here and (port.host_port, port.protocol) == (number, protocol):
                 pod_ip = IPv4Address(status.pod_ip)

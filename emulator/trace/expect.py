@@ -147,7 +147,7 @@ class _Expectation:
             owner = choice.node_port(snapshot, self._port, self._protocol)
         if owner is not None:
             return self._to_node_port(target, Frontend(*owner, "NodePort"))
-        if target.kind == "node":
+        if target.kind == "node" and wiring.host_ports:
             pod = choice.host_port(snapshot, target.node, address, self._port, self._protocol)
             if pod is not None:
                 return self._to_host_port(target.node, pod)

@@ -42,7 +42,9 @@ def judge(
 def _lossy(finding: Finding, dropped: int, whole_until_ns: int) -> Finding:
     """Return what a capture that lost packets proves: what was seen before it lost any."""
     hops = finding.hops
-    proved = all(h.kind != "missing" and h.time_ns <= whole_until_ns for h in hops)
+    # An ARP request is a hop for want of its answer only (Walk.no_neighbour).
+    absent = any(h.kind == "missing" or h.protocol == "ARP" for h in hops)
+    proved = not absent and all(h.time_ns <= whole_until_ns for h in hops)
     if hops and proved and finding.word != "inconclusive":
         note = f"the capture lost {dropped} packets, all after the last hop"
         return replace(finding, reason=f"{finding.reason}; {note}" if finding.reason else note)

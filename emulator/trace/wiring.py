@@ -47,9 +47,10 @@ class Wiring:
 
     *bridge* is a node's device on the side of its pods. *external* is None where there is no such
     host. *searches* and *node_ndots* are what the nodes' own resolv.conf says of names. *hint* says
-    to a user how pods that are not captured can be. *proxy* is what is configured for all proxies.
-    *dns_rules* are the words of the Corefile by which DNS may answer otherwise
-    than the objects say: the judge does not know what they do.
+    to a user how pods that are not captured can be. *host_ports* says that nodes lead hostPorts to
+    their pods. *proxy* is what is configured for all proxies. *dns_rules* are the words of the
+    Corefile by which DNS may answer otherwise than the objects say: the judge does not know what
+    they do.
     """
 
     domain: str = "cluster.local"
@@ -67,6 +68,7 @@ class Wiring:
     node_ndots: int = 1
     captures: Captures = "pods"
     hint: str = ""
+    host_ports: bool = True
     proxy: ProxySettings = ProxySettings()
     dns_rules: tuple[str, ...] = ()
 

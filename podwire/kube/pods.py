@@ -170,6 +170,12 @@ class PodSpec(View, frozen=True):
     # Not honoured: see podwire.emulator.kubelet.unsupported.
     security_context: dict[str, Any] = {}
 
+    @property
+    def side_by_side(self) -> tuple[Container, ...]:
+        """Return the containers that run together: with side-cars, which restart (KEP-753)."""
+        beside = (one for one in self.init_containers if one.restart_policy == "Always")
+        return (*self.containers, *beside)
+
 
 class ContainerStateWaiting(View, frozen=True):
     """Why a container does not run yet."""

@@ -150,8 +150,8 @@ def wired(data: Mapping[str, str]) -> Wiring:
     """Return the wiring that the ConfigMap podwire-network describes; without one, the usual.
 
     The keys bridge, underlay and tunnel name devices; "captures: nodes" says that pods need not
-    be captured, and "hint" how they can be; "resolv.conf" is the nodes' own; without "external"
-    there is no such host.
+    be captured, and "hint" how they can be; "host-ports: reserved" that no node leads them to pods;
+    "resolv.conf" is the nodes' own; without "external" there is no such host.
     """
     usual = Wiring()
     if not data:
@@ -172,6 +172,7 @@ def wired(data: Mapping[str, str]) -> Wiring:
         underlay=data.get("underlay") or usual.underlay,
         captures="nodes" if data.get("captures") == "nodes" else "pods",
         hint=data.get("hint") or "",
+        host_ports=data.get("host-ports") != "reserved",
     )
 
 

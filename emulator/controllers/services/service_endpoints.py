@@ -110,9 +110,7 @@ def port_number(port: ServicePort, pod: Pod | None) -> int | None:
         return target
     if pod is None:
         return None
-    # Init containers that restart are sidecars: they serve as long as the pod does.
-    sidecars = tuple(c for c in pod.spec.init_containers if c.restart_policy == "Always")
-    for container in (*pod.spec.containers, *sidecars):
+    for container in pod.spec.side_by_side:
         for named in container.ports:
             if (named.name, named.protocol) == (target, port.protocol):
                 return named.container_port

@@ -27,7 +27,12 @@ def test_namespaces_as_pods() -> None:
 
 
 def test_containers_as_pods() -> None:
-    more = {"bridge": "eth1", "captures": "nodes", "hint": "docker compose --profile capture up -d"}
+    more = {
+        "bridge": "eth1",
+        "captures": "nodes",
+        "hint": "docker compose --profile capture up -d",
+        "host-ports": "reserved",
+    }
     assert wired({**NETWORK, **more}) == Wiring(
         backend="host-gw",
         pods=IPv4Network("10.99.0.0/16"),
@@ -35,6 +40,7 @@ def test_containers_as_pods() -> None:
         bridge="eth1",
         captures="nodes",
         hint="docker compose --profile capture up -d",
+        host_ports=False,
     )
 
 

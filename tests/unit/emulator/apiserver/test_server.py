@@ -239,6 +239,15 @@ async def test_what_the_dns_server_is_told_of_its_rights_is_so(
     assert {verb for rule in own for verb in rule["verbs"]} == {"get", "list", "watch"}
 
 
+async def test_who_may_open_the_sockets_and_that_both_are_gone_at_the_end(tmp_path: Path) -> None:
+    api, dns = tmp_path / "api.sock", tmp_path / "dns.sock"
+    async with new_server().serve(unix_path=api, dns_path=dns):
+        # The DNS server is nobody in particular.
+        modes = [path.stat().st_mode & 0o777 for path in (api, dns)]
+    assert modes == [0o600, 0o666]
+    assert not [*tmp_path.iterdir()]  # noqa: ASYNC240
+
+
 async def test_the_end_of_the_server_ends_watches_in_good_order(tmp_path: Path) -> None:
     path = tmp_path / "api.sock"
     headers = {"X-Remote-User": "system:admin"}

@@ -22,6 +22,8 @@ from podwire.kube.objects import ObjectReference
 
 A, B, C = Path("a.yaml"), Path("b.yaml"), Path("c.yaml")
 OLD, NEW = (1, 1, 1), (2, 1, 1)
+YOURS, LAST = Path("yours/a.yaml"), Path("last/a.yaml")
+FOLDERS = {A: OLD, B: OLD, YOURS: OLD, LAST: OLD}
 
 
 @pytest.mark.parametrize(
@@ -37,6 +39,12 @@ OLD, NEW = (1, 1, 1), (2, 1, 1)
         # And when its time has come.
         ({A: OLD, B: OLD, C: OLD}, {A: OLD, B: OLD, C: OLD}, ["a.yaml"], True, [A]),
         ({A: OLD, B: OLD}, {B: OLD}, ["a.yaml"], True, []),
+        # Later folders have the last word on what an earlier one says anew, or late.
+        (FOLDERS, {**FOLDERS, B: NEW}, [], False, [B, YOURS, LAST]),
+        (FOLDERS, FOLDERS, ["a.yaml"], True, [A, YOURS, LAST]),
+        (FOLDERS, {**FOLDERS, YOURS: NEW}, [], False, [YOURS, LAST]),
+        (FOLDERS, {**FOLDERS, LAST: NEW}, [], False, [LAST]),
+        (FOLDERS, FOLDERS, [], True, []),
     ],
 )
 def test_which_files_are_due(

@@ -1,16 +1,27 @@
 """Which pods a node refuses that nobody asked for them, and what becomes of those."""
 
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from ipaddress import IPv4Address
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from podwire.emulator.kubelet.admission import refusal
+from podwire.emulator.kubelet.context import NodeContext
+from podwire.emulator.kubelet.kubelet import Kubelet
+from podwire.emulator.kubelet.resolver import Resolver
 from podwire.kube.codec import convert
+from podwire.kube.events import EventRecorder
+from podwire.kube.informers import Informers
 from podwire.kube.names import Key
 from podwire.kube.objects import Node, Pod
-from podwire.testing.jumps import JumpingLoop
-from tests.unit.emulator.kubelet.conftest import Json
+from podwire.testing.jumps import JumpingLoop, LoopClock
+from tests.unit.emulator.kubelet.conftest import Json, World
 from tests.unit.emulator.kubelet.conftest import Node as OneNode
+from tests.unit.emulator.kubelet.containers import settle
 
 LOOPS = {"jumping": JumpingLoop}
 PORTS = "Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports"
@@ -127,3 +138,62 @@ async def test_a_pod_that_is_too_many_fails_and_the_next_may_come(node: OneNode)
         await world.until(lambda: world.ready("third"))
         await world.delete("second")
         await world.until(lambda: world.phase("second") == "gone")
+
+
+@asynccontextmanager
+async def kubelet_that_starts(world: World, directory: Path) -> AsyncGenerator[None]:
+    """Run the kubelet of node-2, whose object somebody else keeps."""
+    client, clock = world.node_client, LoopClock()
+    informers = Informers(client)
+    context = NodeContext(
+        "node-2",
+        IPv4Address("192.168.1.11"),
+        netns=Path("/proc/self/ns/net"),
+        pods=directory / "node-2",
+        runtime=world.runtime,
+        client=client,
+        informers=informers,
+        recorder=EventRecorder(client, clock, "kubelet", "node-2"),
+        clock=clock,
+        resolver=Resolver(("192.168.1.1",)),
+        cluster_dns="10.96.0.10",
+        domain="cluster.local",
+    )
+    async with asyncio.TaskGroup() as tasks:
+        works = (informers.run(), Kubelet(context, informers).run())
+        running = [tasks.create_task(work) for work in works]
+        yield
+        for task in running:
+            task.cancel()
+
+
+async def test_no_pod_is_admitted_before_the_node_is_known(node: OneNode, tmp_path: Path) -> None:
+    async with node() as world, kubelet_that_starts(world, tmp_path):
+        await world.pod("web", nodeName="node-2", nodeSelector={"disk": "hdd"})
+        await settle()
+        assert world.phase() == "Pending"
+        assert not world.runtime.sandboxes
+        await world.client.create_raw(Node, "", {"metadata": {"name": "node-2"}})
+        await world.until(lambda: world.phase() == "Failed")
+        assert not world.runtime.sandboxes
+
+
+async def test_pods_that_have_begun_count_before_those_that_have_not(
+    node: OneNode, tmp_path: Path
+) -> None:
+    async with node() as world:
+        made = {"metadata": {"name": "node-2"}, "status": {"allocatable": {"pods": "1"}}}
+        await world.client.create_raw(Node, "", made)
+        await world.client.patch(Node, Key("", "node-2"), made, subresource="status")
+        for name in ("a", "b", "c"):
+            await world.pod(name, nodeName="node-2")
+        began = {"status": {"phase": "Running", "startTime": "2026-01-01T00:00:00Z"}}
+        await world.client.patch(Pod, Key("default", "b"), began, subresource="status")
+        async with kubelet_that_starts(world, tmp_path):
+            await world.until(lambda: world.ready("b"))
+            await world.until(lambda: world.phase("a") == world.phase("c") == "Failed")
+            # Its room is free when it is gone.
+            await world.delete("b")
+            await world.until(lambda: world.phase("b") == "gone")
+            await world.pod("d", nodeName="node-2")
+            await world.until(lambda: world.ready("d"))

@@ -238,6 +238,39 @@ async def test_probes_of_a_container_that_is_replaced_kill_nobody(node: Node) ->
         assert killings(world) == [CHANGED]
 
 
+@pytest.mark.parametrize("kind", ["livenessProbe", "startupProbe"])
+async def test_a_container_that_a_probe_ends_already_is_ended_once(node: Node, kind: str) -> None:
+    hooks: list[str] = []
+    begun = asyncio.Event()
+
+    async def hook(process: FakeProcess) -> int:
+        hooks.append(process.request.image)
+        begun.set()
+        await asyncio.sleep(5)
+        return 0
+
+    async def probe(process: FakeProcess) -> int:
+        return 1 if process.request.image == "busybox" else 0
+
+    async with node() as world:
+        world.program("hook", hook)
+        world.program("probe", probe)
+        ill = exec_probe("probe", periodSeconds=1, failureThreshold=1, initialDelaySeconds=5)
+        fields = {kind: ill, "lifecycle": {"preStop": {"exec": {"command": ["hook"]}}}}
+        await world.pod(
+            containers=(container("c0", "sleep 36000", **fields),),
+            terminationGracePeriodSeconds=20,
+        )
+        await begun.wait()
+        await set_image(world, "c0", "alpine:3.20")
+        await world.until(lambda: world.states() == "running (1)")
+        assert hooks == ["busybox"]
+        assert status(world).image == "alpine:3.20"
+        await world.until(lambda: killings(world))
+        name = kind.removesuffix("Probe")
+        assert killings(world) == [f"Killing: Container c0 failed {name} probe, will be restarted"]
+
+
 async def test_a_change_while_nobody_looked_after_the_pod_is_seen(
     node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:

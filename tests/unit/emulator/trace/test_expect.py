@@ -170,6 +170,20 @@ def test_what_is_no_host_port(bench: "Bench", target: str, more: dict[str, Any])
     assert routed(bench, "external", target, edge).proxied is None
 
 
+def test_a_host_port_of_a_side_car(bench: "Bench") -> None:
+    beside = {"name": "s", "ports": EDGE, "restartPolicy": "Always"}
+    edge = bench.pod("default/edge", "10.244.2.8", initContainers=[beside])
+    assert routed(bench, "external", "192.168.1.11:8080", edge).proxied is not None
+
+
+def test_where_no_host_port_is_led_on_the_node_is_asked_itself(bench: "Bench") -> None:
+    edge = bench.pod("default/edge", "10.244.2.8", containers=[{"name": "c", "ports": EDGE}])
+    wiring = Wiring(captures="nodes", host_ports=False)
+    found = routed(bench, "default/client", "192.168.1.11:8080", edge, wiring=wiring)
+    assert found.proxied is None
+    assert found.front.target == "node node-2"
+
+
 def test_plain_routes_between_nodes_have_no_tunnel(bench: "Bench") -> None:
     found = routed(bench, "default/client", "10.96.14.7:80", wiring=Wiring(backend="host-gw"))
     assert found.proxied is not None

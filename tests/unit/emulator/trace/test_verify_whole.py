@@ -52,6 +52,20 @@ def test_what_was_lost_before_the_last_hop_proves_nothing(
     assert finding.word == "inconclusive"
 
 
+@pytest.mark.parametrize(("dropped", "word"), [(0, "refuted"), (900, "inconclusive")])
+def test_the_arp_answer_may_be_among_what_was_lost(bench: "Bench", dropped: int, word: str) -> None:
+    story = bench.answered.replace("10.244.2.6:80 ", "10.244.2.99:80 ")
+    finding = bench.judge(
+        story + "arp node-2 cni0  10.244.2.1 > 10.244.2.99  who-has\n" + BULK,
+        without=f"back.web {AFTER_BACK}",
+        snapshot=bench.cluster(bench.slice("default/web-svc", "10.244.2.99")),
+        dropped=dropped,
+        whole_until="more",
+    )
+    assert finding.word == word
+    assert "nobody answers ARP for 10.244.2.99 on node-2 cni0" in finding.reason
+
+
 @pytest.mark.parametrize(
     ("blind", "reason"),
     [
