@@ -22,6 +22,14 @@ spec: {nodeName: node-1, containers: [{name: c, image: shop/cart}]}
 FAILED = {"terminated": {"exitCode": 2, "reason": "Error"}}
 
 
+def unready(state: dict[str, Any], before: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Return the status of the container c, which is in *state* and was in *before*."""
+    return {
+        "name": "c", "ready": False, "state": state, "lastState": before or {}, "image": "",
+        "imageID": "", "restartCount": 1, "started": False,
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("state", "before", "previous"),
     [
@@ -33,10 +41,7 @@ FAILED = {"terminated": {"exitCode": 2, "reason": "Error"}}
 def test_last_words(
     api: "Api", state: dict[str, Any], before: dict[str, Any], previous: object
 ) -> None:
-    container = {
-        "name": "c", "ready": False, "state": state, "lastState": before, "image": "",
-        "imageID": "", "restartCount": 1, "started": False,
-    }  # fmt: skip
+    container = unready(state, before)
     with api.connection() as connection:
         apply(connection, from_text(POD))
         collection = "/api/v1/namespaces/default/pods"
@@ -68,10 +73,7 @@ def test_who_waits_for_an_image_that_nobody_brings_is_not_waited_for(
     api: "Api", waiting: dict[str, Any], at_once: object
 ) -> None:
     now = iter(range(1000))
-    container = {
-        "name": "c", "ready": False, "state": {"waiting": waiting}, "lastState": {}, "image": "",
-        "imageID": "", "restartCount": 0, "started": False,
-    }  # fmt: skip
+    container = unready({"waiting": waiting})
     with api.connection() as connection:
         apply(connection, from_text(POD))
         collection = "/api/v1/namespaces/default/pods"
@@ -119,10 +121,7 @@ def test_only_the_pods_that_are_waited_for_count(
 ) -> None:
     now = iter(range(1000))
     waiting = {"reason": "ErrImagePull", "message": how_to_add(BAD)}
-    container = {
-        "name": "c", "ready": False, "state": {"waiting": waiting}, "lastState": {}, "image": "",
-        "imageID": "", "restartCount": 0, "started": False,
-    }  # fmt: skip
+    container = unready({"waiting": waiting})
     with api.connection() as connection:
         apply(connection, from_text(DEPLOYMENT % (image, app)))
         status = {"phase": "Pending", "containerStatuses": [container]}
